@@ -1,0 +1,1 @@
+//! Observed state, reconcile, plan and execute for projects, over a port it declares.

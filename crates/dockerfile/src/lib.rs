@@ -1,0 +1,1 @@
+//! Dockerfile bytes to stages of spanned instructions; expansion, heredocs, .dockerignore.

@@ -1,0 +1,1 @@
+//! The composition root: one service per noun, and the adapters of the ports.

@@ -1,0 +1,16 @@
+//! The vocabulary of images: digests, references, descriptors, platforms, manifests and image configurations.
+//!
+//! Strings with a rule are newtypes whose only door is [`std::str::FromStr`]. Different kinds of digest are
+//! different types, so that a compressed layer's digest cannot stand where a `DiffId` is meant.
+
+mod digest;
+mod image;
+mod reference;
+
+pub use digest::{ChainId, DiffId, Digest, DigestError, ImageId, Sha256Writer};
+pub use image::{
+    Architecture, Empty, HealthCommand, HealthcheckConfig, History, ImageConfig, ImageManifest, MediaType,
+    Platform, RootFs, RunConfig,
+};
+pub use oci_spec::image::Descriptor;
+pub use reference::{Reference, ReferenceError};

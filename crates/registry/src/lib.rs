@@ -1,0 +1,1 @@
+//! The distribution client: authentication and verified, parallel pull.

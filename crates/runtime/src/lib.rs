@@ -1,0 +1,1 @@
+//! Talks to shims: create, start, exec, logs, health, stop.

@@ -1,0 +1,1 @@
+//! Overlay snapshots: prepare, commit, apply and diff of layers.

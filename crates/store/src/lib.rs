@@ -1,0 +1,1 @@
+//! Blobs, references, build-cache records and leases; draws the disk layout.

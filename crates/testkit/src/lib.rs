@@ -1,0 +1,1 @@
+//! Throwaway namespaces, loopback servers and world fixtures for tests.
