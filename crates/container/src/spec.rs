@@ -1,0 +1,338 @@
+//! What a container should be: complete, so that it can be started again from its record alone.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use coracle_oci::{HealthCommand, ImageId};
+use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
+
+/// A wanted container. Image defaults have been folded in: nothing here is looked up later.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ContainerSpec {
+    /// The container's unique name, Docker's `--name`.
+    pub name: String,
+    /// The image reference as the user wrote it, for display.
+    pub image: String,
+    /// The image it was made from.
+    pub image_id: ImageId,
+    /// Entry point; with `command` it makes the argument list.
+    #[serde(default)]
+    pub entrypoint: Vec<String>,
+    /// Command, or the entry point's arguments.
+    #[serde(default)]
+    pub command: Vec<String>,
+    /// Environment.
+    #[serde(default)]
+    pub environment: IndexMap<String, String>,
+    /// Working directory, absolute; made when it does not exist.
+    pub working_directory: String,
+    /// `user[:group]` by name or number; empty means root. Looked up in the container's own files at start.
+    #[serde(default)]
+    pub user: String,
+    /// Extra groups by name or number.
+    #[serde(default)]
+    pub group_add: Vec<String>,
+    /// Host name; `None` means the id's first 12 digits.
+    #[serde(default)]
+    pub hostname: Option<String>,
+    /// Labels.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+    /// Whether the container has a terminal.
+    #[serde(default)]
+    pub tty: bool,
+    /// Whether its standard input stays open.
+    #[serde(default)]
+    pub open_stdin: bool,
+    /// Whether a small init process runs as pid 1 and reaps.
+    #[serde(default)]
+    pub init: bool,
+    /// Whether the record and files go when it ends.
+    #[serde(default)]
+    pub auto_remove: bool,
+    /// Whether the root file system is read-only.
+    #[serde(default)]
+    pub read_only: bool,
+    /// Whether it has all capabilities, all devices and no seccomp filter.
+    #[serde(default)]
+    pub privileged: bool,
+    /// Whether set-user-id programs gain nothing.
+    #[serde(default)]
+    pub no_new_privileges: bool,
+    /// Whether the default seccomp filter is off (`seccomp=unconfined`).
+    #[serde(default)]
+    pub seccomp_unconfined: bool,
+    /// Capabilities added to Docker's default set, e.g. `NET_ADMIN`, `ALL`.
+    #[serde(default)]
+    pub cap_add: Vec<String>,
+    /// Capabilities taken from the default set.
+    #[serde(default)]
+    pub cap_drop: Vec<String>,
+    /// Mounts, in order.
+    #[serde(default)]
+    pub mounts: Vec<Mount>,
+    /// Files on a tmpfs under `/run/secrets` (or elsewhere), whose contents are read at each start.
+    #[serde(default)]
+    pub secrets: Vec<SecretFile>,
+    /// How it reaches a network.
+    pub network_mode: NetworkMode,
+    /// Networks it is attached to, when `network_mode` is a bridge.
+    #[serde(default)]
+    pub networks: Vec<NetworkAttachment>,
+    /// Published ports.
+    #[serde(default)]
+    pub ports: Vec<PublishedPort>,
+    /// Lines of `/etc/hosts` beyond the container's own: name to address (or `host-gateway`).
+    #[serde(default)]
+    pub extra_hosts: Vec<(String, String)>,
+    /// Name servers instead of the network's.
+    #[serde(default)]
+    pub dns: Vec<IpAddr>,
+    /// Search domains.
+    #[serde(default)]
+    pub dns_search: Vec<String>,
+    /// Limits.
+    #[serde(default)]
+    pub resources: Resources,
+    /// Resource limits of processes (`ulimit`).
+    #[serde(default)]
+    pub ulimits: Vec<Ulimit>,
+    /// Kernel parameters of its namespaces.
+    #[serde(default)]
+    pub sysctls: BTreeMap<String, String>,
+    /// Device nodes of the host given through, by path.
+    #[serde(default)]
+    pub devices: Vec<PathBuf>,
+    /// Size of `/dev/shm`, bytes; `None` means 64 MiB.
+    #[serde(default)]
+    pub shm_size: Option<u64>,
+    /// What happens when it ends.
+    #[serde(default)]
+    pub restart: RestartPolicy,
+    /// How its health is probed.
+    #[serde(default)]
+    pub healthcheck: Option<Healthcheck>,
+    /// Signal that asks it to end, e.g. `SIGTERM`.
+    pub stop_signal: String,
+    /// Seconds between that signal and SIGKILL.
+    pub stop_grace_seconds: u64,
+    /// Bounds of its log.
+    #[serde(default)]
+    pub log: LogOptions,
+    /// The project or `_standalone`: which keeper serves it.
+    pub scope: String,
+}
+
+/// Something mounted into a container.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Mount {
+    /// What.
+    pub kind: MountKind,
+    /// Where, an absolute path inside.
+    pub target: String,
+    /// Whether writing is refused.
+    #[serde(default)]
+    pub read_only: bool,
+}
+
+/// What a [`Mount`] mounts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "type")]
+pub enum MountKind {
+    /// A file or directory of the host.
+    Bind {
+        /// Absolute path on the host.
+        source: PathBuf,
+        /// Whether a missing directory is made.
+        create_host_path: bool,
+    },
+    /// A named volume.
+    Volume {
+        /// The volume's name.
+        name: String,
+        /// Whether an empty volume is not filled from the image.
+        no_copy: bool,
+    },
+    /// A fresh tmpfs.
+    Tmpfs {
+        /// Size in bytes; `None` means the kernel's default.
+        size: Option<u64>,
+        /// Mode of its root, e.g. `0o1777`.
+        mode: Option<u32>,
+    },
+}
+
+/// A secret or configuration file given to a container through a tmpfs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SecretFile {
+    /// The host file whose content is read at each start; contents are never recorded.
+    pub source: PathBuf,
+    /// Absolute path inside, e.g. `/run/secrets/postgres_password`.
+    pub target: String,
+    /// Owner.
+    #[serde(default)]
+    pub uid: u32,
+    /// Group.
+    #[serde(default)]
+    pub gid: u32,
+    /// Mode, e.g. `0o444`.
+    pub mode: u32,
+}
+
+/// How a container reaches a network.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NetworkMode {
+    /// Its own network namespace attached to `ContainerSpec::networks`.
+    Bridge,
+    /// Its own network namespace with only loopback.
+    None,
+    /// The host's network namespace.
+    Host,
+}
+
+/// One network a container is attached to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NetworkAttachment {
+    /// The network's name as stored, e.g. `shop-dev_default`; `bridge` is the default bridge.
+    pub network: String,
+    /// Names beside the container's own that resolve to it there.
+    #[serde(default)]
+    pub aliases: Vec<String>,
+    /// A fixed address.
+    #[serde(default)]
+    pub ipv4_address: Option<std::net::Ipv4Addr>,
+}
+
+/// Transport protocol of a published port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Protocol {
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
+}
+
+/// A port of the host that leads to a port of the container.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PublishedPort {
+    /// Address on the host; `None` means all.
+    #[serde(default)]
+    pub host_ip: Option<IpAddr>,
+    /// Port on the host; `None` means one that is free.
+    #[serde(default)]
+    pub host_port: Option<u16>,
+    /// Port inside.
+    pub container_port: u16,
+    /// Protocol.
+    pub protocol: Protocol,
+}
+
+/// Limits of a container's control group.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Resources {
+    /// Memory, bytes.
+    pub memory: Option<u64>,
+    /// Memory and swap together, bytes; `None` with `memory` set means twice the memory as Docker does.
+    pub memory_swap: Option<i64>,
+    /// Soft limit of memory, bytes.
+    pub memory_reservation: Option<u64>,
+    /// Processors' worth of time, in thousandths: 1500 is one and a half.
+    pub millicpus: Option<u64>,
+    /// Relative weight, 2 to 262144; Docker's `--cpu-shares`.
+    pub cpu_shares: Option<u64>,
+    /// Processors it may run on, e.g. `0-1`.
+    pub cpuset: Option<String>,
+    /// Number of processes and threads.
+    pub pids: Option<u64>,
+}
+
+/// A limit of a container's processes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ulimit {
+    /// Lower-case name without `RLIMIT_`, e.g. `nofile`.
+    pub name: String,
+    /// Soft limit; `u64::MAX` is unlimited.
+    pub soft: u64,
+    /// Hard limit.
+    pub hard: u64,
+}
+
+/// What happens when a container ends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RestartPolicy {
+    /// Nothing.
+    #[default]
+    No,
+    /// It starts again, unless a user stopped it.
+    Always,
+    /// As `Always`, and not after a reboot when it was stopped before.
+    UnlessStopped,
+    /// It starts again after a non-zero exit.
+    OnFailure {
+        /// How many times at most; `None` means without bound.
+        max_retries: Option<u32>,
+    },
+}
+
+/// How a container's health is probed. Durations in milliseconds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Healthcheck {
+    /// What the probe runs inside the container.
+    pub command: HealthCommand,
+    /// Time between probes, ms.
+    pub interval: u64,
+    /// Time one probe may take, ms.
+    pub timeout: u64,
+    /// Time after the start in which failures do not count, ms.
+    pub start_period: u64,
+    /// Time between probes within the start period, ms.
+    pub start_interval: u64,
+    /// Failures in a row that make the container unhealthy.
+    pub retries: u32,
+}
+
+impl Healthcheck {
+    /// Docker's defaults around `command`: every 30 s, 30 s long, 3 retries, no start period, 5 s start interval.
+    pub fn with_defaults(command: HealthCommand) -> Self {
+        Self {
+            command,
+            interval: 30_000,
+            timeout: 30_000,
+            start_period: 0,
+            start_interval: 5_000,
+            retries: 3,
+        }
+    }
+}
+
+/// Bounds of a container's log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LogOptions {
+    /// Whether nothing is kept.
+    pub disabled: bool,
+    /// Size at which a file is rotated, bytes.
+    pub max_size: u64,
+    /// Number of files kept, the current one included.
+    pub max_files: u32,
+}
+
+impl Default for LogOptions {
+    /// Ten megabytes in each of three files: disk use is bounded unless a user says otherwise.
+    fn default() -> Self {
+        Self { disabled: false, max_size: 10 * 1024 * 1024, max_files: 3 }
+    }
+}
