@@ -14,6 +14,11 @@ impl TaskId {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         Self(NEXT.fetch_add(1, Ordering::Relaxed))
     }
+
+    /// Returns the number behind the id, for machines that follow the events.
+    pub fn number(self) -> u64 {
+        self.0
+    }
 }
 
 /// What a progress count counts.

@@ -1,0 +1,90 @@
+//! Renders diagnostics: message, place with a caret, evidence, hints.
+
+use std::fmt::Write as _;
+
+use anstyle::Style;
+use coracle_report::{Diagnostic, Severity};
+
+use crate::printer::{DIM, ERROR, HINT, Printer, WARNING, paint};
+
+/// Prints `diagnostic` to standard error.
+pub fn print(printer: Printer, diagnostic: &Diagnostic) {
+    if printer.shows(diagnostic.severity) {
+        printer.always(render(diagnostic).trim_end());
+    }
+}
+
+/// Returns the text of `diagnostic`, with a final line end.
+pub fn render(diagnostic: &Diagnostic) -> String {
+    let (style, word) = match diagnostic.severity {
+        Severity::Error => (ERROR, "error"),
+        Severity::Warning => (WARNING, "warning"),
+        Severity::Note => (Style::new().bold(), "note"),
+    };
+    let mut text = format!("{} {}\n", paint(style, format_args!("{word}:")), diagnostic.message);
+    if let Some(span) = &diagnostic.span {
+        let number = span.start.line.to_string();
+        let margin = " ".repeat(number.len());
+        let _ = writeln!(text, "{margin}{} {span}", paint(DIM, "-->"));
+        if let Some(line) = &diagnostic.source_line {
+            let bar = paint(DIM, "|");
+            let start = span.start.column.max(1) as usize - 1;
+            let length = line.chars().count();
+            let end = if span.end.line == span.start.line && span.end.column > span.start.column {
+                (span.end.column as usize - 1).min(length.max(start + 1))
+            } else {
+                length.max(start + 1)
+            };
+            let carets = "^".repeat(end.saturating_sub(start).max(1));
+            // Tabs keep their width under the source line.
+            let lead: String = line.chars().take(start).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
+            let _ = writeln!(text, "{margin} {bar}");
+            let _ = writeln!(text, "{} {bar} {line}", paint(DIM, &number));
+            let _ = writeln!(text, "{margin} {bar} {lead}{}", paint(style, carets));
+        }
+    }
+    for note in &diagnostic.notes {
+        for line in note.lines() {
+            let _ = writeln!(text, "  {line}");
+        }
+    }
+    for hint in &diagnostic.hints {
+        let _ = writeln!(text, "{} {hint}", paint(HINT, "hint:"));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use coracle_report::{Position, Span};
+
+    fn plain(diagnostic: &Diagnostic) -> String {
+        anstream::adapter::strip_str(&render(diagnostic)).to_string()
+    }
+
+    #[test]
+    fn shows_the_line_with_a_caret() {
+        let span = Span::new("docker-compose.yml", Position::new(12, 5), Position::new(12, 10));
+        let diagnostic = Diagnostic::error("unknown-key", "unknown key `prots` in service `web`")
+            .with_span(span)
+            .with_source_line("    prots:")
+            .with_note("seen twice")
+            .with_hint("did you mean `ports`?");
+        insta::assert_snapshot!(plain(&diagnostic), @r"
+        error: unknown key `prots` in service `web`
+          --> docker-compose.yml:12:5
+           |
+        12 |     prots:
+           |     ^^^^^
+          seen twice
+        hint: did you mean `ports`?
+        ");
+    }
+
+    #[test]
+    fn survives_a_span_beyond_the_line() {
+        let diagnostic = Diagnostic::warning("x", "m").with_span(Span::at("f", 1, 40)).with_source_line("ab");
+        assert!(plain(&diagnostic).contains('^'));
+    }
+}

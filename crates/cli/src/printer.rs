@@ -1,0 +1,96 @@
+//! The one door to the terminal: data to standard output, everything else to standard error.
+//!
+//! Colour carries meaning but never alone; `anstream` strips it where the stream is no terminal or `NO_COLOR` is set.
+
+use std::io::{IsTerminal, Write};
+
+use anstyle::{AnsiColor, Style};
+use coracle_report::Severity;
+
+/// How much is said on standard error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Verbosity {
+    /// Only errors.
+    Quiet,
+    /// What a user needs.
+    Normal,
+}
+
+/// Writes what commands have to say. Commands never print by other means.
+#[derive(Clone, Copy, Debug)]
+pub struct Printer {
+    verbosity: Verbosity,
+}
+
+/// Bold red: failures.
+pub const ERROR: Style = AnsiColor::Red.on_default().bold();
+/// Bold yellow: warnings.
+pub const WARNING: Style = AnsiColor::Yellow.on_default().bold();
+/// Bold cyan: advice.
+pub const HINT: Style = AnsiColor::Cyan.on_default().bold();
+/// Green: done, healthy.
+pub const GOOD: Style = AnsiColor::Green.on_default();
+/// Dim: context.
+pub const DIM: Style = Style::new().dimmed();
+/// Bold: names and headings.
+pub const STRONG: Style = Style::new().bold();
+
+impl Printer {
+    /// Returns a printer of the given verbosity.
+    pub const fn new(verbosity: Verbosity) -> Self {
+        Self { verbosity }
+    }
+
+    /// Writes a line of data to standard output. A closed pipe ends the process quietly, as `head` expects.
+    pub fn data(self, line: impl AsRef<str>) {
+        self.raw_data(format!("{}\n", line.as_ref()).as_bytes());
+    }
+
+    /// Writes bytes of data to standard output unchanged.
+    pub fn raw_data(self, bytes: &[u8]) {
+        let mut out = anstream::stdout().lock();
+        if out.write_all(bytes).and_then(|()| out.flush()).is_err() {
+            broken_pipe();
+        }
+    }
+
+    /// Writes bytes to standard error unchanged, whatever the verbosity: a container's own error stream.
+    pub fn raw_error(self, bytes: &[u8]) {
+        let mut out = std::io::stderr().lock();
+        let _ = out.write_all(bytes).and_then(|()| out.flush());
+    }
+
+    /// Writes a line for people to standard error.
+    pub fn status(self, line: impl AsRef<str>) {
+        if self.verbosity >= Verbosity::Normal {
+            self.always(line);
+        }
+    }
+
+    /// Writes a line to standard error even when quiet: errors.
+    pub fn always(self, line: impl AsRef<str>) {
+        let mut out = anstream::stderr().lock();
+        let _ = writeln!(out, "{}", line.as_ref());
+    }
+
+    /// Returns whether findings of this severity are shown.
+    pub fn shows(self, severity: Severity) -> bool {
+        self.verbosity >= Verbosity::Normal || severity == Severity::Error
+    }
+
+    /// Returns whether standard error is a terminal.
+    pub fn interactive(self) -> bool {
+        std::io::stderr().is_terminal()
+    }
+}
+
+/// Ends the process as a program does whose reader has gone.
+#[expect(clippy::exit, reason = "the reader has gone; there is nobody to return an error to")]
+fn broken_pipe() -> ! {
+    std::process::exit(141)
+}
+
+/// Returns `text` in `style`.
+pub fn paint(style: Style, text: impl std::fmt::Display) -> String {
+    format!("{style}{text}{style:#}")
+}
