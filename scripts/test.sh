@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# Runs every test: formatting, lints, layers, unit and adapter tests, the stack's own tests, and end to end.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+export PATH=$HOME/.cargo/bin:$PATH
+
+step() { printf '\n=== %s\n' "$*"; }
+
+step "formatting, lints, layers"
+cargo fmt --all --check
+cargo clippy --workspace --all-targets --locked -- -D warnings
+cargo xtask layers
+
+step "unit and adapter tests"
+# The end-to-end tests are the binary's integration tests; they run last, when there is something to run.
+cargo test --workspace --locked --exclude coracle
+cargo test --package coracle --locked --bins
+
+step "the reference stack's own tests"
+scripts/test-stack.sh
+
+step "release binary and base images"
+cargo build --release --locked
+target/release/coracle base build --all --if-missing
+
+step "end to end"
+CORACLE_BIN=$PWD/target/release/coracle cargo test --package coracle --locked --test '*' -- --test-threads=1
