@@ -1,0 +1,2 @@
+/** @type {import('tailwindcss').Config} */
+export default { content: ['./src/**/*.{html,ts,tsx}'], theme: { extend: {} }, plugins: [] }
