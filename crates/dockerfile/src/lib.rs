@@ -1,1 +1,32 @@
-//! Dockerfile bytes to stages of spanned instructions; expansion, heredocs, .dockerignore.
+//! Dockerfile bytes to stages of spanned instructions; expansion, heredocs, `.dockerignore`.
+//!
+//! Owns the syntax of the Dockerfile reference and of `.dockerignore`; refuses to read files, to resolve
+//! images and to decide what is built (that is `build`). Everything here is a pure function of its input.
+
+mod command;
+mod expand;
+mod glob;
+mod ignore;
+mod instruction;
+mod logical;
+mod mount;
+mod near;
+mod parse;
+mod source;
+mod spanned;
+mod stage;
+mod statement;
+
+pub use expand::{Escape, ExpandError, Lookup, expand, expand_words};
+pub use glob::{Glob, GlobError};
+pub use ignore::{DOCKERIGNORE, IgnoreFile, IgnoreRule, Verdict, ignore_file_names};
+pub use instruction::{
+    AddFiles, Argument, CommandForm, CopyFiles, CopySource, EnvPair, FileOptions, Healthcheck,
+    HealthcheckProbe, Heredoc, Instruction, NetworkMode, OnBuild, Run, Statement,
+};
+pub use mount::{Mount, MountKind, MountOwner, Sharing};
+pub use near::nearest;
+pub use parse::{parse, parse_trigger};
+pub use source::Source;
+pub use spanned::{Spanned, Word};
+pub use stage::{BaseRef, Directives, Dockerfile, Stage, StageLookup};

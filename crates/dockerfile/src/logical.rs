@@ -1,0 +1,144 @@
+//! Logical lines: physical lines joined at continuations, with a map back to positions.
+
+use std::ops::Range;
+
+use coracle_report::{Position, Span};
+
+use crate::{Escape, Source, Spanned, Word};
+
+/// A logical line: continuations removed, comments in between dropped.
+pub(crate) struct Logical {
+    text: String,
+    /// Where each physical line's text begins in `text`, and its position in the file.
+    pieces: Vec<(usize, Position)>,
+    end: Position,
+}
+
+/// What reading one logical line brought to light.
+pub(crate) struct ReadLine {
+    pub logical: Logical,
+    /// Index of the first physical line after it.
+    pub next: usize,
+    /// Physical line numbers (from 1) that are empty within the continuation.
+    pub empty_lines: Vec<u32>,
+}
+
+impl Logical {
+    /// Reads the logical line that begins at physical line `first` (index from 0), which is no comment and not blank.
+    pub(crate) fn read(source: &Source, first: usize, escape: Escape) -> ReadLine {
+        let mut logical = Self { text: String::new(), pieces: Vec::new(), end: Position::default() };
+        let mut empty_lines = Vec::new();
+        let mut index = first;
+        let mut continues = true;
+        while continues && index < source.lines().len() {
+            let line = &source.lines()[index];
+            let number = index as u32 + 1;
+            index += 1;
+            let trimmed = line.trim_start();
+            if index > first + 1 {
+                if trimmed.starts_with('#') {
+                    continue;
+                }
+                if trimmed.is_empty() {
+                    empty_lines.push(number);
+                    continue;
+                }
+            }
+            let (content, goes_on) = match line.trim_end_matches([' ', '\t']).strip_suffix(escape.char()) {
+                Some(content) => (content, true),
+                None => (line.as_str(), false),
+            };
+            let skipped = if index == first + 1 { content.len() - content.trim_start().len() } else { 0 };
+            let column = content[..skipped].chars().count() as u32 + 1;
+            logical.pieces.push((logical.text.len(), Position::new(number, column)));
+            logical.text.push_str(&content[skipped..]);
+            logical.end = Position::new(number, content.chars().count() as u32 + 1);
+            continues = goes_on;
+        }
+        let kept = logical.text.trim_end().len();
+        logical.text.truncate(kept);
+        if continues {
+            // The file ended within a continuation; what was read is the line.
+            empty_lines.clear();
+        }
+        ReadLine { logical, next: index, empty_lines }
+    }
+
+    /// Returns the whole text.
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Returns the position just after the last physical line's content.
+    pub(crate) fn end(&self) -> Position {
+        self.end
+    }
+
+    /// Returns the position of byte `offset`.
+    pub(crate) fn position(&self, offset: usize) -> Position {
+        let piece = self.pieces.partition_point(|(start, _)| *start <= offset).saturating_sub(1);
+        let Some((start, position)) = self.pieces.get(piece) else {
+            return self.end;
+        };
+        let offset = offset.min(self.text.len());
+        let columns = self.text.get(*start..offset).map_or(0, |text| text.chars().count());
+        Position::new(position.line, position.column + columns as u32)
+    }
+
+    /// Returns the span of a stretch; its end belongs to the physical line of its last character.
+    pub(crate) fn span(&self, source: &Source, range: Range<usize>) -> Span {
+        let start = self.position(range.start);
+        let last = self.text.get(range.clone()).and_then(|text| text.chars().next_back());
+        let end = match last {
+            None => start,
+            Some(last) => {
+                let position = self.position(range.end - last.len_utf8());
+                Position::new(position.line, position.column + 1)
+            }
+        };
+        source.span(start, end)
+    }
+
+    /// Returns the stretch as a word.
+    pub(crate) fn word(&self, source: &Source, range: Range<usize>) -> Word {
+        Spanned::new(self.text[range.clone()].to_owned(), self.span(source, range))
+    }
+
+    /// Returns the stretch without white space at its ends.
+    pub(crate) fn trim(&self, range: Range<usize>) -> Range<usize> {
+        let text = &self.text[range.clone()];
+        let start = range.start + (text.len() - text.trim_start().len());
+        start..start.max(range.start + text.trim_end().len())
+    }
+
+    /// Splits a stretch at white space that is neither quoted nor escaped.
+    pub(crate) fn words(&self, range: Range<usize>, escape: Escape) -> Vec<Range<usize>> {
+        let mut words = Vec::new();
+        let mut rest = self.trim(range);
+        while !rest.is_empty() {
+            let word = self.first_word(rest.clone(), escape);
+            rest = self.trim(word.end..rest.end);
+            words.push(word);
+        }
+        words
+    }
+
+    /// Returns the first word of a stretch that begins with no white space.
+    pub(crate) fn first_word(&self, range: Range<usize>, escape: Escape) -> Range<usize> {
+        let mut quote = None;
+        let mut characters = self.text[range.clone()].char_indices();
+        while let Some((offset, character)) = characters.next() {
+            match quote {
+                None if character.is_whitespace() => return range.start..range.start + offset,
+                None if character == '\'' || character == '"' => quote = Some(character),
+                Some(open) if open == character => quote = None,
+                Some('\'') => {}
+                _ if character == escape.char() => {
+                    characters.next();
+                }
+                _ => {}
+            }
+        }
+        range
+    }
+}

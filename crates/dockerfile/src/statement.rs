@@ -1,0 +1,630 @@
+//! One logical line to one instruction: keyword, flags, arguments.
+
+use std::ops::Range;
+
+use coracle_report::{Diagnostic, Span};
+
+use crate::command::{JsonList, command_form, duration, json_list};
+use crate::instruction::{
+    AddFiles, Argument, CommandForm, CopyFiles, CopySource, EnvPair, FileOptions, Healthcheck,
+    HealthcheckProbe, Heredoc, Instruction, NetworkMode, OnBuild, Run,
+};
+use crate::logical::Logical;
+use crate::stage::{Pair, cover};
+use crate::{Escape, Mount, Source, Spanned, Word, mount, nearest};
+
+/// All keywords of the Dockerfile reference.
+pub(crate) const KEYWORDS: [&str; 18] = [
+    "FROM",
+    "ARG",
+    "ENV",
+    "RUN",
+    "COPY",
+    "ADD",
+    "WORKDIR",
+    "USER",
+    "EXPOSE",
+    "VOLUME",
+    "CMD",
+    "ENTRYPOINT",
+    "LABEL",
+    "HEALTHCHECK",
+    "SHELL",
+    "STOPSIGNAL",
+    "ONBUILD",
+    "MAINTAINER",
+];
+
+/// What a flag takes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum FlagKind {
+    /// `--flag`, `--flag=true` or `--flag=false`.
+    Switch,
+    /// `--flag=value`, once.
+    Value,
+    /// `--flag=value`, any number of times.
+    List,
+}
+
+fn flags_of(keyword: &str) -> &'static [(&'static str, FlagKind)] {
+    use FlagKind::{List, Switch, Value};
+    match keyword {
+        "FROM" => &[("platform", Value)],
+        "RUN" => &[("mount", List), ("network", Value), ("security", Value)],
+        "COPY" => &[
+            ("from", Value),
+            ("chown", Value),
+            ("chmod", Value),
+            ("link", Switch),
+            ("exclude", List),
+            ("parents", Switch),
+        ],
+        "ADD" => &[
+            ("chown", Value),
+            ("chmod", Value),
+            ("link", Switch),
+            ("exclude", List),
+            ("checksum", Value),
+            ("keep-git-dir", Switch),
+            ("unpack", Switch),
+        ],
+        "HEALTHCHECK" => &[
+            ("interval", Value),
+            ("timeout", Value),
+            ("start-period", Value),
+            ("start-interval", Value),
+            ("retries", Value),
+        ],
+        _ => &[],
+    }
+}
+
+struct Flag {
+    name: &'static str,
+    kind: FlagKind,
+    value: Option<Range<usize>>,
+    span: Span,
+}
+
+/// A logical line cut into keyword, flags and the rest.
+pub(crate) struct Line<'s> {
+    source: &'s Source,
+    logical: &'s Logical,
+    escape: Escape,
+    /// The keyword in upper case.
+    pub keyword: &'static str,
+    keyword_range: Range<usize>,
+    flags: Vec<Flag>,
+    rest: Range<usize>,
+}
+
+/// `FROM`'s parts.
+pub(crate) struct From {
+    pub image: Word,
+    pub name: Option<Word>,
+    pub platform: Option<Word>,
+    /// The word `AS` as written.
+    pub as_word: Option<Word>,
+}
+
+impl<'s> Line<'s> {
+    /// Cuts the line that begins at byte `start` of `logical`.
+    pub(crate) fn cut(
+        source: &'s Source,
+        logical: &'s Logical,
+        start: usize,
+        escape: Escape,
+    ) -> Result<Self, Diagnostic> {
+        let whole = logical.trim(start..logical.text().len());
+        let text = &logical.text()[whole.clone()];
+        let length = text.find(char::is_whitespace).unwrap_or(text.len());
+        let keyword_range = whole.start..whole.start + length;
+        let written = &text[..length];
+        let upper = written.to_ascii_uppercase();
+        let Some(keyword) = KEYWORDS.into_iter().find(|keyword| *keyword == upper) else {
+            let span = logical.span(source, keyword_range);
+            let error =
+                source.error("unknown-instruction", format!("unknown instruction `{written}`"), &span);
+            return Err(match nearest(&upper, KEYWORDS) {
+                Some(near) => error.with_hint(format!("did you mean `{near}`?")),
+                None => error.with_hint(format!(
+                    "is this line meant to go on from the one before? that one must then end in `{}`",
+                    escape.char()
+                )),
+            });
+        };
+        let rest = logical.trim(keyword_range.end..whole.end);
+        let mut line = Self { source, logical, escape, keyword, keyword_range, flags: Vec::new(), rest };
+        line.take_flags()?;
+        Ok(line)
+    }
+
+    fn take_flags(&mut self) -> Result<(), Diagnostic> {
+        let known = flags_of(self.keyword);
+        loop {
+            let text = &self.logical.text()[self.rest.clone()];
+            if !text.starts_with("--") {
+                return Ok(());
+            }
+            let word = self.logical.first_word(self.rest.clone(), self.escape);
+            self.rest = self.logical.trim(word.end..self.rest.end);
+            let text = &self.logical.text()[word.clone()];
+            if text == "--" {
+                return Ok(());
+            }
+            if known.is_empty() && !matches!(self.keyword, "COPY" | "ADD" | "FROM" | "RUN" | "HEALTHCHECK") {
+                // Instructions without flags keep what looks like one as an argument.
+                self.rest = word.start..self.rest.end.max(word.end);
+                return Ok(());
+            }
+            let equals = text.find('=');
+            let written = &text[2..equals.unwrap_or(text.len())];
+            let span = self.logical.span(self.source, word.start..word.start + 2 + written.len());
+            let Some((name, kind)) = known.iter().copied().find(|(name, _)| *name == written) else {
+                return Err(self.unknown_flag(written, &span));
+            };
+            if kind != FlagKind::List && self.flags.iter().any(|flag| flag.name == name) {
+                return Err(self.source.error("duplicate-flag", format!("`--{name}` is given twice"), &span));
+            }
+            let value = equals.map(|equals| word.start + equals + 1..word.end);
+            if kind != FlagKind::Switch && value.clone().is_none_or(|value| value.is_empty()) {
+                let message = format!("`--{name}` needs a value");
+                let hint = format!("write `--{name}=...`, with `=` and no space");
+                return Err(self.source.error("flag-without-value", message, &span).with_hint(hint));
+            }
+            self.flags.push(Flag { name, kind, value, span });
+        }
+    }
+
+    fn unknown_flag(&self, written: &str, span: &Span) -> Diagnostic {
+        let known = flags_of(self.keyword);
+        let message = format!("{} has no flag `--{written}`", self.keyword);
+        let error = self.source.error("unknown-flag", message, span);
+        if let Some(near) = nearest(written, known.iter().map(|(name, _)| *name)) {
+            return error.with_hint(format!("did you mean `--{near}`?"));
+        }
+        let names: Vec<_> = known.iter().map(|(name, _)| format!("`--{name}`")).collect();
+        error.with_hint(format!("{} knows {}", self.keyword, names.join(", ")))
+    }
+
+    /// Returns the heredocs' redirection words, in order; empty for instructions that have none.
+    pub(crate) fn heredoc_words(&self) -> Vec<Word> {
+        if self.keyword == "ONBUILD" {
+            return self.nested().map(|nested| nested.heredoc_words()).unwrap_or_default();
+        }
+        let list =
+            self.rest_text().starts_with('[') && matches!(json_list(self.rest_text()), JsonList::List(_));
+        if list || !matches!(self.keyword, "RUN" | "COPY" | "ADD") {
+            return Vec::new();
+        }
+        self.words().into_iter().filter(|word| heredoc_terminator(word).is_some()).collect()
+    }
+
+    fn nested(&self) -> Result<Line<'s>, Diagnostic> {
+        Line::cut(self.source, self.logical, self.rest.start, self.escape)
+    }
+
+    fn rest_text(&self) -> &'s str {
+        &self.logical.text()[self.rest.clone()]
+    }
+
+    fn rest_word(&self) -> Word {
+        self.logical.word(self.source, self.rest.clone())
+    }
+
+    fn words(&self) -> Vec<Word> {
+        let ranges = self.logical.words(self.rest.clone(), self.escape);
+        ranges.into_iter().map(|range| self.logical.word(self.source, range)).collect()
+    }
+
+    /// Returns the keyword's span.
+    pub(crate) fn keyword_span(&self) -> Span {
+        self.logical.span(self.source, self.keyword_range.clone())
+    }
+
+    /// Returns the keyword as written.
+    pub(crate) fn keyword_written(&self) -> &'s str {
+        &self.logical.text()[self.keyword_range.clone()]
+    }
+
+    fn error(&self, code: &str, message: impl Into<String>) -> Diagnostic {
+        let span = if self.rest.is_empty() {
+            self.keyword_span()
+        } else {
+            self.logical.span(self.source, self.rest.clone())
+        };
+        self.source.error(code, message, &span)
+    }
+
+    fn value(&self, name: &str) -> Option<Word> {
+        let flag = self.flags.iter().find(|flag| flag.name == name)?;
+        flag.value.clone().map(|range| self.logical.word(self.source, range))
+    }
+
+    fn values(&self, name: &str) -> Vec<Word> {
+        let flags = self.flags.iter().filter(|flag| flag.name == name);
+        flags
+            .filter_map(|flag| flag.value.clone())
+            .map(|range| self.logical.word(self.source, range))
+            .collect()
+    }
+
+    fn switch(&self, name: &str) -> Result<Option<bool>, Diagnostic> {
+        let Some(flag) = self.flags.iter().find(|flag| flag.name == name && flag.kind == FlagKind::Switch)
+        else {
+            return Ok(None);
+        };
+        match flag.value.clone().map(|range| self.logical.text()[range].to_ascii_lowercase()).as_deref() {
+            None | Some("true" | "1") => Ok(Some(true)),
+            Some("false" | "0") => Ok(Some(false)),
+            Some(other) => {
+                let message = format!("`--{name}` is true or false, not `{other}`");
+                Err(self.source.error("bad-flag", message, &flag.span))
+            }
+        }
+    }
+
+    /// Reads the line as `FROM`.
+    pub(crate) fn from(&self) -> Result<From, Diagnostic> {
+        let platform = self.value("platform");
+        let mut words = self.words().into_iter();
+        let Some(image) = words.next() else {
+            return Err(self.error("missing-argument", "FROM needs an image or a stage"));
+        };
+        let (as_word, name) = match (words.next(), words.next(), words.next()) {
+            (None, ..) => (None, None),
+            (Some(word), Some(name), None) if word.eq_ignore_ascii_case("as") => (Some(word), Some(name)),
+            _ => {
+                let error = self.error("bad-from", "FROM takes an image, or an image, AS and a name");
+                return Err(error.with_hint("write `FROM image AS name`"));
+            }
+        };
+        if let Some(name) = &name {
+            let lower = name.to_ascii_lowercase();
+            let legal = lower.starts_with(|c: char| c.is_ascii_lowercase())
+                && lower.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_.".contains(c));
+            if !legal {
+                let message = format!("`{}` is no stage name", name.value);
+                let error = self.source.error("bad-stage-name", message, &name.span);
+                return Err(error.with_hint(
+                    "a stage name begins with a letter and holds letters, digits, `-`, `_` and `.`",
+                ));
+            }
+            if lower == "scratch" || lower == "context" {
+                let message = format!("`{lower}` is reserved and cannot name a stage");
+                return Err(self.source.error("bad-stage-name", message, &name.span));
+            }
+        }
+        Ok(From { image, name, platform, as_word })
+    }
+
+    /// Reads the line as an instruction other than `FROM`. `heredocs` are those of [`Line::heredoc_words`].
+    /// Warnings are added to `warnings`.
+    pub(crate) fn instruction(
+        &self,
+        heredocs: Vec<Heredoc>,
+        warnings: &mut Vec<Diagnostic>,
+    ) -> Result<Instruction, Diagnostic> {
+        Ok(match self.keyword {
+            "ARG" => Instruction::Arg(self.arguments()?),
+            "ENV" => Instruction::Env(self.pairs(warnings)?),
+            "LABEL" => Instruction::Label(self.pairs(warnings)?),
+            "RUN" => Instruction::Run(self.run(heredocs)?),
+            "COPY" => Instruction::Copy(self.copy(heredocs)?),
+            "ADD" => Instruction::Add(self.add(heredocs)?),
+            "WORKDIR" => Instruction::Workdir(self.single("a path")?),
+            "USER" => Instruction::User(self.single("a user")?),
+            "STOPSIGNAL" => Instruction::StopSignal(self.single("a signal")?),
+            "MAINTAINER" => {
+                let warning = self.source.warning(
+                    "maintainer-deprecated",
+                    "MAINTAINER is deprecated",
+                    &self.keyword_span(),
+                );
+                warnings.push(warning.with_hint("write `LABEL org.opencontainers.image.authors=...`"));
+                Instruction::Maintainer(self.single("a name")?)
+            }
+            "EXPOSE" => Instruction::Expose(self.some_words("a port")?),
+            "VOLUME" => Instruction::Volume(self.list_or_words("a path")?),
+            "CMD" => Instruction::Cmd(self.command()?),
+            "ENTRYPOINT" => Instruction::Entrypoint(self.command()?),
+            "HEALTHCHECK" => Instruction::Healthcheck(self.healthcheck()?),
+            "SHELL" => Instruction::Shell(self.shell()?),
+            "ONBUILD" => Instruction::OnBuild(self.on_build(heredocs, warnings)?),
+            other => return Err(self.error("misplaced-instruction", format!("{other} cannot stand here"))),
+        })
+    }
+
+    fn single(&self, what: &str) -> Result<Word, Diagnostic> {
+        if self.rest.is_empty() {
+            return Err(self.error("missing-argument", format!("{} needs {what}", self.keyword)));
+        }
+        Ok(self.rest_word())
+    }
+
+    fn some_words(&self, what: &str) -> Result<Vec<Word>, Diagnostic> {
+        self.single(what)?;
+        Ok(self.words())
+    }
+
+    fn list_or_words(&self, what: &str) -> Result<Vec<Word>, Diagnostic> {
+        if self.rest_text().starts_with('[') {
+            match json_list(self.rest_text()) {
+                JsonList::List(list) => {
+                    let place = self.rest_word();
+                    return Ok(list.into_iter().map(|item| place.with(item)).collect());
+                }
+                JsonList::Broken(reason) => return Err(self.bad_json(&reason)),
+                JsonList::Shell => {}
+            }
+        }
+        self.some_words(what)
+    }
+
+    fn bad_json(&self, reason: &str) -> Diagnostic {
+        self.error("bad-json", format!("this is not a JSON list of strings: {reason}"))
+            .with_hint(format!("write `{} [\"program\", \"argument\"]`", self.keyword))
+    }
+
+    fn arguments(&self) -> Result<Vec<Argument>, Diagnostic> {
+        let words = self.some_words("a name")?;
+        let ranges = self.logical.words(self.rest.clone(), self.escape);
+        let mut arguments = Vec::new();
+        for (word, range) in words.into_iter().zip(ranges) {
+            let argument = match word.find('=') {
+                None => Argument { name: word, default: None },
+                Some(equals) => {
+                    let (name, value) = self.cut_pair(range, equals);
+                    Argument { name, default: Some(value) }
+                }
+            };
+            if argument.name.is_empty() {
+                return Err(self.source.error(
+                    "bad-argument",
+                    "ARG needs a name before `=`",
+                    &argument.name.span,
+                ));
+            }
+            arguments.push(argument);
+        }
+        Ok(arguments)
+    }
+
+    fn cut_pair(&self, range: Range<usize>, equals: usize) -> Pair {
+        let at = range.start + equals;
+        (self.logical.word(self.source, range.start..at), self.logical.word(self.source, at + 1..range.end))
+    }
+
+    fn pairs(&self, warnings: &mut Vec<Diagnostic>) -> Result<Vec<EnvPair>, Diagnostic> {
+        self.single("a name and a value")?;
+        let ranges = self.logical.words(self.rest.clone(), self.escape);
+        let first = ranges.first().cloned().unwrap_or_default();
+        if !self.logical.text()[first.clone()].contains('=') {
+            let value = self.logical.trim(first.end..self.rest.end);
+            if value.is_empty() {
+                return Err(self
+                    .error("missing-argument", format!("{} needs a value", self.keyword))
+                    .with_hint(format!("write `{} {}=value`", self.keyword, &self.logical.text()[first])));
+            }
+            let warning = self.source.warning(
+                "legacy-key-value",
+                format!("`{} name value` is the old form", self.keyword),
+                &self.logical.span(self.source, self.rest.clone()),
+            );
+            let hint = format!("write `{} {}=...`", self.keyword, &self.logical.text()[first.clone()]);
+            warnings.push(warning.with_hint(hint));
+            let name = self.logical.word(self.source, first);
+            return Ok(vec![EnvPair { name, value: self.logical.word(self.source, value) }]);
+        }
+        let mut pairs = Vec::new();
+        for range in ranges {
+            let text = &self.logical.text()[range.clone()];
+            let Some(equals) = text.find('=') else {
+                let span = self.logical.span(self.source, range);
+                let error = self.source.error("bad-pair", format!("`{text}` has no `=`"), &span);
+                return Err(error.with_hint("a value with spaces needs quotes: name=\"a b\""));
+            };
+            let (name, value) = self.cut_pair(range, equals);
+            if name.is_empty() {
+                return Err(self.source.error("bad-pair", "a name is missing before `=`", &name.span));
+            }
+            pairs.push(EnvPair { name, value });
+        }
+        Ok(pairs)
+    }
+
+    fn command(&self) -> Result<CommandForm, Diagnostic> {
+        if self.rest.is_empty() {
+            let error = self.error("missing-argument", format!("{} needs a command", self.keyword));
+            return Err(if self.keyword == "RUN" {
+                error
+            } else {
+                error.with_hint(format!("`{} []` clears the one of the base", self.keyword))
+            });
+        }
+        command_form(self.rest_text()).map_err(|reason| self.bad_json(&reason))
+    }
+
+    fn run(&self, heredocs: Vec<Heredoc>) -> Result<Run, Diagnostic> {
+        let mut mounts: Vec<Mount> = Vec::new();
+        for flag in self.flags.iter().filter(|flag| flag.name == "mount") {
+            let range = flag.value.clone().unwrap_or_default();
+            mounts.push(mount::parse(self.source, self.logical, range)?);
+        }
+        let network = match self.value("network") {
+            None => NetworkMode::Default,
+            Some(word) => match word.as_str() {
+                "default" => NetworkMode::Default,
+                "none" => NetworkMode::None,
+                "host" => NetworkMode::Host,
+                other => {
+                    let message = format!("`--network` is default, none or host, not `{other}`");
+                    return Err(self.source.error("bad-flag", message, &word.span));
+                }
+            },
+        };
+        if let Some(word) = self.value("security").filter(|word| word.value != "sandbox") {
+            let message =
+                format!("`--security={}` is not supported: build steps never run privileged", word.value);
+            return Err(self.source.error("unsupported-flag", message, &word.span));
+        }
+        let command = self.command()?;
+        if command == CommandForm::Exec(Vec::new()) {
+            return Err(self.error("missing-argument", "RUN needs a command"));
+        }
+        Ok(Run { mounts, network, command, heredocs })
+    }
+
+    fn files(&self, heredocs: Vec<Heredoc>) -> Result<(Vec<CopySource>, Word, FileOptions), Diagnostic> {
+        let mut words = self.list_or_words("a source and a destination")?;
+        let dest = words.pop();
+        let Some(dest) = dest.filter(|_| !words.is_empty()) else {
+            let message = format!("{} needs at least one source and a destination", self.keyword);
+            return Err(self.error("missing-argument", message));
+        };
+        if heredocs.iter().any(|heredoc| heredoc.word.span == dest.span) {
+            return Err(self.source.error("bad-heredoc", "the destination cannot be a heredoc", &dest.span));
+        }
+        let mut heredocs = heredocs.into_iter().peekable();
+        let sources = words
+            .into_iter()
+            .map(|word| match heredocs.next_if(|heredoc| heredoc.word == word) {
+                Some(heredoc) => CopySource::Heredoc(heredoc),
+                None => CopySource::Path(word),
+            })
+            .collect();
+        let options = FileOptions {
+            chown: self.value("chown"),
+            chmod: self.value("chmod"),
+            link: self.switch("link")?.unwrap_or(false),
+            exclude: self.values("exclude"),
+        };
+        Ok((sources, dest, options))
+    }
+
+    fn copy(&self, heredocs: Vec<Heredoc>) -> Result<CopyFiles, Diagnostic> {
+        let (sources, dest, options) = self.files(heredocs)?;
+        let from = self.value("from");
+        if let (Some(from), true) = (&from, sources.iter().any(|s| matches!(s, CopySource::Heredoc(_)))) {
+            return Err(self.source.error(
+                "bad-heredoc",
+                "a heredoc cannot be combined with `--from`",
+                &from.span,
+            ));
+        }
+        Ok(CopyFiles { from, sources, dest, options, parents: self.switch("parents")?.unwrap_or(false) })
+    }
+
+    fn add(&self, heredocs: Vec<Heredoc>) -> Result<AddFiles, Diagnostic> {
+        let (sources, dest, options) = self.files(heredocs)?;
+        Ok(AddFiles {
+            sources,
+            dest,
+            options,
+            checksum: self.value("checksum"),
+            keep_git_dir: self.switch("keep-git-dir")?.unwrap_or(false),
+            unpack: self.switch("unpack")?,
+        })
+    }
+
+    fn healthcheck(&self) -> Result<Healthcheck, Diagnostic> {
+        let text = self.rest_text();
+        let length = text.find(char::is_whitespace).unwrap_or(text.len());
+        let kind = &text[..length];
+        let arguments = self.logical.trim(self.rest.start + length..self.rest.end);
+        let probe = match kind.to_ascii_uppercase().as_str() {
+            "NONE" if arguments.is_empty() => HealthcheckProbe::None,
+            "NONE" => return Err(self.error("bad-healthcheck", "HEALTHCHECK NONE takes no arguments")),
+            "CMD" if arguments.is_empty() => {
+                return Err(self.error("missing-argument", "HEALTHCHECK CMD needs a command"));
+            }
+            "CMD" => {
+                let form = command_form(&self.logical.text()[arguments]);
+                HealthcheckProbe::Command(form.map_err(|reason| self.bad_json(&reason))?)
+            }
+            _ => {
+                let error = self.error("bad-healthcheck", "HEALTHCHECK is followed by CMD or NONE");
+                return Err(error.with_hint("write `HEALTHCHECK --interval=30s CMD command`"));
+            }
+        };
+        let retries = match self.value("retries") {
+            None => 0,
+            Some(word) => word.parse::<u32>().map_err(|_| {
+                let message = format!("`--retries` is a number, not `{}`", word.value);
+                self.source.error("bad-flag", message, &word.span)
+            })?,
+        };
+        Ok(Healthcheck {
+            probe,
+            interval: self.duration("interval")?,
+            timeout: self.duration("timeout")?,
+            start_period: self.duration("start-period")?,
+            start_interval: self.duration("start-interval")?,
+            retries: retries.into(),
+        })
+    }
+
+    fn duration(&self, name: &str) -> Result<u64, Diagnostic> {
+        let Some(word) = self.value(name) else {
+            return Ok(0);
+        };
+        match duration(&word) {
+            Some(0) => Ok(0),
+            Some(nanoseconds) if nanoseconds >= 1_000_000 => Ok(nanoseconds),
+            Some(_) => {
+                let message = format!("`--{name}` must be at least 1ms");
+                Err(self.source.error("bad-duration", message, &word.span))
+            }
+            None => {
+                let message = format!("`--{name}` is not a duration: `{}`", word.value);
+                let error = self.source.error("bad-duration", message, &word.span);
+                Err(error.with_hint("durations look like 30s, 1m30s or 500ms"))
+            }
+        }
+    }
+
+    fn shell(&self) -> Result<Vec<String>, Diagnostic> {
+        match json_list(self.rest_text()) {
+            JsonList::List(list) if !list.is_empty() => Ok(list),
+            _ => {
+                let error = self.error("bad-json", "SHELL needs a JSON list of strings");
+                Err(error.with_hint("write `SHELL [\"/bin/bash\", \"-c\"]`"))
+            }
+        }
+    }
+
+    fn on_build(
+        &self,
+        heredocs: Vec<Heredoc>,
+        warnings: &mut Vec<Diagnostic>,
+    ) -> Result<OnBuild, Diagnostic> {
+        let text = self.single("an instruction")?;
+        let nested = self.nested()?;
+        if matches!(nested.keyword, "ONBUILD" | "FROM" | "MAINTAINER") {
+            let message = format!("{} cannot be a trigger of ONBUILD", nested.keyword);
+            return Err(self.source.error("bad-onbuild", message, &nested.keyword_span()));
+        }
+        let full = heredocs.iter().fold(text.value.clone(), |text, heredoc| {
+            format!("{text}\n{}{}\n", heredoc.content, heredoc.name)
+        });
+        let span = cover(&nested.keyword_span(), &text.span);
+        let trigger = nested.instruction(heredocs, warnings)?;
+        Ok(OnBuild { text: text.with(full), trigger: Box::new(Spanned::new(trigger, span)) })
+    }
+}
+
+/// Returns the terminator, whether tabs are chomped and whether variables are expanded, when the word begins a
+/// heredoc (`<<EOF`, `3<<-"EOF"`).
+pub(crate) fn heredoc_terminator(word: &str) -> Option<(String, bool, bool)> {
+    let rest = word.trim_start_matches(|c: char| c.is_ascii_digit()).strip_prefix("<<")?;
+    let (rest, chomp) = match rest.strip_prefix('-') {
+        Some(rest) => (rest, true),
+        None => (rest, false),
+    };
+    if rest.is_empty() || rest.contains('<') {
+        return None;
+    }
+    let name = crate::expand(rest, Escape::Backslash, &|name| Some(format!("${name}"))).ok()?;
+    let legal = !name.is_empty() && !name.contains(char::is_whitespace);
+    legal.then(|| (name.clone(), chomp, name == rest))
+}
