@@ -15,7 +15,7 @@ export default defineConfig({
   server: {
     allowedHosts,
     // Run alone (`npm run dev`), the API is the backend on this machine; behind the proxy this is never asked.
-    proxy: { '^/(api|health|docs|openapi.json)': process.env.VITE_BACKEND ?? 'http://localhost:8000' },
+    proxy: { '^/(api/|(health|docs|openapi\\.json)([?/]|$))': process.env.VITE_BACKEND ?? 'http://localhost:8000' },
   },
   test: { root: '.', environment: 'jsdom', include: ['src/**/*.test.{ts,tsx}'], restoreMocks: true },
 })
