@@ -1,1 +1,21 @@
 //! Address plan and rule set as data; netlink, nftables, DNS and published ports apply them.
+//!
+//! Pure: [`subnet`], [`ipam`], [`names`], [`rules`], [`table`]. At work in the kernel: [`netlink`], [`nftables`].
+//! Everything acts in the network namespace of the calling thread.
+
+pub mod ipam;
+mod lock;
+pub mod names;
+pub mod netlink;
+pub mod nftables;
+mod port;
+mod record;
+pub mod rules;
+pub mod subnet;
+pub mod table;
+
+pub use lock::Lock;
+pub use port::{Protocol, PublishedPort, UnknownProtocol};
+pub use record::NetworkRecord;
+pub use rules::{NetworkRules, RuleSet};
+pub use subnet::Subnet;

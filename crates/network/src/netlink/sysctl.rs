@@ -1,0 +1,31 @@
+//! The few kernel settings that networks need, by `/proc/sys/net` of the calling thread's namespace.
+
+use std::fs;
+use std::io;
+
+use super::NetlinkError;
+
+/// Lets the host pass packets between its links: without it no container reaches beyond its bridge.
+///
+/// The setting is the host's and is never taken back, since others may have come to rely on it. It also makes the host
+/// a router between its other links, if its own rules allow that.
+pub fn enable_forwarding() -> Result<(), NetlinkError> {
+    set("net/ipv4/ip_forward", "1").map_err(|source| NetlinkError::new("set net.ipv4.ip_forward", source))
+}
+
+/// Settings of a container's own namespace, Docker's two: ports below 1024 and `ping` need no privilege there, since
+/// its ports are nobody else's.
+pub(super) fn unprivileged_ports_and_ping() {
+    // Failure (a read-only /proc/sys) leaves the kernel's stricter defaults, which are safe.
+    let _stricter = set("net/ipv4/ip_unprivileged_port_start", "0");
+    let _stricter = set("net/ipv4/ping_group_range", "0\t2147483647");
+}
+
+fn set(name: &str, value: &str) -> io::Result<()> {
+    let path = format!("/proc/sys/{name}");
+    // Reading first spares hosts with a read-only /proc/sys and the right value.
+    if fs::read_to_string(&path)?.trim() == value {
+        return Ok(());
+    }
+    fs::write(&path, value)
+}

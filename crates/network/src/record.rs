@@ -1,0 +1,51 @@
+//! What is remembered of a network. Who stores it is the engine.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::rules::NetworkRules;
+use crate::subnet::Subnet;
+
+/// One network as it stands in its record file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NetworkRecord {
+    /// The version of this record's shape; now 1.
+    pub version: u32,
+    /// 64 lower-case hex digits.
+    pub id: String,
+    /// The name users give, e.g. `stack_default`.
+    pub name: String,
+    /// Where its addresses come from.
+    pub subnet: Subnet,
+    /// The bridge's own address, the way out and the name server of its containers.
+    pub gateway: Ipv4Addr,
+    /// The name of the bridge link.
+    pub bridge: String,
+    /// Whether it reaches nothing outside.
+    pub internal: bool,
+    /// The user's and Compose's labels.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+    /// When it was made, RFC 3339.
+    pub created: String,
+    /// The keeper that serves it: a project's name, or `_standalone`.
+    pub scope: String,
+}
+
+impl NetworkRecord {
+    /// The current version of the record's shape.
+    pub const VERSION: u32 = 1;
+
+    /// Returns what the packet filter must know of the network.
+    pub fn rules(&self) -> NetworkRules {
+        NetworkRules {
+            bridge: self.bridge.clone(),
+            subnet: self.subnet,
+            gateway: self.gateway,
+            internal: self.internal,
+            masquerade: !self.internal,
+        }
+    }
+}

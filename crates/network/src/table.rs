@@ -1,0 +1,199 @@
+//! The packet filter's table as data: chains of rules of matches and a statement, and its text in nft's own syntax.
+//!
+//! Holds only the words that `rules` uses. Decides nothing; `nftables` encodes it for the kernel.
+
+use std::fmt;
+use std::net::Ipv4Addr;
+
+use crate::port::Protocol;
+use crate::subnet::Subnet;
+
+/// The table's name, in family `inet`.
+pub const TABLE: &str = "coracle";
+
+/// Everything in our table.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Table {
+    /// Chains; one that is jumped to comes before those that jump.
+    pub chains: Vec<Chain>,
+}
+
+/// A list of rules.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Chain {
+    /// Its name.
+    pub name: String,
+    /// Where packets enter it; none for a chain that is jumped to.
+    pub hook: Option<Hook>,
+    /// Its rules, in order.
+    pub rules: Vec<Rule>,
+}
+
+/// The places in the kernel where a chain of ours sees packets. Each implies the chain's type and priority.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hook {
+    /// nat, before routing.
+    Prerouting,
+    /// filter, for this host.
+    Input,
+    /// filter, through this host.
+    Forward,
+    /// nat, made by this host.
+    Output,
+    /// nat, about to leave.
+    Postrouting,
+}
+
+/// All matches hold: the statement is done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rule {
+    /// What must hold.
+    pub matches: Vec<Match>,
+    /// What is done.
+    pub statement: Statement,
+}
+
+/// Whether a match wants equality or its opposite.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sense {
+    /// Equal.
+    Is,
+    /// Not equal.
+    IsNot,
+}
+
+/// One condition on a packet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Match {
+    /// It came in by the link of this name.
+    Input(Sense, String),
+    /// It goes out by the link of this name.
+    Output(Sense, String),
+    /// Its IPv4 source lies within.
+    Source(Sense, Subnet),
+    /// Its IPv4 destination lies within.
+    Destination(Sense, Subnet),
+    /// Its destination is an address of this host.
+    DestinationLocal,
+    /// It is for this port.
+    DestinationPort(Protocol, u16),
+    /// It belongs to a connection that was let through, or is related to one.
+    StateEstablished,
+    /// Its connection's destination was translated: it came by a published port.
+    StatusDnat,
+}
+
+/// What is done with a packet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Statement {
+    /// Let it go on to other tables.
+    Accept,
+    /// Drop it.
+    Drop,
+    /// Go through another chain, then come back.
+    Jump(String),
+    /// Give it the address of the link that it leaves by.
+    Masquerade,
+    /// Send it to this address and port.
+    Dnat(Ipv4Addr, u16),
+}
+
+impl Chain {
+    /// Returns a chain at a hook.
+    pub fn base(name: &str, hook: Hook, rules: Vec<Rule>) -> Self {
+        Self { name: name.to_owned(), hook: Some(hook), rules }
+    }
+
+    /// Returns a chain that is jumped to.
+    pub fn regular(name: &str, rules: Vec<Rule>) -> Self {
+        Self { name: name.to_owned(), hook: None, rules }
+    }
+}
+
+impl Rule {
+    /// Returns the rule that does `statement` where all of `matches` hold.
+    pub fn new(matches: impl IntoIterator<Item = Match>, statement: Statement) -> Self {
+        Self { matches: matches.into_iter().collect(), statement }
+    }
+}
+
+impl fmt::Display for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "table inet {TABLE} {{")?;
+        for (index, chain) in self.chains.iter().enumerate() {
+            if index > 0 {
+                writeln!(f)?;
+            }
+            writeln!(f, "\tchain {} {{", chain.name)?;
+            if let Some(hook) = chain.hook {
+                writeln!(f, "\t\ttype {hook}; policy accept;")?;
+            }
+            for rule in &chain.rules {
+                writeln!(f, "\t\t{rule}")?;
+            }
+            writeln!(f, "\t}}")?;
+        }
+        writeln!(f, "}}")
+    }
+}
+
+impl fmt::Display for Hook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Prerouting => "nat hook prerouting priority dstnat",
+            Self::Input => "filter hook input priority filter",
+            Self::Forward => "filter hook forward priority filter",
+            // nft has a word for this priority only at prerouting.
+            Self::Output => "nat hook output priority -100",
+            Self::Postrouting => "nat hook postrouting priority srcnat",
+        })
+    }
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for condition in &self.matches {
+            write!(f, "{condition} ")?;
+        }
+        match &self.statement {
+            Statement::Accept => f.write_str("accept"),
+            Statement::Drop => f.write_str("drop"),
+            Statement::Jump(chain) => write!(f, "jump {chain}"),
+            Statement::Masquerade => f.write_str("masquerade"),
+            Statement::Dnat(address, port) => write!(f, "dnat ip to {address}:{port}"),
+        }
+    }
+}
+
+impl fmt::Display for Sense {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Is => "",
+            Self::IsNot => "!= ",
+        })
+    }
+}
+
+impl fmt::Display for Match {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Input(sense, name) => write!(f, "iifname {sense}\"{name}\""),
+            Self::Output(sense, name) => write!(f, "oifname {sense}\"{name}\""),
+            Self::Source(sense, subnet) => write!(f, "ip saddr {sense}{}", Addresses(*subnet)),
+            Self::Destination(sense, subnet) => write!(f, "ip daddr {sense}{}", Addresses(*subnet)),
+            Self::DestinationLocal => f.write_str("fib daddr type local"),
+            Self::DestinationPort(protocol, port) => write!(f, "{protocol} dport {port}"),
+            Self::StateEstablished => f.write_str("ct state established,related"),
+            Self::StatusDnat => f.write_str("ct status dnat"),
+        }
+    }
+}
+
+/// A subnet as nft prints it: a single address without its prefix.
+struct Addresses(Subnet);
+
+impl fmt::Display for Addresses {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.prefix() == 32 { write!(f, "{}", self.0.network()) } else { write!(f, "{}", self.0) }
+    }
+}
