@@ -1,1 +1,33 @@
 //! Compose YAML to a merged, interpolated project whose every value knows its file and line.
+//!
+//! Owns the Compose file format: YAML with anchors and merge keys, interpolation, `.env` files, merging of several
+//! files, and the typed [`Project`]. Refuses to touch files (a [`Loader`] does), to read the process environment
+//! and to know how services are run.
+//!
+//! ```text
+//!   text --tree--> nodes --interpolate--> nodes --merge--> one tree --decode--> Project
+//! ```
+
+mod decode;
+mod discover;
+mod dotenv;
+mod fields;
+mod interpolate;
+mod load;
+mod loader;
+mod merge;
+mod model;
+mod ports;
+mod scalar;
+mod source;
+mod tree;
+
+pub use discover::{Discovered, discover};
+pub use dotenv::{EnvFileError, parse as parse_env_file};
+pub use load::{LoadRequest, Loaded, combine_environment, load, normalise_project_name};
+pub use loader::Loader;
+pub use model::{
+    Build, Dependency, DependencyCondition, FileContent, FileGrant, FileObject, Healthcheck, HostPorts,
+    Logging, Mount, MountSource, Network, NetworkAttachment, NetworkMode, Port, Project, Protocol,
+    PullPolicy, Resources, RestartPolicy, Service, Ulimit, Volume,
+};

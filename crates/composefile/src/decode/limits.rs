@@ -1,0 +1,246 @@
+//! Limits and policies: `deploy`, `mem_limit` and its kin, `restart`, `ulimits`, `logging`, `security_opt`.
+
+use coracle_report::Hint;
+
+use crate::fields::{Field, Fields};
+use crate::model::{Logging, Resources, RestartPolicy, Ulimit};
+use crate::scalar;
+use crate::source::Findings;
+
+use super::Decoder;
+
+/// Attributes of `deploy` that need a cluster or a rollout.
+const DEPLOY_LATER: &[&str] =
+    &["mode", "endpoint_mode", "labels", "rollback_config", "update_config", "placement"];
+
+/// What `deploy` says.
+#[derive(Debug, Default)]
+pub(super) struct Deploy {
+    pub(super) replicas: Option<u32>,
+    pub(super) restart: Option<RestartPolicy>,
+    pub(super) resources: Resources,
+}
+
+impl Decoder<'_> {
+    pub(super) fn deploy(&mut self, fields: &mut Fields<'_>) -> Deploy {
+        let mut deploy = Deploy::default();
+        let Some(mut fields) = fields.take("deploy").and_then(|field| field.mapping(self.findings)) else {
+            return deploy;
+        };
+        deploy.replicas = fields.take("replicas").and_then(|field| field.number(self.findings));
+        if let Some(field) = fields.take("restart_policy") {
+            deploy.restart = self.restart_policy(&field);
+        }
+        if let Some(mut resources) = fields.take("resources").and_then(|field| field.mapping(self.findings)) {
+            self.deploy_resources(&mut resources, &mut deploy.resources);
+            resources.finish(&[], self.findings);
+        }
+        fields.finish(DEPLOY_LATER, self.findings);
+        deploy
+    }
+
+    fn deploy_resources(&mut self, resources: &mut Fields<'_>, out: &mut Resources) {
+        let findings = &mut *self.findings;
+        if let Some(mut limits) = resources.take("limits").and_then(|field| field.mapping(findings)) {
+            out.millicpus = limits.take("cpus").and_then(|field| field.parse(findings, scalar::millicpus));
+            out.memory = limits.take("memory").and_then(|field| field.parse(findings, scalar::bytes));
+            out.pids = limits.take("pids").and_then(|field| unlimited(&field, findings));
+            limits.finish(&[], findings);
+        }
+        if let Some(mut reserved) = resources.take("reservations").and_then(|field| field.mapping(findings)) {
+            out.millicpus_reservation =
+                reserved.take("cpus").and_then(|field| field.parse(findings, scalar::millicpus));
+            out.memory_reservation =
+                reserved.take("memory").and_then(|field| field.parse(findings, scalar::bytes));
+            reserved.finish(&["generic_resources", "devices"], findings);
+        }
+    }
+
+    /// Reads `deploy.restart_policy`; its conditions mean what Compose makes of them.
+    fn restart_policy(&mut self, field: &Field<'_>) -> Option<RestartPolicy> {
+        let mut fields = field.mapping(self.findings)?;
+        let max_retries = fields.take("max_attempts").and_then(|field| field.number(self.findings));
+        let policy = match fields.take("condition") {
+            None => Some(RestartPolicy::UnlessStopped),
+            Some(condition) => condition.parse(self.findings, |text| match text {
+                "none" => Ok(RestartPolicy::No),
+                "on-failure" => Ok(RestartPolicy::OnFailure { max_retries }),
+                "any" => Ok(RestartPolicy::UnlessStopped),
+                _ => Err(format!("`{text}` is none of `none`, `on-failure` and `any`")),
+            }),
+        };
+        fields.finish(&["delay", "window"], self.findings);
+        policy
+    }
+
+    /// Reads the limits beside `deploy`, and holds both against each other.
+    pub(super) fn resources(&mut self, fields: &mut Fields<'_>, deploy: Resources) -> Resources {
+        let findings = &mut *self.findings;
+        let mut out = deploy;
+        if let Some(field) = fields.take("mem_limit") {
+            let own = field.parse(findings, scalar::bytes);
+            out.memory = same(own, out.memory, &field, "deploy.resources.limits.memory", findings);
+        }
+        if let Some(field) = fields.take("mem_reservation") {
+            let own = field.parse(findings, scalar::bytes);
+            let other = "deploy.resources.reservations.memory";
+            out.memory_reservation = same(own, out.memory_reservation, &field, other, findings);
+        }
+        if let Some(field) = fields.take("cpus") {
+            let own = field.parse(findings, scalar::millicpus);
+            out.millicpus = same(own, out.millicpus, &field, "deploy.resources.limits.cpus", findings);
+        }
+        if let Some(field) = fields.take("pids_limit") {
+            let own = unlimited(&field, findings);
+            out.pids = same(own, out.pids, &field, "deploy.resources.limits.pids", findings);
+        }
+        out.memory_swap = fields.take("memswap_limit").and_then(|field| {
+            field.parse(findings, |text| match text {
+                "-1" => Ok(-1),
+                text => scalar::bytes(text).map(|bytes| bytes as i64),
+            })
+        });
+        out.cpu_shares = fields.take("cpu_shares").and_then(|field| field.number(findings));
+        out.cpuset = fields.text("cpuset", findings);
+        // No limit at all is written 0, as Docker has it.
+        out.memory = out.memory.filter(|memory| *memory > 0);
+        out.millicpus = out.millicpus.filter(|cpus| *cpus > 0);
+        out
+    }
+
+    /// Reads `restart`.
+    pub(super) fn restart(&mut self, field: &Field<'_>) -> Option<RestartPolicy> {
+        field.parse(self.findings, |text| match text {
+            "no" | "false" | "" => Ok(RestartPolicy::No),
+            "always" => Ok(RestartPolicy::Always),
+            "unless-stopped" => Ok(RestartPolicy::UnlessStopped),
+            "on-failure" => Ok(RestartPolicy::OnFailure { max_retries: None }),
+            _ => match text.strip_prefix("on-failure:").map(str::parse) {
+                Some(Ok(count)) => Ok(RestartPolicy::OnFailure { max_retries: Some(count) }),
+                Some(Err(_)) | None => {
+                    Err(format!("`{text}` is none of `no`, `always`, `unless-stopped`, `on-failure[:N]`"))
+                }
+            },
+        })
+    }
+
+    /// Reads `ulimits`.
+    pub(super) fn ulimits(&mut self, field: &Field<'_>) -> Vec<Ulimit> {
+        let findings = &mut *self.findings;
+        let limit = |field: &Field<'_>, findings: &mut Findings| {
+            field.parse(findings, |text| match text {
+                "-1" => Ok(u64::MAX),
+                text => text.parse().map_err(|_| format!("`{text}` is not a number")),
+            })
+        };
+        let mut ulimits = Vec::new();
+        for (name, field) in field.entries(findings) {
+            let (soft, hard) = if field.node.text().is_some() {
+                let both = limit(&field, findings);
+                (both, both)
+            } else {
+                let Some(mut fields) = field.mapping(findings) else { continue };
+                let soft = fields.take("soft").and_then(|field| limit(&field, findings));
+                let hard = fields.take("hard").and_then(|field| limit(&field, findings));
+                fields.finish(&[], findings);
+                if soft.is_none() || hard.is_none() {
+                    let message = format!("{} needs both `soft` and `hard`", field.path);
+                    findings.error("missing-key", field.key, message);
+                }
+                (soft, hard)
+            };
+            if let (Some(soft), Some(hard)) = (soft, hard) {
+                ulimits.push(Ulimit { name: name.to_owned(), soft, hard });
+            }
+        }
+        ulimits
+    }
+
+    /// Reads `logging`.
+    pub(super) fn logging(&mut self, field: &Field<'_>) -> Logging {
+        let mut logging = Logging::default();
+        let findings = &mut *self.findings;
+        let Some(mut fields) = field.mapping(findings) else { return logging };
+        if let Some(driver) = fields.take("driver") {
+            match driver.text(findings) {
+                Some("json-file" | "local" | "journald") | None => {}
+                Some("none") => logging.disabled = true,
+                Some(other) => {
+                    let message =
+                        format!("{}: log driver `{other}` is not there; logs are kept locally", driver.path);
+                    findings.warning("not-honoured", driver.node.mark, message);
+                }
+            }
+        }
+        if let Some(options) = fields.take("options") {
+            for (name, option) in options.entries(findings) {
+                match name {
+                    "max-size" => logging.max_size = option.parse(findings, scalar::bytes),
+                    "max-file" => logging.max_files = option.number(findings),
+                    _ => {
+                        let message = format!("{} is not honoured yet; it is ignored", option.path);
+                        findings.warning("not-honoured", option.key, message);
+                    }
+                }
+            }
+        }
+        fields.finish(&[], findings);
+        logging
+    }
+
+    /// Reads `security_opt`: whether programs gain no privileges, and whether the seccomp filter is off.
+    pub(super) fn security(&mut self, fields: &mut Fields<'_>) -> (bool, bool) {
+        let (mut no_new_privileges, mut seccomp_unconfined) = (false, false);
+        let Some(field) = fields.take("security_opt") else { return (false, false) };
+        for item in field.list(self.findings) {
+            let Some(text) = item.text(self.findings) else { continue };
+            let (name, value) = text.split_once(['=', ':']).unwrap_or((text, "true"));
+            match (name, value) {
+                ("no-new-privileges", value) => match scalar::boolean(value) {
+                    Ok(value) => no_new_privileges = value,
+                    Err(reason) => {
+                        item.bad(self.findings, &reason);
+                    }
+                },
+                ("seccomp", "unconfined") => seccomp_unconfined = true,
+                ("seccomp" | "apparmor" | "label" | "systempaths" | "credentialspec", _) => {
+                    let message = format!("{}: `{text}` is not honoured yet; it is ignored", item.path);
+                    self.findings.warning("not-honoured", item.node.mark, message);
+                }
+                _ => {
+                    let known = ["no-new-privileges", "seccomp", "apparmor", "label"];
+                    let near = scalar::nearest(name, known);
+                    let error = item.bad(self.findings, &format!("unknown security option `{name}`"));
+                    error.hints.extend(near.map(|near| Hint(format!("did you mean `{near}`?"))));
+                }
+            }
+        }
+        (no_new_privileges, seccomp_unconfined)
+    }
+}
+
+/// Reads a count where -1 and 0 mean without limit.
+fn unlimited(field: &Field<'_>, findings: &mut Findings) -> Option<u64> {
+    field
+        .parse(findings, |text| match text {
+            "-1" => Ok(0),
+            text => text.parse().map_err(|_| format!("`{text}` is not a number")),
+        })
+        .filter(|count| *count > 0)
+}
+
+/// Returns the value of two attributes that mean the same; that they differ is an error.
+fn same(
+    own: Option<u64>,
+    other: Option<u64>,
+    field: &Field<'_>,
+    other_name: &str,
+    findings: &mut Findings,
+) -> Option<u64> {
+    if let (Some(own), Some(other)) = (own, other)
+        && own != other
+    {
+        field.bad(findings, &format!("differs from `{other_name}`, which means the same"));
+    }
+    own.or(other)
+}

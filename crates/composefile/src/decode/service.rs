@@ -1,0 +1,317 @@
+//! One service.
+
+use std::path::PathBuf;
+
+use coracle_oci::Reference;
+use coracle_report::Hint;
+use indexmap::IndexMap;
+
+use crate::fields::{Field, Fields};
+use crate::model::{Dependency, DependencyCondition, PullPolicy, Service};
+use crate::scalar;
+use crate::tree::Value;
+
+use super::Decoder;
+use super::objects::GrantKind;
+
+/// Attributes of a service that the specification knows and the engine does not honour yet.
+const LATER: &[&str] = &[
+    "develop",
+    "annotations",
+    "attach",
+    "blkio_config",
+    "cgroup",
+    "cgroup_parent",
+    "cpu_count",
+    "cpu_percent",
+    "cpu_quota",
+    "cpu_period",
+    "cpu_rt_period",
+    "cpu_rt_runtime",
+    "credential_spec",
+    "device_cgroup_rules",
+    "dns_opt",
+    "domainname",
+    "label_file",
+    "provider",
+    "external_links",
+    "gpus",
+    "ipc",
+    "isolation",
+    "links",
+    "mac_address",
+    "mem_swappiness",
+    "models",
+    "oom_kill_disable",
+    "oom_score_adj",
+    "pid",
+    "post_start",
+    "pre_stop",
+    "pull_refresh_after",
+    "runtime",
+    "storage_opt",
+    "use_api_socket",
+    "uts",
+    "userns_mode",
+    "volumes_from",
+];
+
+impl Decoder<'_> {
+    pub(super) fn service(&mut self, name: &str, field: &Field<'_>) -> Option<Service> {
+        let span = self.span(field.key);
+        let mut fields = field.mapping(self.findings)?;
+        if let Some(extends) = fields.take("extends") {
+            let message = format!("{} is not supported yet", extends.path);
+            let error = self.findings.error("not-supported", extends.key, message);
+            error
+                .hints
+                .push(Hint("write the attributes out, or share them by a YAML anchor and `<<`".into()));
+        }
+        let build = fields.take("build").and_then(|field| self.build(&field));
+        let has_build = fields.take_even_empty("build").is_some();
+        let image = fields.take("image");
+        let image_span = image.as_ref().map(|image| self.span(image.node.mark));
+        let image = self.image(name, field, image.as_ref(), has_build);
+        let deploy = self.deploy(&mut fields);
+        let own_restart = fields.take("restart").and_then(|field| self.restart(&field));
+        let scale = fields.take("scale").and_then(|field| field.number(self.findings));
+        let replicas = scale.or(deploy.replicas).unwrap_or(1);
+        let container_name = fields.take("container_name");
+        if let Some(fixed) = &container_name
+            && replicas > 1
+        {
+            let reason = format!("one name cannot serve {replicas} replicas");
+            fixed.bad(self.findings, &reason);
+        }
+        let (network_mode, networks) = self.networks(&mut fields);
+        let (no_new_privileges, seccomp_unconfined) = self.security(&mut fields);
+        let resources = self.resources(&mut fields, deploy.resources);
+        let environment = self.environment(&mut fields);
+        let mounts = self.mounts(&mut fields);
+        let mut service = Service {
+            name: name.to_owned(),
+            span,
+            image: image.clone().unwrap_or_else(placeholder),
+            image_span,
+            build,
+            pull_policy: fields
+                .take("pull_policy")
+                .and_then(|field| self.pull_policy(&field))
+                .unwrap_or_default(),
+            platform: fields.take("platform").and_then(|field| field.parse(self.findings, str::parse)),
+            command: fields.take("command").and_then(|field| self.command(&field)),
+            entrypoint: fields.take("entrypoint").and_then(|field| self.command(&field)),
+            environment,
+            labels: fields.take("labels").map(|field| field.filled_pairs(self.findings)).unwrap_or_default(),
+            ports: fields.take("ports").map(|field| self.ports(&field)).unwrap_or_default(),
+            expose: fields.texts("expose", self.findings),
+            mounts,
+            network_mode,
+            networks,
+            depends_on: fields.take("depends_on").map(|field| self.depends_on(&field)).unwrap_or_default(),
+            healthcheck: fields.take("healthcheck").and_then(|field| self.healthcheck(&field)),
+            restart: deploy.restart.or(own_restart).unwrap_or_default(),
+            replicas,
+            resources,
+            secrets: fields
+                .take("secrets")
+                .map(|field| self.grants(&field, GrantKind::Secret))
+                .unwrap_or_default(),
+            configs: fields
+                .take("configs")
+                .map(|field| self.grants(&field, GrantKind::Config))
+                .unwrap_or_default(),
+            user: fields.text("user", self.findings),
+            group_add: fields.texts("group_add", self.findings),
+            working_dir: fields
+                .take("working_dir")
+                .and_then(|field| field.text(self.findings).and_then(|text| self.target(&field, text))),
+            hostname: fields.text("hostname", self.findings),
+            container_name: container_name.and_then(|field| {
+                field.parse(self.findings, |text| {
+                    let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
+                    let first = text.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric());
+                    if first && text.bytes().all(legal) {
+                        Ok(text.to_owned())
+                    } else {
+                        Err(format!("`{text}` is no container name: letters, digits, `_`, `.` and `-`"))
+                    }
+                })
+            }),
+            init: fields.boolean("init", self.findings),
+            stdin_open: fields.boolean("stdin_open", self.findings),
+            tty: fields.boolean("tty", self.findings),
+            privileged: fields.boolean("privileged", self.findings),
+            read_only: fields.boolean("read_only", self.findings),
+            cap_add: capabilities(fields.texts("cap_add", self.findings)),
+            cap_drop: capabilities(fields.texts("cap_drop", self.findings)),
+            no_new_privileges,
+            seccomp_unconfined,
+            ulimits: fields.take("ulimits").map(|field| self.ulimits(&field)).unwrap_or_default(),
+            sysctls: fields
+                .take("sysctls")
+                .map(|field| field.filled_pairs(self.findings))
+                .unwrap_or_default(),
+            shm_size: fields.take("shm_size").and_then(|field| field.parse(self.findings, scalar::bytes)),
+            devices: fields.take("devices").map(|field| self.devices(&field)).unwrap_or_default(),
+            stop_signal: fields.text("stop_signal", self.findings),
+            stop_grace_period: fields
+                .take("stop_grace_period")
+                .and_then(|field| field.parse(self.findings, scalar::duration)),
+            extra_hosts: fields.take("extra_hosts").map(|field| self.extra_hosts(&field)).unwrap_or_default(),
+            dns: fields.take("dns").map(|field| self.addresses(&field)).unwrap_or_default(),
+            dns_search: fields.texts("dns_search", self.findings),
+            logging: fields.take("logging").map(|field| self.logging(&field)).unwrap_or_default(),
+            profiles: fields.texts("profiles", self.findings),
+            optional: fields.take("x-coracle").is_some_and(|field| self.own_extension(&field)),
+            extensions: IndexMap::new(),
+        };
+        service.extensions = fields.finish(LATER, self.findings);
+        image.map(|_| service)
+    }
+
+    /// Reads `image`, or derives the name of what `build` makes.
+    fn image(
+        &mut self,
+        name: &str,
+        service: &Field<'_>,
+        image: Option<&Field<'_>>,
+        has_build: bool,
+    ) -> Option<Reference> {
+        if let Some(image) = image {
+            return image
+                .parse(self.findings, |text| text.parse::<Reference>().map_err(|error| error.to_string()));
+        }
+        if !has_build {
+            let message = format!("{} has neither `image` nor `build`", service.path);
+            self.findings.error("missing-key", service.key, message);
+            return None;
+        }
+        let derived = format!("{}-{}", self.project_name, name.to_ascii_lowercase());
+        match derived.parse() {
+            Ok(reference) => Some(reference),
+            Err(error) => {
+                let message = format!("{}: no image name can be derived: {error}", service.path);
+                let diagnostic = self.findings.error("bad-value", service.key, message);
+                diagnostic.hints.push(Hint("give the service an `image` beside its `build`".to_owned()));
+                None
+            }
+        }
+    }
+
+    fn pull_policy(&mut self, field: &Field<'_>) -> Option<PullPolicy> {
+        let policy = field.parse(self.findings, |text| match text {
+            "missing" | "if_not_present" => Ok(Some(PullPolicy::Missing)),
+            "always" => Ok(Some(PullPolicy::Always)),
+            "never" => Ok(Some(PullPolicy::Never)),
+            "build" => Ok(Some(PullPolicy::Build)),
+            "refresh" | "daily" | "weekly" => Ok(None),
+            _ if text.starts_with("every_") => Ok(None),
+            _ => Err(format!("`{text}` is none of `missing`, `always`, `never` and `build`")),
+        })?;
+        if policy.is_none() {
+            let message =
+                format!("{}: refreshing by time is not honoured yet; `missing` is used", field.path);
+            self.findings.warning("not-honoured", field.node.mark, message);
+        }
+        policy
+    }
+
+    /// Reads a command: a text is split into words, an empty one clears the image's.
+    fn command(&mut self, field: &Field<'_>) -> Option<Vec<String>> {
+        match &field.node.value {
+            Value::Scalar(scalar) => match scalar::words(&scalar.text) {
+                Ok(words) => Some(words),
+                Err(reason) => {
+                    field.bad(self.findings, &reason);
+                    None
+                }
+            },
+            Value::Null | Value::Sequence(_) | Value::Mapping(_) => Some(field.texts(self.findings)),
+        }
+    }
+
+    fn depends_on(&mut self, field: &Field<'_>) -> IndexMap<String, Dependency> {
+        let mut out = IndexMap::new();
+        for (name, field) in field.entries(self.findings) {
+            let span = self.span(field.key);
+            let mut dependency =
+                Dependency { span, condition: DependencyCondition::Started, restart: false, required: true };
+            if !matches!(field.node.value, Value::Null) {
+                let Some(mut fields) = field.mapping(self.findings) else { continue };
+                if let Some(condition) = fields.take("condition") {
+                    let read = |text: &str| match text {
+                        "service_started" => Ok(DependencyCondition::Started),
+                        "service_healthy" => Ok(DependencyCondition::Healthy),
+                        "service_completed_successfully" => Ok(DependencyCondition::CompletedSuccessfully),
+                        _ => Err(format!(
+                            "`{text}` is none of `service_started`, `service_healthy` and `service_completed_successfully`"
+                        )),
+                    };
+                    dependency.condition =
+                        condition.parse(self.findings, read).unwrap_or(DependencyCondition::Started);
+                }
+                dependency.restart = fields.boolean("restart", self.findings);
+                dependency.required =
+                    fields.take("required").is_none_or(|field| field.boolean(self.findings));
+                fields.finish(&[], self.findings);
+            }
+            out.insert(name.to_owned(), dependency);
+        }
+        out
+    }
+
+    fn devices(&mut self, field: &Field<'_>) -> Vec<PathBuf> {
+        let mut devices = Vec::new();
+        for item in field.list(self.findings) {
+            let (source, target) = if let Some(text) = item.node.text() {
+                let mut parts = text.split(':');
+                (parts.next().map(str::to_owned), parts.next().map(str::to_owned))
+            } else {
+                let Some(mut fields) = item.mapping(self.findings) else { continue };
+                let source = fields.text("source", self.findings);
+                let target = fields.text("target", self.findings);
+                fields.finish(&["permissions"], self.findings);
+                (source, target)
+            };
+            let Some(source) = source.filter(|source| source.starts_with('/')) else {
+                item.bad(self.findings, "a device is an absolute path of the host");
+                continue;
+            };
+            if target.is_some_and(|target| target != source) {
+                let message = format!("{}: another path inside is not honoured yet", item.path);
+                self.findings.warning("not-honoured", item.node.mark, message);
+            }
+            devices.push(PathBuf::from(source));
+        }
+        devices
+    }
+
+    fn addresses(&mut self, field: &Field<'_>) -> Vec<std::net::IpAddr> {
+        let read = |text: &str| text.parse().map_err(|_| format!("`{text}` is not an IP address"));
+        let items = field.list(self.findings);
+        items.iter().filter_map(|item| item.parse(self.findings, read)).collect()
+    }
+
+    /// Reads `x-coracle`, our own extension: whether the service is optional.
+    fn own_extension(&mut self, field: &Field<'_>) -> bool {
+        let Some(mut fields) = field.mapping(self.findings) else { return false };
+        let optional = fields.boolean("optional", self.findings);
+        Fields::finish(fields, &[], self.findings);
+        optional
+    }
+}
+
+/// Returns an image for a service whose own could not be read, so that the rest of it is checked all the same.
+fn placeholder() -> Reference {
+    "unknown".parse().expect("the word is a legal reference")
+}
+
+/// Returns capability names as the kernel's documentation has them, without `CAP_`.
+fn capabilities(names: Vec<String>) -> Vec<String> {
+    let bare = |name: String| {
+        let upper = name.to_ascii_uppercase();
+        upper.strip_prefix("CAP_").unwrap_or(&upper).to_owned()
+    };
+    names.into_iter().map(bare).collect()
+}

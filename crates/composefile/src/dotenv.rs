@@ -1,0 +1,266 @@
+//! The format of `.env` and `env_file` files (Compose documentation, "Env file syntax").
+//!
+//! `NAME=value`, `NAME: value`, `export NAME=value`, `NAME` (taken from the caller's environment); single quotes keep
+//! everything, double quotes know escapes, both may span lines; ` #` begins a comment behind an unquoted value.
+
+use coracle_report::Position;
+use indexmap::IndexMap;
+
+use crate::interpolate::{self, InterpolationErrorKind, Lookup};
+
+/// Why a text is no env file, and where.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}")]
+pub struct EnvFileError {
+    /// The place in the text.
+    pub position: Position,
+    /// What is wrong.
+    pub reason: String,
+    /// What to do about it.
+    pub hint: Option<&'static str>,
+}
+
+/// Reads an env file. A variable's value is `None` when the file only names it and `lookup` does not know it.
+///
+/// Values may refer to variables that `lookup` knows, then to those above them.
+pub fn parse(
+    text: &str,
+    lookup: &dyn Fn(&str) -> Option<String>,
+) -> Result<IndexMap<String, Option<String>>, EnvFileError> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let mut reader = Reader { text, at: 0, variables: IndexMap::new(), lookup };
+    while reader.line()? {}
+    Ok(reader.variables)
+}
+
+struct Reader<'a> {
+    text: &'a str,
+    at: usize,
+    variables: IndexMap<String, Option<String>>,
+    lookup: &'a Lookup<'a>,
+}
+
+impl Reader<'_> {
+    fn rest(&self) -> &str {
+        &self.text[self.at..]
+    }
+
+    fn error<T>(
+        &self,
+        offset: usize,
+        reason: impl Into<String>,
+        hint: Option<&'static str>,
+    ) -> Result<T, EnvFileError> {
+        let before = &self.text[..offset];
+        let line = before.matches('\n').count() + 1;
+        let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+        let position = Position::new(line as u32, column as u32);
+        Err(EnvFileError { position, reason: reason.into(), hint })
+    }
+
+    fn skip_blanks(&mut self) {
+        let rest = self.rest();
+        self.at += rest.len() - rest.trim_start_matches([' ', '\t']).len();
+    }
+
+    fn to_line_end(&self) -> &str {
+        let rest = self.rest();
+        rest.split('\n').next().unwrap_or_default().trim_end_matches('\r')
+    }
+
+    fn next_line(&mut self) {
+        let rest = self.rest();
+        self.at += rest.find('\n').map_or(rest.len(), |index| index + 1);
+    }
+
+    /// Reads one line, or one assignment that spans several; says whether there was one.
+    fn line(&mut self) -> Result<bool, EnvFileError> {
+        if self.rest().is_empty() {
+            return Ok(false);
+        }
+        self.skip_blanks();
+        let line = self.to_line_end();
+        if line.is_empty() || line.starts_with('#') {
+            self.next_line();
+            return Ok(true);
+        }
+        if let Some(name) = line.strip_prefix("export").filter(|rest| rest.starts_with([' ', '\t'])) {
+            self.at += line.len() - name.trim_start().len();
+        }
+        let line = self.to_line_end();
+        let end = line.find(['=', ':', ' ', '\t', '#']).unwrap_or(line.len());
+        let name = line[..end].to_owned();
+        let legal = |character: char| character.is_alphanumeric() || "_.-[]".contains(character);
+        if name.is_empty() || !name.chars().all(legal) {
+            let reason =
+                format!("expected `NAME=value`, found `{}`", line.chars().take(40).collect::<String>());
+            let hint = "a name holds letters, digits, `_`, `.` and `-`; a comment begins with `#`";
+            return self.error(self.at, reason, Some(hint));
+        }
+        self.at += end;
+        self.skip_blanks();
+        if !self.rest().starts_with(['=', ':']) {
+            let line = self.to_line_end();
+            if !line.is_empty() && !line.starts_with('#') {
+                let reason = format!("expected `=` after `{name}`");
+                return self.error(self.at, reason, Some("a name cannot hold blanks"));
+            }
+            let value = (self.lookup)(&name);
+            self.variables.insert(name, value);
+            self.next_line();
+            return Ok(true);
+        }
+        self.at += 1;
+        self.skip_blanks();
+        let value = match self.rest().chars().next() {
+            Some(quote @ ('"' | '\'')) => self.quoted(&name, quote)?,
+            _ => self.unquoted()?,
+        };
+        self.variables.insert(name, Some(value));
+        self.next_line();
+        Ok(true)
+    }
+
+    fn unquoted(&mut self) -> Result<String, EnvFileError> {
+        let line = self.to_line_end();
+        let value = if line.starts_with("# ") || line == "#" { "" } else { line };
+        let end = [" #", "\t#"].iter().filter_map(|comment| value.find(comment)).min().unwrap_or(value.len());
+        let value = value[..end].trim_end().to_owned();
+        self.expand(&value, self.at)
+    }
+
+    fn quoted(&mut self, name: &str, quote: char) -> Result<String, EnvFileError> {
+        let start = self.at;
+        self.at += 1;
+        let mut value = String::new();
+        let mut characters = self.text[self.at..].char_indices();
+        let length = loop {
+            let Some((index, character)) = characters.next() else {
+                let reason = format!("the value of `{name}` has no closing {quote}");
+                return self.error(start, reason, None);
+            };
+            match character {
+                '\\' if quote == '"' => match characters.next() {
+                    Some((_, 'n')) => value.push('\n'),
+                    Some((_, 'r')) => value.push('\r'),
+                    Some((_, 't')) => value.push('\t'),
+                    // `\$` is a literal dollar; the doubled one survives the expansion below.
+                    Some((_, '$')) => value.push_str("$$"),
+                    Some((_, escaped @ ('"' | '\\' | '\''))) => value.push(escaped),
+                    Some((_, other)) => value.extend(['\\', other]),
+                    None => value.push('\\'),
+                },
+                '\\' if self.text[self.at + index + 1..].starts_with('\'') => {
+                    characters.next();
+                    value.push('\'');
+                }
+                _ if character == quote => break index,
+                other => value.push(other),
+            }
+        };
+        self.at += length + 1;
+        let behind = self.to_line_end().trim_start();
+        if !behind.is_empty() && !behind.starts_with('#') {
+            let reason = format!("text behind the closing {quote} of `{name}`");
+            return self.error(self.at, reason, Some("quote the whole value, or nothing of it"));
+        }
+        if quote == '\'' { Ok(value) } else { self.expand(&value, start) }
+    }
+
+    fn expand(&self, value: &str, offset: usize) -> Result<String, EnvFileError> {
+        let lookup = |name: &str| (self.lookup)(name).or_else(|| self.variables.get(name).cloned().flatten());
+        interpolate::interpolate(value, &lookup, &mut Vec::new()).or_else(|error| {
+            let hint = match error.kind {
+                InterpolationErrorKind::Required { .. } => None,
+                InterpolationErrorKind::Stray
+                | InterpolationErrorKind::Unclosed
+                | InterpolationErrorKind::Malformed(_) => {
+                    Some("write `$$` for a dollar sign, or put the value in single quotes")
+                }
+            };
+            self.error(offset, error.to_string(), hint)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn lookup(name: &str) -> Option<String> {
+        (name == "HOME").then(|| "/home/me".to_owned())
+    }
+
+    fn one(text: &str) -> Option<String> {
+        let variables = parse(text, &lookup).unwrap_or_else(|error| panic!("{text}: {error}"));
+        assert_eq!(variables.len(), 1, "{text}: {variables:?}");
+        variables.into_iter().next().and_then(|(_, value)| value)
+    }
+
+    #[test]
+    fn reads_values() {
+        let table = [
+            ("A=b", "b"),
+            ("A = b ", "b"),
+            ("A: b", "b"),
+            ("export A=b", "b"),
+            ("A=", ""),
+            ("A=b # comment", "b"),
+            ("A=b#c", "b#c"),
+            ("A= # comment", ""),
+            ("A=#fff", "#fff"),
+            ("A=\"b # c\" # d", "b # c"),
+            ("A='b $C \\n'", "b $C \\n"),
+            ("A=\"b\\nc\"", "b\nc"),
+            ("A=\"line 1\nline 2\"", "line 1\nline 2"),
+            ("A=\"say \\\"hi\\\" for \\$5\"", "say \"hi\" for $5"),
+            ("A=${HOME}/x", "/home/me/x"),
+            ("A=${NONE:-default}", "default"),
+            ("A=b c d", "b c d"),
+            ("A=b=c", "b=c"),
+            ("\u{feff}A=b\r\n", "b"),
+            ("HOME", "/home/me"),
+            ("# comment\n\n  # more\nA=My App\n", "My App"),
+        ];
+        for (text, expected) in table {
+            assert_eq!(one(text).as_deref(), Some(expected), "{text}");
+        }
+        assert_eq!(one("UNKNOWN"), None);
+    }
+
+    #[test]
+    fn later_values_refer_to_earlier_ones() {
+        let variables = parse("USER=me\nURL=\"db://${USER}@host\"\nUSER=you\n", &lookup).unwrap();
+        assert_eq!(variables["URL"].as_deref(), Some("db://me@host"));
+        assert_eq!(variables["USER"].as_deref(), Some("you"));
+    }
+
+    #[test]
+    fn says_where_it_is_wrong() {
+        let table = [
+            ("A=b\n=c", 2, 1),
+            ("A=b\nSOME NAME=c", 2, 6),
+            ("A='b", 1, 3),
+            ("A=\"b\"c", 1, 6),
+            ("X=1\nA=pa$5", 2, 3),
+        ];
+        for (text, line, column) in table {
+            let error = parse(text, &lookup).unwrap_err();
+            assert_eq!(error.position, Position::new(line, column), "{text}: {error}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics(text in "[A-C='\"\\\\ #$\\{\\}\n\r\tü]{0,60}") {
+            let _ = parse(&text, &lookup);
+        }
+
+        #[test]
+        fn single_quoted_text_comes_back(text in "[^'\\\\]*") {
+            prop_assert_eq!(one(&format!("A='{text}'")), Some(text));
+        }
+    }
+}

@@ -1,0 +1,466 @@
+//! The project as values: names resolved, paths absolute, units parsed.
+//!
+//! Sources of every field: the Compose specification (<https://github.com/compose-spec/compose-spec>).
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use coracle_oci::{HealthCommand, Platform, Reference};
+use coracle_report::Span;
+use indexmap::IndexMap;
+
+/// A project: services and what they share.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Project {
+    /// Its name, `[a-z0-9][a-z0-9_-]*`: prefix of the names of all it owns.
+    pub name: String,
+    /// The directory that relative paths start from.
+    pub directory: PathBuf,
+    /// The files it was read from, in order of precedence, lowest first.
+    pub files: Vec<PathBuf>,
+    /// Services that the active profiles include.
+    pub services: IndexMap<String, Service>,
+    /// Services that no active profile includes.
+    pub inactive_services: IndexMap<String, Service>,
+    /// Networks that an active service uses, by key; `default` is added when a service names none.
+    pub networks: IndexMap<String, Network>,
+    /// Volumes, by key.
+    pub volumes: IndexMap<String, Volume>,
+    /// Secrets, by key.
+    pub secrets: IndexMap<String, FileObject>,
+    /// Configurations, by key.
+    pub configs: IndexMap<String, FileObject>,
+    /// Top-level `x-` attributes.
+    pub extensions: IndexMap<String, serde_json::Value>,
+}
+
+/// One service.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Service {
+    /// Its name, the key under `services`.
+    pub name: String,
+    /// Where it is defined.
+    pub span: Span,
+    /// The image it runs; `PROJECT-SERVICE` when only `build` is given.
+    pub image: Reference,
+    /// Where `image` is given; `None` when the name was derived.
+    pub image_span: Option<Span>,
+    /// How its image is built.
+    pub build: Option<Build>,
+    /// When its image is pulled or built.
+    pub pull_policy: PullPolicy,
+    /// The platform of its image.
+    pub platform: Option<Platform>,
+    /// Its command; `None` keeps the image's.
+    pub command: Option<Vec<String>>,
+    /// Its entry point; `None` keeps the image's, an empty list clears it.
+    pub entrypoint: Option<Vec<String>>,
+    /// Environment: `env_file`s in order, then `environment`.
+    pub environment: IndexMap<String, String>,
+    /// Container labels.
+    pub labels: IndexMap<String, String>,
+    /// Published ports.
+    pub ports: Vec<Port>,
+    /// Ports that other services may reach, as written (`8000`, `53/udp`); informative.
+    pub expose: Vec<String>,
+    /// Mounts, `tmpfs` included.
+    pub mounts: Vec<Mount>,
+    /// How it reaches a network.
+    pub network_mode: NetworkMode,
+    /// Attachments by network key, when `network_mode` is [`NetworkMode::Networks`].
+    pub networks: IndexMap<String, NetworkAttachment>,
+    /// Services that come before it.
+    pub depends_on: IndexMap<String, Dependency>,
+    /// Its health check; `None` keeps the image's.
+    pub healthcheck: Option<Healthcheck>,
+    /// What happens when a container of it ends.
+    pub restart: RestartPolicy,
+    /// Number of containers.
+    pub replicas: u32,
+    /// Limits and reservations.
+    pub resources: Resources,
+    /// Secrets it may read.
+    pub secrets: Vec<FileGrant>,
+    /// Configurations it may read.
+    pub configs: Vec<FileGrant>,
+    /// `user[:group]`; `None` keeps the image's.
+    pub user: Option<String>,
+    /// Extra groups.
+    pub group_add: Vec<String>,
+    /// Working directory; `None` keeps the image's.
+    pub working_dir: Option<String>,
+    /// Host name inside.
+    pub hostname: Option<String>,
+    /// Fixed container name; forbids more than one replica.
+    pub container_name: Option<String>,
+    /// Whether a small init runs as pid 1.
+    pub init: bool,
+    /// Whether standard input stays open.
+    pub stdin_open: bool,
+    /// Whether it has a terminal.
+    pub tty: bool,
+    /// Whether it has all privileges.
+    pub privileged: bool,
+    /// Whether its root file system is read-only.
+    pub read_only: bool,
+    /// Added capabilities, without `CAP_`.
+    pub cap_add: Vec<String>,
+    /// Dropped capabilities, without `CAP_`.
+    pub cap_drop: Vec<String>,
+    /// Whether programs gain no privileges (`security_opt: no-new-privileges`).
+    pub no_new_privileges: bool,
+    /// Whether the seccomp filter is off (`security_opt: seccomp=unconfined`).
+    pub seccomp_unconfined: bool,
+    /// Limits of processes.
+    pub ulimits: Vec<Ulimit>,
+    /// Kernel parameters.
+    pub sysctls: IndexMap<String, String>,
+    /// Size of `/dev/shm`, bytes.
+    pub shm_size: Option<u64>,
+    /// Device nodes of the host.
+    pub devices: Vec<PathBuf>,
+    /// Signal that asks it to end; `None` keeps the image's.
+    pub stop_signal: Option<String>,
+    /// Time between that signal and SIGKILL; `None` is 10 s.
+    pub stop_grace_period: Option<Duration>,
+    /// Lines of `/etc/hosts`: name, address.
+    pub extra_hosts: Vec<(String, String)>,
+    /// Name servers.
+    pub dns: Vec<IpAddr>,
+    /// Search domains.
+    pub dns_search: Vec<String>,
+    /// Bounds of its log.
+    pub logging: Logging,
+    /// Profiles that include it; none means always.
+    pub profiles: Vec<String>,
+    /// `x-coracle: {optional: true}`: a service whose image cannot be had is skipped, not an error.
+    pub optional: bool,
+    /// `x-` attributes.
+    pub extensions: IndexMap<String, serde_json::Value>,
+}
+
+/// How an image is built.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Build {
+    /// Where `build` is given.
+    pub span: Span,
+    /// The context directory, absolute.
+    pub context: PathBuf,
+    /// The Dockerfile, absolute.
+    pub dockerfile: PathBuf,
+    /// Text of a Dockerfile instead of a file.
+    pub dockerfile_inline: Option<String>,
+    /// Where `dockerfile` or `target` is given, for messages about them.
+    pub dockerfile_span: Option<Span>,
+    /// The stage; `None` is the last.
+    pub target: Option<String>,
+    /// Where `target` is given.
+    pub target_span: Option<Span>,
+    /// Build arguments.
+    pub args: IndexMap<String, String>,
+    /// Named contexts: a directory (absolute), `docker-image://`, `service:` and so on as written.
+    pub additional_contexts: IndexMap<String, String>,
+    /// Labels of the image.
+    pub labels: IndexMap<String, String>,
+    /// Further names of the image.
+    pub tags: Vec<String>,
+    /// Whether the cache is not used.
+    pub no_cache: bool,
+    /// Whether base images are looked up anew.
+    pub pull: bool,
+}
+
+/// When an image is pulled or built.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PullPolicy {
+    /// When it is not stored (the default; `missing`, `if_not_present`).
+    #[default]
+    Missing,
+    /// Every time.
+    Always,
+    /// Never: it must be stored.
+    Never,
+    /// It is built every time.
+    Build,
+}
+
+/// Transport protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Protocol {
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
+}
+
+/// Ports of the host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HostPorts {
+    /// Whichever is free.
+    Any,
+    /// This one.
+    One(u16),
+    /// The first free one between both, inclusive.
+    Range(u16, u16),
+}
+
+/// A published port.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Port {
+    /// Where it is given.
+    pub span: Span,
+    /// Address on the host; `None` is all.
+    pub host_ip: Option<IpAddr>,
+    /// Port on the host.
+    pub published: HostPorts,
+    /// Port inside.
+    pub target: u16,
+    /// Protocol.
+    pub protocol: Protocol,
+}
+
+/// Something mounted into a service's containers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Mount {
+    /// Where it is given.
+    pub span: Span,
+    /// What.
+    pub source: MountSource,
+    /// Absolute path inside.
+    pub target: String,
+    /// Whether writing is refused.
+    pub read_only: bool,
+}
+
+/// What a [`Mount`] mounts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MountSource {
+    /// A path of the host, absolute.
+    Bind {
+        /// The path.
+        path: PathBuf,
+        /// Whether a missing directory is made.
+        create_host_path: bool,
+    },
+    /// A volume of the project, by key.
+    Volume {
+        /// The key under `volumes`.
+        key: String,
+        /// Whether an empty volume is not filled from the image.
+        no_copy: bool,
+    },
+    /// A volume of the container's own.
+    Anonymous,
+    /// A fresh tmpfs.
+    Tmpfs {
+        /// Size, bytes.
+        size: Option<u64>,
+        /// Mode of its root.
+        mode: Option<u32>,
+    },
+}
+
+/// How a service reaches a network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NetworkMode {
+    /// Through its `networks`.
+    Networks,
+    /// Not at all.
+    None,
+    /// In the host's namespace.
+    Host,
+    /// On the engine's default bridge (`network_mode: bridge`).
+    DefaultBridge,
+}
+
+/// A service on a network.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NetworkAttachment {
+    /// Names beside the service's own.
+    pub aliases: Vec<String>,
+    /// A fixed address.
+    pub ipv4_address: Option<Ipv4Addr>,
+}
+
+/// What must hold of a service before one that depends on it starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum DependencyCondition {
+    /// It was started.
+    Started,
+    /// It is healthy.
+    Healthy,
+    /// It ended with 0.
+    CompletedSuccessfully,
+}
+
+/// One entry of `depends_on`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Dependency {
+    /// Where it is given.
+    pub span: Span,
+    /// What must hold.
+    pub condition: DependencyCondition,
+    /// Whether it restarts when the dependency is replaced.
+    pub restart: bool,
+    /// Whether it fails when the dependency is missing or does not get there.
+    pub required: bool,
+}
+
+/// A health check; fields that are `None` keep the image's.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Healthcheck {
+    /// What the probe runs; [`HealthCommand::None`] turns probing off.
+    pub command: Option<HealthCommand>,
+    /// Time between probes.
+    pub interval: Option<Duration>,
+    /// Time a probe may take.
+    pub timeout: Option<Duration>,
+    /// Time in which failures do not count.
+    pub start_period: Option<Duration>,
+    /// Time between probes within the start period.
+    pub start_interval: Option<Duration>,
+    /// Failures in a row that make it unhealthy.
+    pub retries: Option<u32>,
+}
+
+/// What happens when a container ends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RestartPolicy {
+    /// Nothing.
+    #[default]
+    No,
+    /// It starts again.
+    Always,
+    /// It starts again unless a user stopped it.
+    UnlessStopped,
+    /// It starts again after a failure.
+    OnFailure {
+        /// How often at most.
+        max_retries: Option<u32>,
+    },
+}
+
+/// Limits and reservations of one container.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Resources {
+    /// Memory, bytes.
+    pub memory: Option<u64>,
+    /// Memory and swap, bytes; -1 is unlimited.
+    pub memory_swap: Option<i64>,
+    /// Memory reserved, bytes.
+    pub memory_reservation: Option<u64>,
+    /// Processors' worth of time, thousandths.
+    pub millicpus: Option<u64>,
+    /// Processors reserved, thousandths.
+    pub millicpus_reservation: Option<u64>,
+    /// Relative weight.
+    pub cpu_shares: Option<u64>,
+    /// Processors it may run on.
+    pub cpuset: Option<String>,
+    /// Processes and threads.
+    pub pids: Option<u64>,
+}
+
+/// A limit of processes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ulimit {
+    /// Name, e.g. `nofile`.
+    pub name: String,
+    /// Soft limit; `u64::MAX` is unlimited.
+    pub soft: u64,
+    /// Hard limit.
+    pub hard: u64,
+}
+
+/// Bounds of a log.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Logging {
+    /// Whether nothing is kept (`driver: none`).
+    pub disabled: bool,
+    /// `max-size`, bytes.
+    pub max_size: Option<u64>,
+    /// `max-file`.
+    pub max_files: Option<u32>,
+}
+
+/// A secret or configuration given to a service.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FileGrant {
+    /// Where it is given.
+    pub span: Span,
+    /// The key under `secrets` or `configs`.
+    pub source: String,
+    /// Absolute path inside.
+    pub target: String,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Mode.
+    pub mode: u32,
+}
+
+/// A secret or configuration.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FileObject {
+    /// Where it is defined.
+    pub span: Span,
+    /// Its name.
+    pub name: String,
+    /// Where its content is.
+    pub content: FileContent,
+}
+
+/// Where the content of a [`FileObject`] is.
+#[derive(Clone, PartialEq, Eq)]
+pub enum FileContent {
+    /// In a file, absolute path.
+    File(PathBuf),
+    /// Here: from `content` or a variable. Not shown by `Debug`.
+    Inline(String),
+    /// With the platform, under this name; not made by us.
+    External(String),
+}
+
+impl std::fmt::Debug for FileContent {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::File(path) => f.debug_tuple("File").field(path).finish(),
+            Self::Inline(_) => f.write_str("Inline(..)"),
+            Self::External(name) => f.debug_tuple("External").field(name).finish(),
+        }
+    }
+}
+
+/// A network.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Network {
+    /// Where it is defined; `None` for the implicit `default`.
+    pub span: Option<Span>,
+    /// Its name in the engine: `PROJECT_KEY` unless `name` or `external` says otherwise.
+    pub name: String,
+    /// Whether somebody else makes and removes it.
+    pub external: bool,
+    /// Whether nothing outside is reachable.
+    pub internal: bool,
+    /// Subnet, e.g. `172.28.0.0/16`.
+    pub subnet: Option<String>,
+    /// Gateway.
+    pub gateway: Option<Ipv4Addr>,
+    /// Labels.
+    pub labels: IndexMap<String, String>,
+}
+
+/// A volume.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Volume {
+    /// Where it is defined.
+    pub span: Span,
+    /// Its name in the engine: `PROJECT_KEY` unless `name` or `external` says otherwise.
+    pub name: String,
+    /// Whether somebody else makes and removes it.
+    pub external: bool,
+    /// Labels.
+    pub labels: IndexMap<String, String>,
+}

@@ -1,0 +1,95 @@
+//! The texts that were read, cheap places in them, and the collection of findings about them.
+
+use std::path::{Path, PathBuf};
+
+use coracle_report::{Diagnostic, Position, Severity, Span};
+
+/// A place in one of the [`Sources`]; cheap to copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Mark {
+    pub(crate) file: u32,
+    pub(crate) start: Position,
+    pub(crate) end: Position,
+}
+
+/// The files that were read, by number.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Sources {
+    files: Vec<(PathBuf, Vec<String>)>,
+}
+
+impl Sources {
+    /// Adds a file and returns its number.
+    pub(crate) fn add(&mut self, path: &Path, text: &str) -> u32 {
+        self.files.push((path.to_owned(), text.lines().map(str::to_owned).collect()));
+        (self.files.len() - 1) as u32
+    }
+
+    /// Returns the place as a span with the file's name.
+    pub(crate) fn span(&self, mark: Mark) -> Span {
+        Span::new(self.files[mark.file as usize].0.clone(), mark.start, mark.end)
+    }
+
+    /// Returns the line that a place begins in.
+    pub(crate) fn line(&self, mark: Mark) -> Option<&str> {
+        let lines = &self.files[mark.file as usize].1;
+        lines.get((mark.start.line as usize).checked_sub(1)?).map(String::as_str)
+    }
+
+    fn line_at(&self, span: &Span) -> Option<&str> {
+        let (_, lines) = self.files.iter().find(|(path, _)| *path == span.file)?;
+        lines.get((span.start.line as usize).checked_sub(1)?).map(String::as_str)
+    }
+}
+
+/// What was found so far, with the sources that places point into.
+#[derive(Debug, Default)]
+pub(crate) struct Findings {
+    pub(crate) sources: Sources,
+    found: Vec<Diagnostic>,
+}
+
+impl Findings {
+    /// Adds an error at a place and returns it for notes and hints.
+    pub(crate) fn error(&mut self, code: &str, mark: Mark, message: impl Into<String>) -> &mut Diagnostic {
+        self.add(Diagnostic::error(code, message), mark)
+    }
+
+    /// Adds a warning at a place and returns it for notes and hints.
+    pub(crate) fn warning(&mut self, code: &str, mark: Mark, message: impl Into<String>) -> &mut Diagnostic {
+        self.add(Diagnostic::warning(code, message), mark)
+    }
+
+    fn add(&mut self, diagnostic: Diagnostic, mark: Mark) -> &mut Diagnostic {
+        let mut diagnostic = diagnostic.with_span(self.sources.span(mark));
+        diagnostic.source_line = self.sources.line(mark).map(str::to_owned);
+        self.push(diagnostic)
+    }
+
+    /// Adds a finding that has its place already, or none.
+    pub(crate) fn push(&mut self, diagnostic: Diagnostic) -> &mut Diagnostic {
+        self.found.push(diagnostic);
+        self.found.last_mut().expect("one was pushed just now")
+    }
+
+    /// Says whether an error was found.
+    pub(crate) fn failed(&self) -> bool {
+        self.found.iter().any(|finding| finding.severity == Severity::Error)
+    }
+
+    /// Returns the findings in the order of the sources and the lines in them, each once.
+    pub(crate) fn take(&mut self) -> Vec<Diagnostic> {
+        let mut found = std::mem::take(&mut self.found);
+        for finding in &mut found {
+            if let (Some(span), None) = (&finding.span, &finding.source_line) {
+                finding.source_line = self.sources.line_at(span).map(str::to_owned);
+            }
+        }
+        let files: Vec<&PathBuf> = self.sources.files.iter().map(|(path, _)| path).collect();
+        found.sort_by_key(|finding| {
+            finding.span.as_ref().map(|span| (files.iter().position(|file| **file == span.file), span.start))
+        });
+        found.dedup();
+        found
+    }
+}
