@@ -1,0 +1,198 @@
+//! Makes the archive of one layer from its directory: always the same bytes for the same layer.
+
+use std::collections::{HashMap, HashSet};
+use std::fs::File;
+use std::io::{BufWriter, Read, Write};
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use coracle_oci::{DiffId, Sha256Writer};
+use rustix::fs::{Mode, OFlags, Stat, openat};
+
+use crate::archive::{Entry, Kind, TarWriter, Time};
+use crate::error::{Result, SnapshotError};
+use crate::rootfs::{FileKind, Flow, Metadata, Node, visit};
+use crate::stack::is_whiteout;
+use crate::{SnapshotId, Snapshots, snapshots, xattr};
+
+/// The prefix of names that delete, and the name that hides a directory's lower content (OCI image specification,
+/// "Whiteouts").
+pub(crate) const WHITEOUT: &[u8] = b".wh.";
+pub(crate) const OPAQUE: &[u8] = b".wh..wh..opq";
+
+/// An archive that was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LayerInfo {
+    /// Its digest.
+    pub diff_id: DiffId,
+    /// Its length in bytes.
+    pub size: u64,
+}
+
+impl Snapshots {
+    /// Writes a snapshot's own layer as an uncompressed archive.
+    ///
+    /// Members are sorted by name; times are whole seconds, and none is later than `latest` (seconds since 1970)
+    /// when that is given. Sockets are left out.
+    pub fn layer_tar(&self, id: &SnapshotId, out: impl Write, latest: Option<i64>) -> Result<LayerInfo> {
+        // Asked first, so that an unknown id does not look like a missing directory.
+        self.get(id)?;
+        write_layer(&self.layer_path(id), out, latest)
+    }
+}
+
+fn write_layer(layer: &Path, out: impl Write, latest: Option<i64>) -> Result<LayerInfo> {
+    let root = snapshots::open_directory(layer)?;
+    let written = |error| SnapshotError::io("write the archive of", layer, error);
+    let mut pack = Pack {
+        // Hashing small pieces is slow: the buffer lies before the hasher.
+        tar: TarWriter::new(BufWriter::with_capacity(256 << 10, Sha256Writer::new(out))),
+        latest,
+        linked: HashMap::new(),
+        buffer: vec![0; 256 << 10],
+    };
+    pack.root(&root, layer)?;
+    visit(root.as_fd(), Path::new(""), &mut |node| pack.add(node))?;
+    let writer = pack.tar.finish().map_err(written)?;
+    let hasher = writer.into_inner().map_err(|error| written(error.into_error()))?;
+    let (_, digest, size) = hasher.finish();
+    Ok(LayerInfo { diff_id: DiffId::new(digest), size })
+}
+
+struct Pack<W: Write> {
+    tar: TarWriter<BufWriter<Sha256Writer<W>>>,
+    latest: Option<i64>,
+    /// The first name of each file that has several.
+    linked: HashMap<(u64, u64), PathBuf>,
+    buffer: Vec<u8>,
+}
+
+impl<W: Write> Pack<W> {
+    /// Writes the root when it differs from the one that unpacking makes by itself.
+    fn root(&mut self, root: impl AsFd, layer: &Path) -> Result<()> {
+        let fail = |error: std::io::Error| SnapshotError::io("read", layer, error);
+        let stat = rustix::fs::fstat(&root).map_err(|error| fail(error.into()))?;
+        let metadata = Metadata::from(&stat);
+        let xattrs = xattr::read(&root).map_err(fail)?;
+        if (metadata.mode, metadata.uid, metadata.gid) == (0o755, 0, 0) && xattrs.is_empty() {
+            return Ok(());
+        }
+        let mut entry = self.describe(b"./".to_vec(), Kind::Directory, &stat);
+        entry.xattrs = xattrs;
+        self.tar.entry(&entry).map_err(|error| SnapshotError::io("write the archive of", layer, error))
+    }
+
+    fn add(&mut self, node: &Node<'_>) -> Result<Flow> {
+        let read = |error: std::io::Error| SnapshotError::io("read", node.path, error);
+        let write = |error: std::io::Error| SnapshotError::io("write to the archive", node.path, error);
+        let path = node.path.as_os_str().as_bytes().to_vec();
+        if is_whiteout(node.stat) {
+            let parent = node.path.parent().unwrap_or(Path::new(""));
+            let name = [WHITEOUT, node.name.as_bytes()].concat();
+            let entry = marker(&parent.join(std::ffi::OsStr::from_bytes(&name)));
+            self.tar.entry(&entry).map_err(write)?;
+            return Ok(Flow::Skip);
+        }
+        let metadata = Metadata::from(node.stat);
+        let several = metadata.kind != FileKind::Directory && node.stat.st_nlink > 1;
+        let inode = (node.stat.st_dev, node.stat.st_ino);
+        if several && let Some(first) = self.linked.get(&inode) {
+            let target = first.as_os_str().as_bytes().to_vec();
+            let entry = self.describe(path, Kind::Hardlink(target), node.stat);
+            self.tar.entry(&entry).map_err(write)?;
+            return Ok(Flow::Skip);
+        }
+        let device = || (rustix::fs::major(node.stat.st_rdev), rustix::fs::minor(node.stat.st_rdev));
+        let open = |more: OFlags| {
+            let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC | more;
+            openat(node.directory, node.name, flags, Mode::empty())
+        };
+        match metadata.kind {
+            FileKind::File => {
+                let file = open(OFlags::empty()).map_err(|error| read(error.into()))?;
+                let mut entry = self.describe(path, Kind::File(metadata.size), node.stat);
+                entry.xattrs = xattr::read(&file).map_err(read)?;
+                self.tar.entry(&entry).map_err(write)?;
+                let mut file = File::from(file);
+                loop {
+                    match file.read(&mut self.buffer) {
+                        Ok(0) => break,
+                        Ok(count) => self.tar.content(&self.buffer[..count]).map_err(write)?,
+                        Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                        Err(error) => return Err(read(error)),
+                    }
+                }
+            }
+            FileKind::Directory => {
+                let directory = open(OFlags::DIRECTORY).map_err(|error| read(error.into()))?;
+                let mut name = path;
+                name.push(b'/');
+                let mut entry = self.describe(name, Kind::Directory, node.stat);
+                entry.xattrs = xattr::read(&directory).map_err(read)?;
+                self.tar.entry(&entry).map_err(write)?;
+                if xattr::is_opaque(&directory).map_err(read)? {
+                    let marker = marker(&node.path.join(std::ffi::OsStr::from_bytes(OPAQUE)));
+                    self.tar.entry(&marker).map_err(write)?;
+                }
+            }
+            FileKind::Symlink => {
+                let target = rustix::fs::readlinkat(node.directory, node.name, Vec::new())
+                    .map_err(|error| read(error.into()))?;
+                let entry = self.describe(path, Kind::Symlink(target.into_bytes()), node.stat);
+                self.tar.entry(&entry).map_err(write)?;
+            }
+            FileKind::Character | FileKind::Block | FileKind::Fifo => {
+                let (major, minor) = device();
+                let kind = match metadata.kind {
+                    FileKind::Character => Kind::Character(major, minor),
+                    FileKind::Block => Kind::Block(major, minor),
+                    _ => Kind::Fifo,
+                };
+                let entry = self.describe(path, kind, node.stat);
+                self.tar.entry(&entry).map_err(write)?;
+            }
+            FileKind::Socket => return Ok(Flow::Skip),
+        }
+        if several {
+            self.linked.insert(inode, node.path.to_owned());
+        }
+        Ok(Flow::Enter)
+    }
+
+    fn describe(&self, path: Vec<u8>, kind: Kind, stat: &Stat) -> Entry {
+        let metadata = Metadata::from(stat);
+        let seconds = self.latest.map_or(metadata.mtime.0, |latest| metadata.mtime.0.min(latest));
+        let mode = if metadata.kind == FileKind::Symlink { 0o777 } else { metadata.mode };
+        let mtime = Time { seconds, nanoseconds: 0 };
+        Entry { path, kind, mode, uid: metadata.uid, gid: metadata.gid, mtime, xattrs: Vec::new() }
+    }
+}
+
+/// Returns an empty file whose name is a message to whoever unpacks the layer.
+fn marker(path: &Path) -> Entry {
+    Entry {
+        path: path.as_os_str().as_bytes().to_vec(),
+        kind: Kind::File(0),
+        mode: 0o644,
+        uid: 0,
+        gid: 0,
+        mtime: Time::default(),
+        xattrs: Vec::new(),
+    }
+}
+
+/// Returns the bytes on disk below a directory; a file with several names counts once.
+pub(crate) fn usage(layer: &Path) -> Result<u64> {
+    let root = snapshots::open_directory(layer)?;
+    let mut seen = HashSet::new();
+    let mut bytes = 0;
+    visit(root.as_fd(), Path::new(""), &mut |node| {
+        let single = node.stat.st_nlink <= 1 || Metadata::from(node.stat).kind == FileKind::Directory;
+        if single || seen.insert((node.stat.st_dev, node.stat.st_ino)) {
+            bytes += node.stat.st_blocks as u64 * 512;
+        }
+        Ok(Flow::Enter)
+    })?;
+    Ok(bytes)
+}

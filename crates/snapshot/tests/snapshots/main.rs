@@ -1,0 +1,10 @@
+//! Snapshots on a real file system: layers, hostile archives, many processes, full disks, mounts.
+
+#![allow(clippy::unwrap_used)]
+
+mod hostile;
+mod layers;
+mod mounts;
+mod processes;
+mod rootfs;
+mod world;
