@@ -3,6 +3,7 @@
 //! Pure: [`subnet`], [`ipam`], [`names`], [`rules`], [`table`]. At work in the kernel: [`netlink`], [`nftables`].
 //! Everything acts in the network namespace of the calling thread.
 
+pub mod dns;
 pub mod ipam;
 mod lock;
 pub mod names;
