@@ -221,7 +221,7 @@ impl Baker {
         let mut package_list = debian::package_list(&tree).map_err(|error| failed(&tree, error))?;
         package_list
             .extend(plan.archives.iter().map(|archive| (archive.npm.clone(), archive.version.clone())));
-        let layer_tar = work_dir.join(format!("{}-{}.tar", plan.recipe, key.short()));
+        let layer_tar = workspace.layer();
         let (diff_id, layer_size) = layer::write(&tree, &plan.exclude, &layer_tar).map_err(|source| {
             // Half a layer is of no use to anyone; that it cannot be removed adds nothing to the first failure.
             let _ = fs::remove_file(&layer_tar);
@@ -259,11 +259,20 @@ impl Workspace {
         for attempt in 0_u32.. {
             let path = work_dir.join(format!("bake-{}-{}-{attempt}", key.short(), std::process::id()));
             match fs::create_dir(&path) {
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                other => return other.map(|()| Self(path)),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
+                other => other?,
+            }
+            let workspace = Self(path);
+            if !workspace.layer().exists() {
+                return Ok(workspace);
             }
         }
         Err(io::ErrorKind::AlreadyExists.into())
+    }
+
+    /// Returns where the layer goes: beside the workspace and named after it, which no other bake is.
+    fn layer(&self) -> PathBuf {
+        self.0.with_extension("tar")
     }
 }
 
