@@ -93,6 +93,7 @@ make_cluster() {
     done
   fi
   local wal=()
+  # shellcheck disable=SC2034 # used in what `eval` runs
   [ -z "${POSTGRES_INITDB_WALDIR:-}" ] || wal=(--waldir "$POSTGRES_INITDB_WALDIR")
   # POSTGRES_INITDB_ARGS is a piece of command line: it may quote.
   eval 'initdb --username="$POSTGRES_USER" --pwfile=<(printf "%s\n" "$POSTGRES_PASSWORD") "${wal[@]}" '"$POSTGRES_INITDB_ARGS"' "$@"'
@@ -132,13 +133,13 @@ docker_process_sql() {
 }
 
 make_database() {
-  local known
-  known=$(POSTGRES_DB='' docker_process_sql --dbname postgres --set db="$POSTGRES_DB" --tuples-only <<'SQL'
+  local wanted=$POSTGRES_DB known
+  known=$(POSTGRES_DB='' docker_process_sql --dbname postgres --set db="$wanted" --tuples-only <<'SQL'
 SELECT 1 FROM pg_database WHERE datname = :'db';
 SQL
   )
   if [ -z "${known//[[:space:]]/}" ]; then
-    POSTGRES_DB='' docker_process_sql --dbname postgres --set db="$POSTGRES_DB" <<'SQL'
+    POSTGRES_DB='' docker_process_sql --dbname postgres --set db="$wanted" <<'SQL'
 CREATE DATABASE :"db";
 SQL
     echo
@@ -192,7 +193,7 @@ main() {
     if is_root; then
       # Again as the server's user, who must own what is made from here on. Values read from files are in the
       # environment by now; the files themselves are often readable by root alone.
-      exec gosu postgres "$BASH_SOURCE" "$@"
+      exec gosu postgres "${BASH_SOURCE[0]}" "$@"
     fi
     if [ -z "$INITIALISED" ]; then
       check_variables

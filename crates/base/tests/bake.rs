@@ -8,6 +8,7 @@ use coracle_base::{BakeOptions, Baked, Baker, BaseError, LABEL_STAND_IN, Recipes
 use coracle_report::Quiet;
 
 /// Says why baking is impossible here, and fails in CI, where it must be possible.
+#[expect(clippy::print_stdout, reason = "a skipped test says so")]
 fn skipped(test: &str) -> bool {
     let root = rustix::process::geteuid().is_root();
     let tool = Command::new("mmdebstrap").arg("--version").output().is_ok();
