@@ -5,11 +5,13 @@
 
 pub mod dns;
 pub mod ipam;
+pub mod keeper;
 mod lock;
 pub mod names;
 pub mod netlink;
 pub mod nftables;
 mod port;
+pub mod ports;
 mod record;
 pub mod rules;
 pub mod subnet;

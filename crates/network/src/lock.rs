@@ -10,7 +10,7 @@ use rustix::fs::{FlockOperation, flock};
 /// An exclusive lock on a file, held until dropped or until the process ends, however it ends.
 #[derive(Debug)]
 pub struct Lock {
-    _file: File,
+    file: File,
 }
 
 impl Lock {
@@ -19,7 +19,7 @@ impl Lock {
         loop {
             let file = open(path)?;
             match flock(&file, FlockOperation::LockExclusive) {
-                Ok(()) if is_current(&file, path) => return Ok(Self { _file: file }),
+                Ok(()) if is_current(&file, path) => return Ok(Self { file }),
                 Ok(()) | Err(rustix::io::Errno::INTR) => {}
                 Err(error) => return Err(error.into()),
             }
@@ -31,12 +31,17 @@ impl Lock {
         loop {
             let file = open(path)?;
             match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-                Ok(()) if is_current(&file, path) => return Ok(Some(Self { _file: file })),
+                Ok(()) if is_current(&file, path) => return Ok(Some(Self { file })),
                 Ok(()) | Err(rustix::io::Errno::INTR) => {}
                 Err(rustix::io::Errno::WOULDBLOCK) => return Ok(None),
                 Err(error) => return Err(error.into()),
             }
         }
+    }
+
+    /// Returns whether `path` still names the locked file. Someone may have removed it.
+    pub fn is_current(&self, path: &Path) -> bool {
+        is_current(&self.file, path)
     }
 }
 
