@@ -224,21 +224,22 @@ pub struct DirectoryRequest {
 
 /// What a `RUN` step sees besides its root file system.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ExecMount {
+pub struct ExecMount<P = SourcePlace> {
     /// Absolute path in the container. Missing mount points are made, and are no part of the result unless the
     /// command itself put something there.
     pub target: String,
     /// What is mounted.
-    pub kind: ExecMountKind,
+    pub kind: ExecMountKind<P>,
 }
 
-/// The kinds of [`ExecMount`].
+/// The kinds of [`ExecMount`]. `P` is the place that files come from: in a plan it names a vertex, in a request
+/// a snapshot.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ExecMountKind {
+pub enum ExecMountKind<P = SourcePlace> {
     /// Files of the context, of a stage or of an image.
     Bind {
         /// From where.
-        place: SourcePlace,
+        place: P,
         /// The path in it (no pattern); empty is the root.
         path: String,
         /// Whether writes are allowed; they go to a throw-away layer, never to the place.
@@ -251,7 +252,7 @@ pub enum ExecMountKind {
         /// How concurrent users share it.
         sharing: Sharing,
         /// What fills it when it is first made, and the path in it.
-        seed: Option<(SourcePlace, String)>,
+        seed: Option<(P, String)>,
         /// Whether it is mounted read-only.
         read_only: bool,
         /// Owner (default 0:0) and mode (default 0755) of its root when it is made.
@@ -346,7 +347,7 @@ pub trait BuildHost: Sync {
     fn cache_put(&self, key: &CacheKey, record: &CacheRecord) -> Result<(), Diagnostic>;
 
     /// Locks `key` between all builds of the machine, so that two of them do a step once. Blocks; gives up with
-    /// a diagnostic when `cancel` becomes set. The solver holds at most one lock a thread, only while it works on
+    /// a diagnostic of code `cancelled` when `cancel` becomes set. The solver holds at most one lock a thread, only while it works on
     /// that step, and asks the cache again once it has it.
     fn lock(&self, key: &CacheKey, cancel: &AtomicBool) -> Result<KeyLock, Diagnostic>;
 

@@ -8,12 +8,29 @@
 //! BuildRequest --plan--> needs of bases --host--> Bases --plan--> BuildGraph --solve--> BuiltImage
 //! ```
 
+mod build;
+mod configuration;
+mod failure;
+mod graph;
 mod host;
 mod key;
+mod paths;
+mod plan;
+mod request;
+mod scope;
+mod solver;
+mod stage;
+mod step;
 
+pub use build::{BuiltImage, BuiltLayer, StepOrigin, StepReport, build};
+pub use graph::{
+    BuildGraph, CopyOp, ExecOp, ImagePlan, Op, OpItem, OpSource, PlannedHistory, Vertex, VertexId,
+};
 pub use host::{
     BuildHost, CacheRecord, CopyItem, CopyRequest, DirectoryRequest, Downloaded, ExecMount, ExecMountKind,
     ExecOutcome, ExecRequest, InlineFile, KeyLock, MissingCause, OutputSink, ResolvedBase, SecretVariable,
     Selection, SnapshotRef, SourceFault, SourcePath, SourcePlace, Unpack,
 };
 pub use key::CacheKey;
+pub use plan::{Planned, plan};
+pub use request::{BaseNeed, Bases, BuildRequest, CachePolicy};

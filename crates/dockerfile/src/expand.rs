@@ -78,7 +78,7 @@ pub fn expand_words(text: &str, escape: Escape, lookup: Lookup<'_>) -> Result<Ve
 }
 
 /// Returns `text` (a heredoc's body) with variables replaced; quotes have no meaning in it.
-pub(crate) fn expand_body(text: &str, escape: Escape, lookup: Lookup<'_>) -> Result<String, ExpandError> {
+pub fn expand_body(text: &str, escape: Escape, lookup: Lookup<'_>) -> Result<String, ExpandError> {
     let mut expander = Expander::new(text, escape, lookup);
     expander.until(None, false)?;
     Ok(expander.finish().concat_words())

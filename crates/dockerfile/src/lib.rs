@@ -17,7 +17,7 @@ mod spanned;
 mod stage;
 mod statement;
 
-pub use expand::{Escape, ExpandError, Lookup, expand, expand_words};
+pub use expand::{Escape, ExpandError, Lookup, expand, expand_body, expand_words};
 pub use glob::{Glob, GlobError};
 pub use ignore::{DOCKERIGNORE, IgnoreFile, IgnoreRule, Verdict, ignore_file_names};
 pub use instruction::{

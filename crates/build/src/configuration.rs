@@ -1,0 +1,123 @@
+//! Instructions that change only the image's configuration, and the words of its history.
+
+use coracle_dockerfile::{CommandForm, Healthcheck, HealthcheckProbe};
+use coracle_oci::{Empty, HealthcheckConfig, RunConfig};
+
+/// The shell of the shell form unless `SHELL` names another.
+pub(crate) const DEFAULT_SHELL: [&str; 2] = ["/bin/sh", "-c"];
+
+/// Returns the program and arguments of a command in a container of this configuration.
+pub(crate) fn arguments(config: &RunConfig, form: &CommandForm) -> Vec<String> {
+    match form {
+        CommandForm::Exec(list) => list.clone(),
+        CommandForm::Shell(text) => shell(config).into_iter().chain([text.clone()]).collect(),
+    }
+}
+
+/// Returns the shell with its arguments.
+pub(crate) fn shell(config: &RunConfig) -> Vec<String> {
+    match &config.shell {
+        Some(shell) if !shell.is_empty() => shell.clone(),
+        _ => DEFAULT_SHELL.map(str::to_owned).to_vec(),
+    }
+}
+
+/// Returns the health check as an image stores it.
+pub(crate) fn health_check(check: &Healthcheck) -> HealthcheckConfig {
+    let tagged = |tag: &str, rest: &[String]| [&[tag.to_owned()], rest].concat();
+    let test = match &check.probe {
+        HealthcheckProbe::None => vec!["NONE".to_owned()],
+        HealthcheckProbe::Command(CommandForm::Exec(list)) => tagged("CMD", list),
+        HealthcheckProbe::Command(CommandForm::Shell(text)) => {
+            tagged("CMD-SHELL", std::slice::from_ref(text))
+        }
+    };
+    HealthcheckConfig {
+        test,
+        interval: check.interval,
+        timeout: check.timeout,
+        start_period: check.start_period,
+        start_interval: check.start_interval,
+        retries: check.retries,
+    }
+}
+
+/// Returns the ports that one word of `EXPOSE` opens, as `number/protocol`; the error says what is wrong.
+pub(crate) fn ports(word: &str) -> Result<Vec<String>, String> {
+    let (numbers, protocol) = word.split_once('/').unwrap_or((word, "tcp"));
+    let protocol = protocol.to_ascii_lowercase();
+    if !matches!(protocol.as_str(), "tcp" | "udp" | "sctp") {
+        return Err(format!("`{protocol}` is no protocol; it is tcp, udp or sctp"));
+    }
+    let number = |text: &str| match text.parse::<u16>() {
+        Ok(port) if port > 0 && text.bytes().all(|byte| byte.is_ascii_digit()) => Ok(port),
+        _ => Err(format!("`{text}` is no port; it is a number from 1 to 65535")),
+    };
+    if numbers.contains(':') {
+        return Err(format!("`{word}` maps a port of the host; EXPOSE only names the container's"));
+    }
+    let (first, last) = match numbers.split_once('-') {
+        None => (number(numbers)?, number(numbers)?),
+        Some((first, last)) => (number(first)?, number(last)?),
+    };
+    if first > last {
+        return Err(format!("the range `{numbers}` is reversed"));
+    }
+    Ok((first..=last).map(|port| format!("{port}/{protocol}")).collect())
+}
+
+/// Adds ports to a configuration.
+pub(crate) fn expose(config: &mut RunConfig, ports: &[String]) {
+    config.exposed_ports.extend(ports.iter().map(|port| (port.clone(), Empty {})));
+}
+
+/// Returns a list as history shows it: `["a" "b"]`.
+pub(crate) fn quoted(list: &[String]) -> String {
+    let items: Vec<String> = list.iter().map(|item| format!("{item:?}")).collect();
+    format!("[{}]", items.join(" "))
+}
+
+/// Returns the health check as history shows it.
+pub(crate) fn health_check_text(check: &HealthcheckConfig) -> String {
+    let seconds = |nanoseconds: u64| {
+        if nanoseconds.is_multiple_of(1_000_000_000) {
+            format!("{}s", nanoseconds / 1_000_000_000)
+        } else {
+            format!("{}ms", nanoseconds / 1_000_000)
+        }
+    };
+    let times = [check.interval, check.timeout, check.start_period, check.start_interval];
+    let times: Vec<String> = times.iter().map(|time| format!("{:?}", seconds(*time))).collect();
+    format!("HEALTHCHECK &{{{} {} '{}'}}", quoted(&check.test), times.join(" "), check.retries)
+}
+
+/// Returns `text` on one line, runs of white space made one space, cut at `limit` characters.
+pub(crate) fn one_line(text: &str, limit: usize) -> String {
+    let joined = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    if joined.chars().count() <= limit {
+        return joined;
+    }
+    let cut: String = joined.chars().take(limit.saturating_sub(1)).collect();
+    format!("{cut}…")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn port_words() {
+        assert_eq!(ports("80").unwrap(), ["80/tcp"]);
+        assert_eq!(ports("53/UDP").unwrap(), ["53/udp"]);
+        assert_eq!(ports("8000-8002").unwrap(), ["8000/tcp", "8001/tcp", "8002/tcp"]);
+        for word in ["", "x", "0", "65536", "9-8", "80:80", "80/icmp", "+80", "1-2-3"] {
+            assert!(ports(word).is_err(), "{word}");
+        }
+    }
+
+    #[test]
+    fn lines_are_cut() {
+        assert_eq!(one_line("a \n  b", 80), "a b");
+        assert_eq!(one_line("abcdef", 4), "abc…");
+    }
+}

@@ -1,0 +1,198 @@
+//! The build graph: vertices that change file systems, and the image that comes of the last.
+
+use coracle_dockerfile::NetworkMode;
+use coracle_oci::{Digest, History, ImageConfig, Reference};
+use coracle_report::{Diagnostic, Span};
+
+use crate::{ExecMount, ExecMountKind, InlineFile, SecretVariable, SnapshotRef, SourcePath, Unpack};
+
+/// Names a vertex of one graph. A vertex comes after all that it depends on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct VertexId(pub(crate) usize);
+
+impl VertexId {
+    /// Returns the index into [`BuildGraph::vertices`].
+    pub const fn index(self) -> usize {
+        self.0
+    }
+}
+
+/// One step that yields a file system.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Vertex {
+    /// What it does.
+    pub op: Op,
+    /// The file system it starts with; `None` is empty.
+    pub parent: Option<VertexId>,
+    /// What people see, e.g. `[builder 3/5] RUN pip install -r requirements.txt`.
+    pub name: String,
+    /// The instruction.
+    pub span: Span,
+    /// The line that the span begins on; `None` for triggers of a base image.
+    pub source_line: Option<String>,
+}
+
+impl Vertex {
+    /// Returns all vertices whose results this one needs.
+    pub fn dependencies(&self) -> Vec<VertexId> {
+        let mut all: Vec<VertexId> = self.parent.into_iter().collect();
+        let mut add = |source: &OpSource| {
+            if let OpSource::Vertex(id) = source {
+                all.push(*id);
+            }
+        };
+        match &self.op {
+            Op::Base { .. } | Op::Directory { .. } => {}
+            Op::Copy(copy) => add(&copy.source),
+            Op::Exec(exec) => exec.mounts.iter().filter_map(mount_source).for_each(|(source, _)| add(source)),
+        }
+        all.sort_unstable();
+        all.dedup();
+        all
+    }
+
+    /// Returns `diagnostic` at this vertex's instruction, unless it has a place of its own.
+    pub fn place(&self, mut diagnostic: Diagnostic) -> Diagnostic {
+        if diagnostic.span.is_none() {
+            diagnostic.span = Some(self.span.clone());
+            diagnostic.source_line.clone_from(&self.source_line);
+        }
+        diagnostic
+    }
+}
+
+/// Where a vertex takes files from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OpSource {
+    /// The build context.
+    Context,
+    /// Another vertex's result.
+    Vertex(VertexId),
+    /// Nothing: a stage from scratch without steps.
+    Empty,
+}
+
+/// What a vertex does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Op {
+    /// An image that is ready.
+    Base {
+        /// The image.
+        reference: Reference,
+        /// What its content is known by.
+        key: Digest,
+        /// Its file system.
+        snapshot: Option<SnapshotRef>,
+    },
+    /// `RUN`
+    Exec(ExecOp),
+    /// `COPY`, `ADD`
+    Copy(CopyOp),
+    /// `WORKDIR`
+    Directory {
+        /// Absolute path.
+        path: String,
+        /// `user[:group]` that owns it; `None` is root.
+        owner: Option<String>,
+    },
+}
+
+/// `RUN`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExecOp {
+    /// Program and arguments, the shell included.
+    pub args: Vec<String>,
+    /// Variables as `NAME=value` that decide the result.
+    pub env: Vec<String>,
+    /// Proxy variables, which do not.
+    pub proxy_env: Vec<String>,
+    /// Variables with secret values.
+    pub secret_env: Vec<SecretVariable>,
+    /// Absolute working directory.
+    pub cwd: String,
+    /// `user[:group]`; empty is root.
+    pub user: String,
+    /// Mounts.
+    pub mounts: Vec<ExecMount<OpSource>>,
+    /// The network.
+    pub network: NetworkMode,
+}
+
+/// `COPY` or `ADD`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CopyOp {
+    /// Where paths are found.
+    pub source: OpSource,
+    /// What is copied.
+    pub items: Vec<OpItem>,
+    /// `--exclude`
+    pub exclude: Vec<String>,
+    /// Absolute destination.
+    pub dest: String,
+    /// `--chown`
+    pub chown: Option<String>,
+    /// `--chmod`
+    pub chmod: Option<String>,
+    /// `--parents`
+    pub parents: bool,
+    /// Whether archives are unpacked.
+    pub unpack: Unpack,
+}
+
+/// One source of a [`CopyOp`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OpItem {
+    /// A path or pattern.
+    Path(SourcePath),
+    /// A heredoc.
+    Inline(InlineFile),
+    /// A URL.
+    Url {
+        /// The URL.
+        url: String,
+        /// What its content must hash to.
+        checksum: Option<Digest>,
+    },
+}
+
+/// A history entry and the vertex that may have made a layer for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlannedHistory {
+    /// The entry.
+    pub entry: History,
+    /// The vertex; `None` for instructions that change only the configuration, and for the base's entries.
+    pub vertex: Option<VertexId>,
+}
+
+/// The image of the target stage, but for its layers' ids.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImagePlan {
+    /// The configuration; `rootfs` holds the base's layers only and `history` is empty.
+    pub config: ImageConfig,
+    /// The history.
+    pub history: Vec<PlannedHistory>,
+    /// The vertices above the base, lowest first.
+    pub layers: Vec<VertexId>,
+    /// The vertex whose file system the image has; `None` is an empty one.
+    pub top: Option<VertexId>,
+}
+
+/// All that a build does.
+#[derive(Clone, Debug)]
+pub struct BuildGraph {
+    /// The vertices, each after its dependencies. Only those that the target needs.
+    pub vertices: Vec<Vertex>,
+    /// The image.
+    pub image: ImagePlan,
+    /// What works but should be written otherwise.
+    pub warnings: Vec<Diagnostic>,
+}
+
+/// Returns the place and path that a mount reads.
+pub(crate) fn mount_source(mount: &ExecMount<OpSource>) -> Option<(&OpSource, &str)> {
+    match &mount.kind {
+        ExecMountKind::Bind { place, path, .. } => Some((place, path)),
+        ExecMountKind::Cache { seed, .. } => seed.as_ref().map(|(place, path)| (place, path.as_str())),
+        ExecMountKind::Tmpfs { .. } | ExecMountKind::Secret { .. } | ExecMountKind::Script { .. } => None,
+    }
+}

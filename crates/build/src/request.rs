@@ -1,0 +1,84 @@
+//! What a caller asks for, and the bases that the world answered with.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
+
+use coracle_dockerfile::{Dockerfile, NetworkMode};
+use coracle_oci::{Platform, Reference};
+
+use crate::ResolvedBase;
+
+/// Whether earlier results may serve.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CachePolicy {
+    /// They do.
+    #[default]
+    Use,
+    /// Every step is done again (`--no-cache`); its result is kept for later builds.
+    Ignore,
+}
+
+/// One build.
+#[derive(Clone, Debug)]
+pub struct BuildRequest {
+    /// The Dockerfile.
+    pub dockerfile: Dockerfile,
+    /// The stage to build, by name or number; `None` is the last.
+    pub target: Option<String>,
+    /// `--build-arg`. Proxy variables need no `ARG`.
+    pub build_args: BTreeMap<String, String>,
+    /// Labels of the image, over those of the Dockerfile.
+    pub labels: BTreeMap<String, String>,
+    /// Whether the cache is used.
+    pub cache: CachePolicy,
+    /// The platform that is built for.
+    pub platform: Platform,
+    /// The network of `RUN` steps that ask for none in particular.
+    pub network: NetworkMode,
+    /// The time that stands in the image, RFC 3339; `None` leaves it out. Equal input and time give an equal image.
+    pub created: Option<String>,
+    /// How many steps may run at once.
+    pub jobs: NonZeroUsize,
+}
+
+impl BuildRequest {
+    /// Returns a request for the last stage on the host's platform, with two jobs and the cache.
+    pub fn new(dockerfile: Dockerfile) -> Self {
+        Self {
+            dockerfile,
+            target: None,
+            build_args: BTreeMap::new(),
+            labels: BTreeMap::new(),
+            cache: CachePolicy::Use,
+            platform: Platform::host(),
+            network: NetworkMode::Default,
+            created: None,
+            jobs: NonZeroUsize::MIN.saturating_add(1),
+        }
+    }
+}
+
+/// An image that must be resolved before planning can go on.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct BaseNeed {
+    /// The image.
+    pub reference: Reference,
+    /// For this platform.
+    pub platform: Platform,
+}
+
+/// The bases that are resolved so far.
+#[derive(Clone, Debug, Default)]
+pub struct Bases(BTreeMap<BaseNeed, ResolvedBase>);
+
+impl Bases {
+    /// Adds an answer.
+    pub fn insert(&mut self, need: BaseNeed, base: ResolvedBase) {
+        self.0.insert(need, base);
+    }
+
+    /// Returns the answer to a need.
+    pub fn get(&self, need: &BaseNeed) -> Option<&ResolvedBase> {
+        self.0.get(need)
+    }
+}

@@ -1,0 +1,346 @@
+//! The solver over a host in memory: what is run, what is not, what is said.
+
+#![allow(clippy::unwrap_used, reason = "what goes wrong here fails the test")]
+
+mod memory;
+
+use std::num::NonZeroUsize;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use coracle_build::{BuildRequest, BuiltImage, CachePolicy, StepOrigin, build};
+use coracle_dockerfile::{IgnoreFile, parse};
+use coracle_report::{Diagnostic, Quiet};
+use memory::{MemoryHost, Recorder};
+
+fn request(text: &str) -> BuildRequest {
+    BuildRequest::new(parse(Path::new("Dockerfile"), text).unwrap())
+}
+
+fn run(host: &MemoryHost, request: &BuildRequest) -> Result<BuiltImage, Diagnostic> {
+    build(request, host, &Quiet, None, &AtomicBool::new(false))
+}
+
+/// Builds and returns the work done, sorted, without resolving and hashing.
+fn work(host: &MemoryHost, request: &BuildRequest) -> Vec<String> {
+    run(host, request).unwrap();
+    let mut log = host.take_log();
+    log.retain(|line| line.starts_with("exec") || line.starts_with("copy") || line.starts_with("mkdir"));
+    log.sort();
+    log
+}
+
+const TWO_STAGES: &str = "\
+FROM base AS builder
+WORKDIR /app
+COPY deps.txt .
+RUN keep /deps /app/deps.txt
+COPY src/ ./src/
+RUN put /out fixed
+FROM base
+COPY --from=builder /out /final/out
+RUN put /done yes
+";
+
+#[test]
+fn a_second_build_runs_nothing() {
+    let host = MemoryHost::new(&[("deps.txt", "a"), ("src/main", "1")]);
+    let request = request(TWO_STAGES);
+    let first = run(&host, &request).unwrap();
+    assert_eq!(host.files(first.snapshot.as_ref().unwrap())["/final/out"], "fixed");
+    assert!(first.steps.iter().filter(|step| step.origin == StepOrigin::Made).count() >= 7);
+    host.take_log();
+    let second = run(&host, &request).unwrap();
+    assert_eq!(second.config, first.config);
+    assert_eq!(second.layers, first.layers);
+    assert!(second.steps.iter().all(|step| step.origin != StepOrigin::Made));
+    let log = host.take_log();
+    // Not even the builder's files are read again.
+    assert!(log.iter().all(|line| line.starts_with("resolve") || line == "diff id"), "{log:?}");
+}
+
+#[test]
+fn a_change_reruns_only_its_dependents() {
+    let host = MemoryHost::new(&[("deps.txt", "a"), ("src/main", "1")]);
+    let request = request(TWO_STAGES);
+    assert_eq!(work(&host, &request).len(), 7);
+    host.write("src/main", "2");
+    // `/out` came out the same, so what is built upon it is not done again.
+    assert_eq!(work(&host, &request), ["copy to /app/src/", "exec put /out fixed"]);
+    assert_eq!(work(&host, &request), [""; 0]);
+    host.write("deps.txt", "b");
+    assert_eq!(
+        work(&host, &request),
+        ["copy to /app/", "copy to /app/src/", "exec keep /deps /app/deps.txt", "exec put /out fixed"]
+    );
+    host.write("unrelated", "x");
+    assert_eq!(work(&host, &request), [""; 0]);
+}
+
+#[test]
+fn unused_stages_are_not_built() {
+    let host = MemoryHost::new(&[]);
+    let text = "FROM base AS a\nRUN put /a 1\nFROM missing AS b\nRUN fail 1\nFROM base AS c\nCOPY --from=a /a /c\nFROM b\n";
+    let mut request = request(text);
+    request.target = Some("c".to_owned());
+    let built = run(&host, &request).unwrap();
+    assert_eq!(built.layers.len(), 1);
+    let log = host.take_log();
+    assert!(!log.iter().any(|line| line.contains("missing") || line.contains("fail")), "{log:?}");
+    request.target = None;
+    let error = run(&host, &request).unwrap_err();
+    assert_eq!(error.to_string(), "Dockerfile:3:1: there is no image missing:latest");
+}
+
+#[test]
+fn a_diamond_is_built_once() {
+    let host = MemoryHost::new(&[]);
+    let text = "\
+FROM base AS root
+RUN put /r 1
+FROM root AS left
+RUN meet && put /l 1
+FROM root AS right
+RUN meet && put /x 1
+FROM scratch
+COPY --from=left /l /l
+COPY --from=right /x /x
+COPY --from=right /r /r
+";
+    let built = run(&host, &request(text)).unwrap();
+    // `meet` proves that both sides ran at the same time.
+    let log = host.take_log();
+    assert_eq!(log.iter().filter(|line| *line == "exec put /r 1").count(), 1);
+    assert_eq!(built.layers.len(), 3);
+    assert_eq!(host.files(&built.snapshot.unwrap()).len(), 3);
+}
+
+#[test]
+fn identical_steps_of_two_stages_are_one() {
+    let host = MemoryHost::new(&[("f", "1")]);
+    let text = "\
+FROM base AS a
+COPY f /f
+RUN put /same 1
+FROM base AS b
+COPY f /f
+RUN put /same 1
+RUN put /other 1
+FROM scratch
+COPY --from=a /same /a
+COPY --from=b /other /b
+";
+    run(&host, &request(text)).unwrap();
+    let log = host.take_log();
+    assert_eq!(log.iter().filter(|line| *line == "exec put /same 1").count(), 1, "{log:?}");
+}
+
+#[test]
+fn no_cache_does_all_again() {
+    let host = MemoryHost::new(&[("deps.txt", "a"), ("src/main", "1")]);
+    let mut request = request(TWO_STAGES);
+    run(&host, &request).unwrap();
+    host.take_log();
+    request.cache = CachePolicy::Ignore;
+    assert_eq!(work(&host, &request).len(), 7);
+    request.cache = CachePolicy::Use;
+    assert_eq!(work(&host, &request).len(), 0);
+}
+
+#[test]
+fn arguments_and_environment_decide_but_proxies_do_not() {
+    let host = MemoryHost::new(&[]);
+    let text = "FROM base\nRUN put /first 1\nARG V=1\nENV E=x\nRUN env V && env E && env HTTP_PROXY\n";
+    let mut request = request(text);
+    let recorder = Recorder::default();
+    request.build_args.insert("HTTP_PROXY".to_owned(), "http://proxy".to_owned());
+    build(&request, &host, &recorder, None, &AtomicBool::new(false)).unwrap();
+    let said: Vec<_> = recorder.take().into_iter().filter(|line| line.starts_with('>')).collect();
+    assert_eq!(said, ["> 1", "> x", "> http://proxy"]);
+    host.take_log();
+    request.build_args.insert("HTTP_PROXY".to_owned(), "http://other".to_owned());
+    assert_eq!(work(&host, &request).len(), 0);
+    request.build_args.insert("V".to_owned(), "2".to_owned());
+    assert_eq!(work(&host, &request), ["exec env V && env E && env HTTP_PROXY"]);
+}
+
+#[test]
+fn bind_mounts_count_by_content() {
+    let host = MemoryHost::new(&[("r.txt", "1"), ("other", "1")]);
+    let text = "FROM base\nRUN --mount=source=r.txt,target=/m keep /kept /m/r.txt\n";
+    let request = request(text);
+    let built = run(&host, &request).unwrap();
+    let files = host.files(&built.snapshot.unwrap());
+    assert_eq!((files["/kept"].as_str(), files.contains_key("/m/r.txt")), ("1", false));
+    host.take_log();
+    host.write("other", "2");
+    assert_eq!(work(&host, &request).len(), 0);
+    host.write("r.txt", "2");
+    assert_eq!(work(&host, &request).len(), 1);
+}
+
+#[test]
+fn names_and_outcomes() {
+    let host = MemoryHost::new(&[("deps.txt", "a"), ("src/main", "1")]);
+    let recorder = Recorder::default();
+    let mut request = request(TWO_STAGES);
+    request.jobs = NonZeroUsize::MIN;
+    build(&request, &host, &recorder, None, &AtomicBool::new(false)).unwrap();
+    host.write("src/main", "2");
+    build(&request, &host, &recorder, None, &AtomicBool::new(false)).unwrap();
+    insta::assert_snapshot!(recorder.take().join("\n"));
+}
+
+fn explain(error: &Diagnostic) -> String {
+    let mut out = vec![format!("{} {error}", error.code)];
+    out.extend(error.source_line.iter().map(|line| format!("| {line}")));
+    out.extend(error.notes.iter().map(|note| format!("note: {note}")));
+    out.extend(error.hints.iter().map(|hint| format!("hint: {hint}")));
+    out.join("\n")
+}
+
+#[test]
+fn failures() {
+    let mut host = MemoryHost::new(&[("src/main.py", "1"), ("README.md", "1"), ("secret/key", "1")]);
+    host.ignore = IgnoreFile::parse(Path::new(".dockerignore"), "# x\n*.md\nsecret\n").unwrap();
+    let talk = (1..=25).map(|n| format!("say line {n}")).collect::<Vec<_>>().join(" && ");
+    let long = format!("FROM base AS app\nRUN {talk} && fail 3\n");
+    let files = [
+        long.as_str(),
+        "FROM base\nRUN true_enough \\\n  && x\n",
+        "FROM base AS front\nRUN say /bin/sh: 1: tsc: not found && fail 127\n",
+        "FROM base\nUSER app\nRUN say mkdir: cannot create directory: Permission denied && fail 1\n",
+        "FROM base\nRUN fail 137\n",
+        "FROM base\nCOPY README.md /\n",
+        "FROM base\nCOPY secret/key /\n",
+        "FROM base\nCOPY src/mian.py /\n",
+        "FROM base\nCOPY ../up /\n",
+        "FROM base AS a\nFROM base\nCOPY --from=a /nothing /\n",
+        "FROM base AS a\nFROM base\nCOPY --from=scratch /nothing /\n",
+    ];
+    let mut out = String::new();
+    for text in files {
+        if text.contains("true_enough") {
+            continue;
+        }
+        let error = run(&host, &request(text)).expect_err(text);
+        out += &explain(&error);
+        out += "\n\n";
+    }
+    host.elsewhere = Some("..".to_owned());
+    let error = run(&host, &request("FROM base\nCOPY docker/nginx.conf /\n")).unwrap_err();
+    out += &explain(&error);
+    insta::assert_snapshot!(out);
+}
+
+#[test]
+fn the_first_failure_stops_the_rest() {
+    let host = MemoryHost::new(&[]);
+    let text = "\
+FROM base AS a
+RUN hang
+RUN put /never 1
+FROM base AS b
+RUN meet && fail 9
+FROM scratch
+COPY --from=a /x /x
+COPY --from=b /y /y
+";
+    let recorder = Recorder::default();
+    let error = build(&request(text), &host, &recorder, None, &AtomicBool::new(false)).unwrap_err();
+    assert_eq!(error.to_string(), "Dockerfile:5:1: the command ended with exit code 9");
+    let log = host.take_log();
+    assert!(!log.iter().any(|line| line.contains("never") || line.contains("copy")), "{log:?}");
+    let lines = recorder.take();
+    assert!(lines.contains(&"[a 2/3] RUN hang: skipped: cancelled".to_owned()), "{lines:?}");
+}
+
+#[test]
+fn cancelling_kills_what_runs() {
+    let host = MemoryHost::new(&[]);
+    let cancel = AtomicBool::new(false);
+    let request = request("FROM base\nRUN hang\nRUN put /never 1\n");
+    let error = std::thread::scope(|scope| {
+        let building = scope.spawn(|| build(&request, &host, &Quiet, None, &cancel));
+        host.wait_for(2);
+        cancel.store(true, Ordering::Relaxed);
+        building.join().unwrap().unwrap_err()
+    });
+    assert_eq!(error.code, "cancelled");
+    assert!(!host.take_log().iter().any(|line| line.contains("never")));
+    // Nothing was kept of it, and a build that is cancelled beforehand does nothing.
+    assert_eq!(build(&request, &host, &Quiet, None, &cancel).unwrap_err().code, "cancelled");
+    assert_eq!(host.take_log(), [""; 0]);
+}
+
+#[test]
+fn a_directory_that_exists_makes_no_layer() {
+    let host = MemoryHost::new(&[]).with_image("has", &[("/app/", "")], |_| {});
+    let built = run(&host, &request("FROM has\nWORKDIR /app\nRUN put /app/x 1\nCMD [\"x\"]\n")).unwrap();
+    assert_eq!(built.layers.len(), 1);
+    assert_eq!(built.config.rootfs.diff_ids.len(), 2);
+    let empty: Vec<bool> = built.config.history.iter().map(|entry| entry.empty_layer).collect();
+    assert_eq!(empty, [true, false, true]);
+}
+
+#[test]
+fn equal_input_gives_an_equal_image() {
+    let text = "FROM base\nARG A=1\nRUN put /x 1\nCOPY f /f\n";
+    let mut request = request(text);
+    request.created = Some("2026-01-01T00:00:00Z".to_owned());
+    let one = run(&MemoryHost::new(&[("f", "1")]), &request).unwrap();
+    let two = run(&MemoryHost::new(&[("f", "1")]), &request).unwrap();
+    assert_eq!(one.config.id(), two.config.id());
+    assert_eq!(one.config.created.as_deref(), Some("2026-01-01T00:00:00Z"));
+    assert_eq!(one.config.history[0].created.as_deref(), Some("2026-01-01T00:00:00Z"));
+}
+
+#[test]
+fn triggers_of_the_base_run_first() {
+    let host = MemoryHost::new(&[("app", "1")]).with_image("onb", &[], |config| {
+        config.config.on_build =
+            ["COPY app /app", "ENV READY=1", "COPY --from=tools /t /t", "RUN keep /ran /app"]
+                .map(str::to_owned)
+                .to_vec();
+    });
+    let host = host.with_image("tools", &[("/t", "tool")], |_| {});
+    let built = run(&host, &request("FROM onb AS x\nRUN env READY\n")).unwrap();
+    let files = host.files(&built.snapshot.unwrap());
+    assert_eq!((files["/ran"].as_str(), files["/t"].as_str()), ("1", "tool"));
+    assert!(built.config.config.on_build.is_empty());
+    assert_eq!(built.steps.iter().filter(|step| step.name.contains("4/5")).count(), 1);
+    let log = host.take_log();
+    assert_eq!(log.iter().filter(|line| line.starts_with("resolve")).count(), 2);
+}
+
+#[test]
+fn downloads_count_by_content_and_checksum() {
+    let host = MemoryHost::new(&[]);
+    let url = "https://example.org/x.tgz";
+    let built = run(&host, &request(&format!("FROM base\nADD {url} /opt/\n"))).unwrap();
+    assert_eq!(host.files(&built.snapshot.unwrap())["/opt/x.tgz"], url);
+    let digest = coracle_oci::Digest::of(url);
+    run(&host, &request(&format!("FROM base\nADD --checksum={digest} {url} /opt/\n"))).unwrap();
+    let wrong = coracle_oci::Digest::of("other");
+    let error =
+        run(&host, &request(&format!("FROM base\nADD --checksum={wrong} {url} /opt/\n"))).unwrap_err();
+    assert_eq!(error.code, "checksum-mismatch");
+    assert_eq!(error.span.unwrap().start.line, 2);
+}
+
+#[test]
+fn warnings_are_events() {
+    let host = MemoryHost::new(&[]);
+    let mut request = request("FROM base as x\nARG VERSION\nRUN put /x 1\n");
+    request.build_args.insert("VERSOIN".to_owned(), "1".to_owned());
+    let recorder = Recorder::default();
+    build(&request, &host, &recorder, None, &AtomicBool::new(false)).unwrap();
+    let notices: Vec<_> = recorder.take().into_iter().filter(|line| line.starts_with('!')).collect();
+    assert_eq!(
+        notices,
+        [
+            "! Dockerfile:1:11: `FROM` and `as` differ in case",
+            "! build argument `VERSOIN` is declared nowhere in the Dockerfile"
+        ]
+    );
+}
