@@ -94,6 +94,20 @@ impl From<Digest> for String {
     }
 }
 
+impl From<Digest> for oci_spec::image::Digest {
+    fn from(digest: Digest) -> Self {
+        digest.to_string().parse().expect("sha256 and 64 digits are the specification's form")
+    }
+}
+
+impl TryFrom<&oci_spec::image::Digest> for Digest {
+    type Error = DigestError;
+
+    fn try_from(digest: &oci_spec::image::Digest) -> Result<Self, DigestError> {
+        digest.to_string().parse()
+    }
+}
+
 macro_rules! digest_kind {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
@@ -207,6 +221,12 @@ mod tests {
         assert_eq!(digest.to_string(), EMPTY);
         assert_eq!(EMPTY.parse(), Ok(digest));
         assert_eq!(digest.short(), "e3b0c44298fc");
+    }
+
+    #[test]
+    fn converts_to_the_specification_and_back() {
+        let digest = Digest::of("x");
+        assert_eq!(Digest::try_from(&oci_spec::image::Digest::from(digest)), Ok(digest));
     }
 
     #[test]
