@@ -178,6 +178,28 @@ impl RootFs {
         }
     }
 
+    /// Returns the names in a directory, sorted.
+    pub fn list(&self, path: &Path) -> Result<Vec<OsString>> {
+        let io = |error: Errno| SnapshotError::io("list", path, error);
+        let directory = self.open_at(path, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty())?;
+        let mut names = Vec::new();
+        for entry in rustix::fs::Dir::read_from(&directory).map_err(io)? {
+            let name = OsString::from_vec(entry.map_err(io)?.file_name().to_bytes().to_vec());
+            if name != "." && name != ".." {
+                names.push(name);
+            }
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    /// Sets a directory's or file's owner and permission bits.
+    pub fn set_attributes(&self, path: &Path, mode: u32, uid: u32, gid: u32) -> Result<()> {
+        let file = self.open_at(path, OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty())?;
+        set_attributes(&file, &Attributes { mode, uid, gid })
+            .map_err(|error| SnapshotError::io("set the owner and mode of", path, error))
+    }
+
     /// Returns everything below a directory in the order of its names, without following links.
     pub fn walk(&self, path: &Path) -> Result<Vec<WalkEntry>> {
         let start = self.subtree(path)?;

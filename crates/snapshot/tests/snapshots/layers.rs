@@ -35,7 +35,7 @@ fn fill(layer: &Path) {
     rustix::fs::mknodat(rustix::fs::CWD, layer.join("null"), character, mode, device).unwrap();
     rustix::fs::mkfifoat(rustix::fs::CWD, layer.join("pipe"), mode).unwrap();
     let old = fs::File::options().write(true).open(layer.join("usr/bin/capable")).unwrap();
-    old.set_modified(std::time::UNIX_EPOCH + std::time::Duration::from_secs(86400)).unwrap();
+    old.set_modified(std::time::UNIX_EPOCH + std::time::Duration::from_hours(24)).unwrap();
 }
 
 #[test]

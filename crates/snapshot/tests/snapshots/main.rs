@@ -1,6 +1,6 @@
 //! Snapshots on a real file system: layers, hostile archives, many processes, full disks, mounts.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::print_stderr)]
 
 mod hostile;
 mod layers;

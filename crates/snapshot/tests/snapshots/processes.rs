@@ -69,7 +69,7 @@ fn threads_and_processes_get_snapshots_of_their_own() {
     let all = world.snapshots.list().unwrap();
     let ids: BTreeSet<_> = all.iter().map(|snapshot| snapshot.id.clone()).collect();
     assert_eq!(ids.len(), 4 * 10 + 4 * 20);
-    assert!(all.iter().all(|snapshot| snapshot.is_committed()));
+    assert!(all.iter().all(coracle_snapshot::Snapshot::is_committed));
     let left: Vec<_> = fs::read_dir(world.snapshots.root())
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
