@@ -1,0 +1,64 @@
+//! Names of images: which manifest a reference stands for.
+
+use coracle_oci::{Digest, Reference};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::Store;
+use crate::error::Result;
+use crate::records::{self, Record};
+
+/// A name and the manifest it stands for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NamedManifest {
+    /// The name.
+    pub reference: Reference,
+    /// The manifest.
+    pub manifest: Digest,
+    /// When the name was given.
+    pub set: Timestamp,
+}
+
+impl Record for NamedManifest {}
+
+impl Store {
+    /// Lets a reference stand for a stored manifest, whatever it stood for before.
+    pub fn set_reference(&self, reference: &Reference, manifest: &Digest) -> Result<()> {
+        let record =
+            NamedManifest { reference: reference.clone(), manifest: *manifest, set: Timestamp::now() };
+        records::write_json_atomic(&self.layout.reference(reference), &record)
+    }
+
+    /// Returns the manifest that a reference stands for.
+    ///
+    /// A reference with a digest is also found when another name of the same repository stands for that manifest.
+    pub fn reference(&self, reference: &Reference) -> Result<Option<Digest>> {
+        let record: Option<NamedManifest> = records::read_json(&self.layout.reference(reference))?;
+        if let Some(record) = record {
+            return Ok(Some(record.manifest));
+        }
+        let Some(digest) = reference.digest() else { return Ok(None) };
+        let same = |name: &NamedManifest| {
+            name.manifest == digest
+                && name.reference.registry() == reference.registry()
+                && name.reference.repository() == reference.repository()
+        };
+        Ok(self.references()?.iter().any(same).then_some(digest))
+    }
+
+    /// Returns all names, sorted.
+    pub fn references(&self) -> Result<Vec<NamedManifest>> {
+        let mut all = Vec::new();
+        for path in records::list(&self.layout.references())? {
+            // One that is removed meanwhile is none.
+            all.extend(records::read_json::<NamedManifest>(&path)?);
+        }
+        all.sort_by(|a, b| a.reference.cmp(&b.reference));
+        Ok(all)
+    }
+
+    /// Takes a name away; returns whether it was there. What it stood for stays.
+    pub fn remove_reference(&self, reference: &Reference) -> Result<bool> {
+        records::remove(&self.layout.reference(reference))
+    }
+}
