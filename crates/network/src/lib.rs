@@ -1,8 +1,9 @@
 //! Address plan and rule set as data; netlink, nftables, DNS and published ports apply them.
 //!
-//! Pure: [`subnet`], [`ipam`], [`names`], [`rules`], [`table`]. At work in the kernel: [`netlink`], [`nftables`].
-//! Everything acts in the network namespace of the calling thread.
+//! Pure: [`subnet`], [`ipam`], [`names`], [`rules`], [`table`], [`dns`]. In the kernel: [`netlink`], [`nftables`]. Shared
+//! by processes: [`Addresses`], [`keeper`]. Everything acts in the network namespace of the calling thread.
 
+mod addresses;
 pub mod dns;
 pub mod ipam;
 pub mod keeper;
@@ -17,6 +18,7 @@ pub mod rules;
 pub mod subnet;
 pub mod table;
 
+pub use addresses::{Addresses, AddressesError};
 pub use lock::Lock;
 pub use port::{Protocol, PublishedPort, UnknownProtocol};
 pub use record::NetworkRecord;

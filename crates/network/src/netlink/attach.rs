@@ -4,13 +4,17 @@ use std::io;
 use std::net::Ipv4Addr;
 use std::os::fd::BorrowedFd;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use super::connection::{Connection, Request};
-use super::host::link_index;
+use super::host::{link_index, passes};
 use super::{NetlinkError, hardware_address, message, sysctl};
 use crate::subnet::Subnet;
+
+/// How long links are waited for to pass packets; then the container starts anyway. Usually it is a millisecond.
+const SETTLE: Duration = Duration::from_secs(1);
 
 /// All links of one container.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -149,7 +153,31 @@ fn connect(
         requests.push(message::default_route(index, gateway));
         meanings.push(format!("route by gateway {gateway}"));
     }
-    finish(inside, &requests, |position| meanings[position].clone())
+    finish(inside, &requests, |position| meanings[position].clone())?;
+    settle(host, inside, interfaces)
+}
+
+/// Waits until packets pass. The kernel learns of a link's carrier by a queue of its own: what a container sends before is
+/// lost, and a lost first request for an address is repeated only after a second.
+fn settle(
+    host: &mut Connection,
+    inside: &mut Connection,
+    interfaces: &[Interface],
+) -> Result<(), NetlinkError> {
+    let deadline = Instant::now() + SETTLE;
+    for interface in interfaces {
+        let failed =
+            |source| NetlinkError::new(format!("see whether link {} is up", interface.host_name), source);
+        while !(passes(host, &interface.host_name).map_err(failed)?
+            && passes(inside, &interface.name).map_err(failed)?)
+        {
+            if Instant::now() > deadline {
+                return Ok(());
+            }
+            thread::sleep(Duration::from_micros(100));
+        }
+    }
+    Ok(())
 }
 
 fn finish(

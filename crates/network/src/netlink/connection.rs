@@ -174,3 +174,14 @@ fn frames(mut datagram: &[u8]) -> io::Result<Vec<Frame>> {
     }
     Ok(frames)
 }
+
+/// Returns the attributes of a message or of a nested attribute: kind without its flags, and value.
+pub(crate) fn attributes(mut data: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+    std::iter::from_fn(move || {
+        let [a, b, c, d, ..] = *data else { return None };
+        let length = usize::from(u16::from_ne_bytes([a, b]));
+        let value = data.get(4..length)?;
+        data = data.get(length.next_multiple_of(4)..).unwrap_or_default();
+        Some((u16::from_ne_bytes([c, d]) & 0x3fff, value))
+    })
+}

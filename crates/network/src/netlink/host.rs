@@ -9,7 +9,7 @@ use netlink_packet_route::address::AddressAttribute;
 use netlink_packet_route::link::LinkAttribute;
 use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteType};
 
-use super::connection::{Connection, Frame};
+use super::connection::{Connection, Frame, attributes};
 use super::{NetlinkError, message};
 use crate::subnet::Subnet;
 
@@ -115,6 +115,21 @@ pub(super) fn link_index(connection: &mut Connection, name: &str) -> io::Result<
     // `struct ifinfomsg`: family, pad, type, then the index.
     let index = frame.body.get(4..).and_then(<[u8]>::first_chunk).map(|bytes| u32::from_ne_bytes(*bytes));
     index.map(Some).ok_or_else(|| io::ErrorKind::InvalidData.into())
+}
+
+/// Returns whether packets pass the link called `name`: its carrier is known to be there and, where it is a port of a
+/// bridge, the bridge forwards by it.
+pub(super) fn passes(connection: &mut Connection, name: &str) -> io::Result<bool> {
+    const UP: &[u8] = &[6]; // IF_OPER_UP
+    const FORWARDING: &[u8] = &[3]; // BR_STATE_FORWARDING
+    let Some(frame) = connection.get(&message::get_link(name))? else { return Ok(false) };
+    let body = frame.body.get(16..).unwrap_or_default(); // after `struct ifinfomsg`
+    let find = |data, wanted| attributes(data).find(|(kind, _)| *kind == wanted).map(|(_, value)| value);
+    let state = find(body, 16); // IFLA_OPERSTATE
+    let port = find(body, 18) // IFLA_LINKINFO, IFLA_INFO_SLAVE_DATA, IFLA_BRPORT_STATE
+        .and_then(|info| find(info, 5))
+        .and_then(|data| find(data, 1));
+    Ok(state == Some(UP) && port.is_none_or(|state| state == FORWARDING))
 }
 
 fn decode(frame: &Frame) -> io::Result<RouteNetlinkMessage> {

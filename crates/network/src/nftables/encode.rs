@@ -2,7 +2,7 @@
 
 use netlink_packet_core::{NLM_F_APPEND, NLM_F_CREATE};
 
-use crate::netlink::connection::Request;
+use crate::netlink::connection::{Request, attributes};
 use crate::port::Protocol;
 use crate::subnet::Subnet;
 use crate::table::{Chain, Hook, Match, Rule, Sense, Statement, TABLE, Table};
@@ -71,17 +71,6 @@ pub(super) fn table_note(body: &[u8]) -> Option<String> {
         data = &rest[usize::from(*length)..];
     }
     None
-}
-
-/// Returns the attributes of a message or of a nested attribute: kind without its flags, and value.
-pub(super) fn attributes(mut data: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
-    std::iter::from_fn(move || {
-        let [a, b, c, d, ..] = *data else { return None };
-        let length = usize::from(u16::from_ne_bytes([a, b]));
-        let value = data.get(4..length)?;
-        data = data.get(length.next_multiple_of(4)..).unwrap_or_default();
-        Some((u16::from_ne_bytes([c, d]) & 0x3fff, value))
-    })
 }
 
 fn batch(kind: u16) -> Request {

@@ -12,7 +12,7 @@ use coracle_oci::Sha256Writer;
 
 use crate::lock::Lock;
 use crate::netlink::NetlinkError;
-use crate::netlink::connection::{Connection, Frame, acknowledgement};
+use crate::netlink::connection::{Connection, Frame, acknowledgement, attributes};
 use crate::rules::RuleSet;
 use crate::table::Table;
 
@@ -78,12 +78,11 @@ fn forward_drop(frame: &Frame) -> Option<ForwardDrop> {
         10 => "ip6",
         _ => return None,
     };
-    let all = || encode::attributes(&frame.body[4..]);
+    let all = || attributes(&frame.body[4..]);
     let value = |kind| all().find(|(found, _)| *found == kind).map(|(_, value)| value);
     let number = |value: &[u8]| value.first_chunk().map(|bytes| u32::from_be_bytes(*bytes));
     let text = |value: &[u8]| String::from_utf8_lossy(value.strip_suffix(&[0]).unwrap_or(value)).into_owned();
-    let hook =
-        encode::attributes(value(4)?).find(|(kind, _)| *kind == 1).and_then(|(_, value)| number(value))?;
+    let hook = attributes(value(4)?).find(|(kind, _)| *kind == 1).and_then(|(_, value)| number(value))?;
     let drops = hook == 2 && number(value(5)?)? == encode::DROP;
     drops.then_some(ForwardDrop { family: family.to_owned(), table: text(value(1)?), chain: text(value(3)?) })
 }

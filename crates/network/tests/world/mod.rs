@@ -16,7 +16,7 @@ use coracle_testkit::NetworkNamespace;
 
 /// How long a connection that must fail is waited for. A drop is silent, so some wait is unavoidable; it is long enough
 /// that a connection that works is made well within.
-pub const SILENCE: Duration = Duration::from_millis(700);
+pub const SILENCE: Duration = Duration::from_millis(500);
 
 pub struct World {
     pub host: NetworkNamespace,
@@ -170,12 +170,21 @@ impl Drop for PeerTeller {
     }
 }
 
-/// Connects and returns what the server says; none if it cannot be reached.
+/// Connects and returns what the server says; none if it cannot be reached. Where silence is expected, use [`silent`].
 pub fn ask(address: impl ToSocketAddrs) -> Option<String> {
+    ask_within(address, Duration::from_secs(20))
+}
+
+/// Returns what the server says after all; none if the address is refused, or silent for a while.
+pub fn silent(address: impl ToSocketAddrs) -> Option<String> {
+    ask_within(address, SILENCE)
+}
+
+fn ask_within(address: impl ToSocketAddrs, patience: Duration) -> Option<String> {
     let address: SocketAddr = address.to_socket_addrs().unwrap().next().unwrap();
-    let mut stream = TcpStream::connect_timeout(&address, SILENCE).ok()?;
+    let mut stream = TcpStream::connect_timeout(&address, patience).ok()?;
     let mut answer = String::new();
-    stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     stream.read_to_string(&mut answer).ok()?;
     Some(answer)
 }
