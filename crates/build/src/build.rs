@@ -126,8 +126,17 @@ fn place_base(request: &BuildRequest, need: &BaseNeed, error: Diagnostic) -> Dia
         }
         coracle_dockerfile::BaseRef::Scratch | coracle_dockerfile::BaseRef::Stage(_) => false,
     });
-    match stage {
-        Some(stage) => source.place(error, &stage.span),
+    let Some(stage) = stage else {
+        return error;
+    };
+    let error = source.place(error, &stage.span);
+    let named = need.reference.repository().rsplit('/').next().unwrap_or_default();
+    let others = request
+        .dockerfile
+        .stage_names()
+        .filter(|name| stage.name.as_ref().is_none_or(|own| own.value != *name));
+    match coracle_dockerfile::nearest(named, others) {
+        Some(near) => error.with_hint(format!("if a stage is meant: did you mean `{near}`?")),
         None => error,
     }
 }

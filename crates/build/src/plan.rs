@@ -218,7 +218,7 @@ impl<'r> Planner<'r> {
         self.stages[index] = Progress::Running;
         // So that all bases are resolved at once, those of `--from` are named before the stage can be planned.
         for (name, word) in self.literal_origins(index)? {
-            if matches!(self.file().look_up_stage(&name, index), StageLookup::None) {
+            if name != "scratch" && matches!(self.file().look_up_stage(&name, index), StageLookup::None) {
                 let reference = self.reference(&name, &word.span)?;
                 self.need(reference, self.request.platform.clone());
             }

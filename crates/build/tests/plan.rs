@@ -11,6 +11,7 @@ use coracle_build::{
 use coracle_dockerfile::parse;
 use coracle_oci::{Digest, ImageConfig};
 use coracle_report::Diagnostic;
+use proptest::prelude::*;
 
 const EVERYTHING: &str = include_str!("fixtures/everything.Dockerfile");
 const FIXTURES: [(&str, &str); 4] = [
@@ -162,6 +163,8 @@ fn faults() {
         "FROM a\nCOPY a b /c\n",
         "FROM a\nCOPY ../a /c\n",
         "FROM a\nCOPY --chmod=rwx a /c\n",
+        "FROM a\nCOPY a[ /c\n",
+        "FROM a\nCOPY --exclude=[ a /c\n",
         "FROM a\nCOPY $NOTHING /c\n",
         "FROM a\nWORKDIR ${X:?must be given}\n",
         "FROM a\nUSER ${X\n",
@@ -185,4 +188,35 @@ fn faults() {
     let error = graph(&request).unwrap_err();
     writeln!(out, "{error} {:?} {:?}", error.notes, error.hints).expect("text");
     insta::assert_snapshot!(out);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+
+    /// Whatever a Dockerfile holds, planning ends without a panic, and each vertex comes after what it needs.
+    #[test]
+    fn any_dockerfile_is_planned_or_refused(lines in prop::collection::vec(prop::sample::select(vec![
+        "FROM a", "FROM a AS one", "FROM one AS two", "FROM scratch", "FROM $A", "ARG A=one", "ARG B", "ENV A=$B C=${A:-x}",
+        "RUN x", "RUN --mount=from=one,target=/m x", "RUN --mount=type=cache,target=$A,from=two x", "RUN <<E\n#!/bin/x\nE",
+        "COPY . .", "COPY --from=one /a /b", "COPY --from=0 a b", "COPY --from=$A ../a b/", "COPY <<E <<F /d/\n$A\nE\nF",
+        "ADD https://x/y /z", "WORKDIR a/../..", "WORKDIR $B", "USER $A", "EXPOSE 1-3 $A", "VOLUME /v", "CMD x", "ENTRYPOINT [\"e\"]",
+        "LABEL a=$A", "HEALTHCHECK NONE", "SHELL [\"s\"]", "STOPSIGNAL $A", "ONBUILD COPY --from=one a b", "ONBUILD RUN y",
+    ]), 0..14)) {
+        let text = format!("FROM a\n{}", lines.join("\n"));
+        let Ok(file) = parse(Path::new("Dockerfile"), &text) else { return Ok(()) };
+        if let Ok(graph) = graph(&BuildRequest::new(file)) {
+            for (index, vertex) in graph.vertices.iter().enumerate() {
+                prop_assert!(vertex.dependencies().iter().all(|needed| needed.index() < index));
+            }
+            // Nothing is planned that the image does not need.
+            let mut needed = vec![false; graph.vertices.len()];
+            let mut open: Vec<_> = graph.image.top.into_iter().collect();
+            while let Some(id) = open.pop() {
+                if !std::mem::replace(&mut needed[id.index()], true) {
+                    open.extend(graph.vertices[id.index()].dependencies());
+                }
+            }
+            prop_assert!(needed.iter().all(|needed| *needed), "{text}");
+        }
+    }
 }

@@ -8,6 +8,7 @@ mod expand;
 mod glob;
 mod ignore;
 mod instruction;
+mod line;
 mod logical;
 mod mount;
 mod near;

@@ -1,13 +1,20 @@
 //! The name that was probably meant.
 
-/// Returns the candidate that `name` is most likely a misspelling of, ignoring case; `None` when nothing is near.
+/// Returns the candidate that `name` is most likely a misspelling or the beginning of, ignoring case; `None` when
+/// nothing is near.
 pub fn nearest<'c>(name: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
     let wanted = name.to_lowercase();
     let reach = (wanted.chars().count() / 3).clamp(1, 3);
+    let distance = |candidate: &str| {
+        let candidate = candidate.to_lowercase();
+        let begins = wanted.len() > 2 && candidate.starts_with(&wanted);
+        let edits = strsim::osa_distance(&wanted, &candidate);
+        // A beginning is a worse match than a slip of the finger, however much is missing.
+        if edits <= reach { Some(edits) } else { begins.then_some(reach + 1) }
+    };
     candidates
         .into_iter()
-        .map(|candidate| (strsim::osa_distance(&wanted, &candidate.to_lowercase()), candidate))
-        .filter(|(distance, _)| *distance <= reach)
+        .filter_map(|candidate| Some((distance(candidate)?, candidate)))
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
 }
@@ -23,5 +30,6 @@ mod tests {
         assert_eq!(nearest("cpoy", names), Some("COPY"));
         assert_eq!(nearest("ENTRYPIONT", names), Some("ENTRYPOINT"));
         assert_eq!(nearest("banana", names), None);
+        assert_eq!(nearest("prod", ["builder", "production"]), Some("production"));
     }
 }

@@ -5,9 +5,10 @@ use std::path::Path;
 use coracle_report::Diagnostic;
 
 use crate::instruction::{Argument, Heredoc, Instruction, Statement};
+use crate::line::{KEYWORDS, Line, heredoc_terminator};
 use crate::logical::Logical;
 use crate::stage::look_up;
-use crate::statement::{KEYWORDS, Line, heredoc_terminator};
+
 use crate::{
     BaseRef, CopySource, Directives, Dockerfile, Escape, Source, Spanned, Stage, StageLookup, Word, nearest,
 };

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use coracle_build::{
@@ -22,6 +22,21 @@ use coracle_report::{Diagnostic, Event, Outcome, Reporter, Stream, TaskId};
 pub type Files = BTreeMap<String, String>;
 
 #[derive(Default)]
+struct Locks {
+    taken: Mutex<BTreeSet<CacheKey>>,
+    freed: Condvar,
+}
+
+struct Taken(Arc<Locks>, CacheKey);
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        self.0.taken.lock().unwrap().remove(&self.1);
+        self.0.freed.notify_all();
+    }
+}
+
+#[derive(Default)]
 pub struct MemoryHost {
     pub context: Mutex<Files>,
     pub ignore: IgnoreFile,
@@ -29,8 +44,7 @@ pub struct MemoryHost {
     images: HashMap<String, (ImageConfig, Files)>,
     snapshots: Mutex<Vec<Files>>,
     cache: Mutex<HashMap<CacheKey, CacheRecord>>,
-    locked: Mutex<BTreeSet<CacheKey>>,
-    unlocked: std::sync::Arc<Condvar>,
+    locks: Arc<Locks>,
     log: Mutex<Vec<String>>,
     meeting: Mutex<usize>,
     met: Condvar,
@@ -165,14 +179,11 @@ impl BuildHost for MemoryHost {
     }
 
     fn lock(&self, key: &CacheKey, _: &AtomicBool) -> Result<KeyLock, Diagnostic> {
-        let mut locked = self.locked.lock().unwrap();
-        while !locked.insert(*key) {
-            locked = self.unlocked.wait_timeout(locked, Duration::from_millis(20)).unwrap().0;
+        let mut taken = self.locks.taken.lock().unwrap();
+        while !taken.insert(*key) {
+            taken = self.locks.freed.wait(taken).unwrap();
         }
-        // A guard must own what it unlocks; here the test's host outlives it by construction, so the lock is let
-        // go when the record is put. Only mutual exclusion of equal keys is of interest.
-        locked.remove(key);
-        Ok(KeyLock::new(()))
+        Ok(KeyLock::new(Taken(Arc::clone(&self.locks), *key)))
     }
 
     fn digest_sources(&self, place: &SourcePlace, selection: &Selection) -> Result<Digest, SourceFault> {

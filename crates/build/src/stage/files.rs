@@ -1,0 +1,264 @@
+//! `COPY` and `ADD`: sources, destination and flags; and where files come from.
+
+use coracle_dockerfile::{
+    AddFiles, CopyFiles, CopySource, FileOptions, Glob, Heredoc, Statement, Word, expand_body,
+};
+use coracle_oci::Digest;
+use coracle_report::{Diagnostic, Span};
+
+use super::{Flow, StageState};
+use crate::graph::{CopyOp, Op, OpItem, OpSource};
+use crate::paths::{Rooted, destination, source};
+use crate::plan::{Origin, Planner};
+use crate::{InlineFile, Unpack};
+
+impl StageState {
+    pub(super) fn place(
+        &self,
+        planner: &mut Planner<'_>,
+        from: Option<&Word>,
+    ) -> Result<Option<OpSource>, Diagnostic> {
+        let Some(word) = from else {
+            return Ok(Some(OpSource::Context));
+        };
+        let name = self.expand(planner, word)?;
+        if name.is_empty() {
+            return Err(planner.error("unknown-stage", format!("`{}` is empty", word.value), &word.span));
+        }
+        Ok(match planner.origin(&name, self.index, word)? {
+            Origin::Source(source) => Some(source),
+            Origin::Waiting => None,
+        })
+    }
+
+    pub(super) fn mount_path(
+        &self,
+        planner: &Planner<'_>,
+        word: Option<&Word>,
+        place: OpSource,
+    ) -> Result<String, Diagnostic> {
+        let Some(word) = word else {
+            return Ok(String::new());
+        };
+        let text = self.expand(planner, word)?;
+        Ok(source(&text, rooted(place)).map_err(|()| outside(planner, &text, &word.span))?.path)
+    }
+
+    pub(super) fn copy(
+        &mut self,
+        planner: &mut Planner<'_>,
+        statement: &Statement,
+        copy: &CopyFiles,
+    ) -> Result<Flow, Diagnostic> {
+        let Some(place) = self.place(planner, copy.from.as_ref())? else {
+            return Ok(Flow::Waiting);
+        };
+        let mut items = Vec::new();
+        let mut texts = Vec::new();
+        for source in &copy.sources {
+            let (item, text) = self.item(planner, source, place)?;
+            items.push(item);
+            texts.push(text);
+        }
+        let mut op = self.files(planner, &copy.dest, &copy.options, items)?;
+        op.source = place;
+        op.parents = copy.parents;
+        self.finish_copy(planner, statement, "COPY", &texts, op);
+        Ok(Flow::Done)
+    }
+
+    pub(super) fn add(
+        &mut self,
+        planner: &mut Planner<'_>,
+        statement: &Statement,
+        add: &AddFiles,
+    ) -> Result<(), Diagnostic> {
+        let checksum = self.checksum(planner, add.checksum.as_ref())?;
+        let mut items = Vec::new();
+        let mut texts = Vec::new();
+        for source in &add.sources {
+            let text = match source {
+                CopySource::Path(word) => self.expand(planner, word)?,
+                CopySource::Heredoc(_) => String::new(),
+            };
+            if let (true, CopySource::Path(word)) = (is_git(&text), source) {
+                let error = planner.error(
+                    "unsupported-source",
+                    "ADD of a git repository is not supported",
+                    &word.span,
+                );
+                return Err(error.with_hint("clone it in a RUN step, or beforehand into the context"));
+            }
+            let (item, text) = if text.starts_with("http://") || text.starts_with("https://") {
+                (OpItem::Url { url: text.clone(), checksum }, text)
+            } else {
+                self.item(planner, source, OpSource::Context)?
+            };
+            items.push(item);
+            texts.push(text);
+        }
+        if let (Some(word), false) =
+            (&add.checksum, items.iter().any(|item| matches!(item, OpItem::Url { .. })))
+        {
+            return Err(planner.error(
+                "bad-flag",
+                "`--checksum` is for a URL, and there is none",
+                &word.span,
+            ));
+        }
+        let mut op = self.files(planner, &add.dest, &add.options, items)?;
+        op.unpack = match add.unpack {
+            None => Unpack::Local,
+            Some(true) => Unpack::All,
+            Some(false) => Unpack::Never,
+        };
+        self.finish_copy(planner, statement, "ADD", &texts, op);
+        Ok(())
+    }
+
+    fn checksum(&self, planner: &Planner<'_>, word: Option<&Word>) -> Result<Option<Digest>, Diagnostic> {
+        let Some(word) = word else {
+            return Ok(None);
+        };
+        let text = self.expand(planner, word)?;
+        let parsed: Result<Digest, _> = text.parse();
+        parsed.map(Some).map_err(|error| planner.error("bad-flag", error.to_string(), &word.span))
+    }
+
+    fn item(
+        &self,
+        planner: &Planner<'_>,
+        item: &CopySource,
+        place: OpSource,
+    ) -> Result<(OpItem, String), Diagnostic> {
+        match item {
+            CopySource::Path(word) => {
+                let text = self.expand(planner, word)?;
+                if text.is_empty() {
+                    return Err(planner.error(
+                        "empty-path",
+                        format!("source `{}` is empty", word.value),
+                        &word.span,
+                    ));
+                }
+                let path = source(&text, rooted(place)).map_err(|()| outside(planner, &text, &word.span))?;
+                Glob::source(&path.path)
+                    .map_err(|error| planner.error("bad-pattern", error.to_string(), &word.span))?;
+                Ok((OpItem::Path(path), text))
+            }
+            CopySource::Heredoc(heredoc) => {
+                let content = self.heredoc(planner, heredoc)?;
+                let file = InlineFile { name: heredoc.name.clone(), content };
+                if file.name.contains('/') || file.name == ".." {
+                    let message = format!("`{}` is no file name", file.name);
+                    return Err(planner.error("bad-heredoc", message, &heredoc.word.span));
+                }
+                Ok((OpItem::Inline(file), heredoc.word.value.clone()))
+            }
+        }
+    }
+
+    fn heredoc(&self, planner: &Planner<'_>, heredoc: &Heredoc) -> Result<String, Diagnostic> {
+        if !heredoc.expand {
+            return Ok(heredoc.content.clone());
+        }
+        expand_body(&heredoc.content, planner.file().directives.escape, &|name| self.look_up(name))
+            .map_err(|error| planner.error(error.code(), error.to_string(), &heredoc.word.span))
+    }
+
+    fn files(
+        &self,
+        planner: &Planner<'_>,
+        dest: &Word,
+        options: &FileOptions,
+        items: Vec<OpItem>,
+    ) -> Result<CopyOp, Diagnostic> {
+        let text = self.expand(planner, dest)?;
+        if text.is_empty() {
+            return Err(planner.error("empty-path", "the destination is empty", &dest.span));
+        }
+        let path = destination(&self.config.config.working_dir, &text);
+        if items.len() > 1 && !path.ends_with('/') {
+            let message =
+                format!("several sources need a directory as destination; `{text}` does not end with `/`");
+            let error = planner.error("destination-no-directory", message, &dest.span);
+            return Err(error.with_hint(format!("write `{text}/`")));
+        }
+        let chmod = self.expand_option(planner, options.chmod.as_ref())?;
+        if let (Some(mode), Some(word)) = (&chmod, &options.chmod)
+            && !is_mode(mode)
+        {
+            let error = planner.error("bad-flag", format!("`{mode}` is no file mode"), &word.span);
+            return Err(error.with_hint("modes look like 0755 or u=rwX,go=rX"));
+        }
+        let exclude = options.exclude.iter().map(|word| {
+            let pattern = self.expand(planner, word)?;
+            let checked = Glob::ignore(&pattern);
+            checked.map_err(|error| planner.error("bad-pattern", error.to_string(), &word.span))?;
+            Ok(pattern)
+        });
+        Ok(CopyOp {
+            source: OpSource::Context,
+            items,
+            exclude: exclude.collect::<Result<_, _>>()?,
+            dest: path,
+            chown: self.expand_option(planner, options.chown.as_ref())?,
+            chmod,
+            parents: false,
+            unpack: Unpack::Never,
+        })
+    }
+
+    fn finish_copy(
+        &mut self,
+        planner: &mut Planner<'_>,
+        statement: &Statement,
+        keyword: &str,
+        texts: &[String],
+        op: CopyOp,
+    ) {
+        let flag = |name: &str, value: &Option<String>| {
+            value.as_ref().map_or(String::new(), |value| format!(" --{name}={value}"))
+        };
+        let flags = format!("{}{}", flag("chown", &op.chown), flag("chmod", &op.chmod));
+        let created_by = format!("{keyword}{flags} {} {} # buildkit", texts.join(" "), op.dest);
+        let name = self.label(planner, &statement.text);
+        let vertex = planner.vertex(Op::Copy(op), self.top, name, &statement.span);
+        self.layer(vertex);
+        self.record(planner, created_by, Some(vertex));
+    }
+}
+
+const fn rooted(place: OpSource) -> Rooted {
+    match place {
+        OpSource::Context => Rooted::Context,
+        OpSource::Vertex(_) | OpSource::Empty => Rooted::FileSystem,
+    }
+}
+
+fn outside(planner: &Planner<'_>, text: &str, span: &Span) -> Diagnostic {
+    planner
+        .error("outside-context", format!("`{text}` lies outside the build context"), span)
+        .with_hint("build with a directory as context that holds it, and name the Dockerfile with `-f`")
+}
+
+fn is_git(text: &str) -> bool {
+    let (repository, _) = text.split_once('#').unwrap_or((text, ""));
+    let suffix = std::path::Path::new(repository).extension();
+    text.starts_with("git@")
+        || text.starts_with("git://")
+        || text.starts_with("ssh://")
+        || (text.starts_with("http") && suffix.is_some_and(|suffix| suffix == "git"))
+}
+
+fn is_mode(text: &str) -> bool {
+    let octal = text.len() <= 5 && text.bytes().all(|byte| matches!(byte, b'0'..=b'7'));
+    let symbolic = text.split(',').all(|clause| {
+        let Some((who, what)) = clause.find(['+', '-', '=']).map(|at| clause.split_at(at)) else {
+            return false;
+        };
+        who.bytes().all(|byte| b"ugoa".contains(&byte))
+            && what.bytes().all(|byte| b"+-=rwxXstugo".contains(&byte))
+    });
+    octal || symbolic
+}
