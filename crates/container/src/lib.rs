@@ -4,6 +4,7 @@
 //! so). Refuses to touch files, processes or clocks.
 
 mod id;
+pub mod runtime_spec;
 mod spec;
 mod state;
 

@@ -1,0 +1,195 @@
+//! The bundle that a shim is given, made from a container's record and what was prepared for it.
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use coracle_container::runtime_spec::{
+    EtcFiles, Facts, NetworkNamespace, ResolvedMount, oci_runtime_spec, secret_place,
+};
+use coracle_container::{ContainerId, ContainerSpec, Healthcheck, RestartPolicy};
+use coracle_oci::HealthCommand;
+use coracle_shim::cgroup;
+use coracle_shim::config::{
+    CONFIG_FILE, HealthCheck, Log, Network, Overlay, Restart, SPEC_FILE, Secret, ShimConfig, Stdin,
+    WorkingDirectory,
+};
+
+use crate::{Paths, ResolvedUser, RuntimeError, facts, signal_number};
+
+/// Everything that had to be looked up or made before a container can start.
+#[derive(Clone, Debug)]
+pub struct Prepared {
+    /// Its root file system.
+    pub overlay: Overlay,
+    /// Who it runs as, see [`crate::resolve_user`].
+    pub user: ResolvedUser,
+    /// Its mounts, sources being host paths by now, in order.
+    pub mounts: Vec<ResolvedMount>,
+    /// Files bound over those of its `/etc`.
+    pub etc: EtcFiles,
+    /// Whose network it uses.
+    pub network: NetworkNamespace,
+    /// What its standard input is.
+    pub stdin: Stdin,
+    /// Arguments of this program that clean up after the final exit, e.g. `reap <id>`; empty means nobody is called.
+    pub reap: Vec<String>,
+    /// Whether mount points made in the root file system are taken out again, as a build step needs.
+    pub remove_mount_points: bool,
+}
+
+/// Writes the bundle of a container; returns what could not be given in full, in words for the user.
+pub(crate) fn write(
+    paths: &Paths,
+    id: &ContainerId,
+    container: &ContainerSpec,
+    prepared: &Prepared,
+    state: PathBuf,
+) -> Result<Vec<String>, RuntimeError> {
+    let bundle = paths.bundle(id);
+    make_directory(&bundle)?;
+    if let Some(directory) = state.parent() {
+        make_directory(directory)?;
+    }
+    let available = facts::available_capabilities();
+    let devices = if container.privileged {
+        facts::all_devices()
+    } else {
+        let mut devices = Vec::new();
+        for path in &container.devices {
+            let missing = || std::io::Error::new(std::io::ErrorKind::NotFound, "there is no such device");
+            let node =
+                facts::device(path).ok_or_else(|| RuntimeError::file("give the device", path)(missing()))?;
+            devices.push(node);
+        }
+        devices
+    };
+    let known = Facts {
+        id: id.clone(),
+        rootfs: ShimConfig::rootfs(&bundle),
+        uid: prepared.user.uid,
+        gid: prepared.user.gid,
+        additional_gids: prepared.user.groups.clone(),
+        home: prepared.user.home.clone(),
+        network_namespace: prepared.network,
+        apparmor_profile: facts::apparmor_profile("coracle-default"),
+        mounts: prepared.mounts.clone(),
+        etc: prepared.etc.clone(),
+        secrets: (!container.secrets.is_empty()).then(|| ShimConfig::secrets(&bundle)),
+        devices,
+        available_capabilities: available,
+        hard_limits: facts::hard_limits(available),
+        swap_accounting: cgroup::accounts_swap(),
+    };
+    let written = oci_runtime_spec(container, &known)?;
+    let spec = serde_json::to_vec(&written.spec)
+        .map_err(|source| RuntimeError::Record { path: bundle.join(SPEC_FILE), source })?;
+    write_file(&bundle.join(SPEC_FILE), &spec)?;
+
+    let config = ShimConfig {
+        id: id.as_str().to_owned(),
+        cgroup: id.cgroup_path(),
+        overlay: prepared.overlay.clone(),
+        network: match prepared.network {
+            NetworkNamespace::Own => Network::Own,
+            NetworkNamespace::Host => Network::Inherited,
+        },
+        network_sysctls: written.network_sysctls,
+        secrets: secrets(container),
+        working_directory: working_directory(container, prepared),
+        stream_owner: (prepared.user.uid, prepared.user.gid),
+        terminal: container.tty,
+        stdin: prepared.stdin,
+        init: container.init,
+        log: (!container.log.disabled).then(|| Log {
+            path: paths.log(id),
+            max_size: container.log.max_size,
+            max_files: container.log.max_files,
+        }),
+        restart: restart(container.restart),
+        health: container.healthcheck.as_ref().and_then(health),
+        stop_signal: signal_number(&container.stop_signal)?,
+        stop_grace: container.stop_grace_seconds.saturating_mul(1000),
+        state,
+        socket: paths.socket(id),
+        lock: paths.lock(id),
+        reap: prepared.reap.clone(),
+        remove_mount_points: prepared.remove_mount_points,
+    };
+    let text = serde_json::to_vec(&config)
+        .map_err(|source| RuntimeError::Record { path: bundle.join(CONFIG_FILE), source })?;
+    write_file(&bundle.join(CONFIG_FILE), &text)?;
+    Ok(written.notes)
+}
+
+pub(crate) fn make_directory(path: &Path) -> Result<(), RuntimeError> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(RuntimeError::file("make the directory", path))
+}
+
+/// Writes a file that only its owner may read: environments hold passwords.
+pub(crate) fn write_file(path: &Path, content: &[u8]) -> Result<(), RuntimeError> {
+    fs::OpenOptions::new()
+        .create(true)
+        .write(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)
+        .and_then(|mut file| file.write_all(content))
+        .map_err(RuntimeError::file("write", path))
+}
+
+fn secrets(container: &ContainerSpec) -> Vec<Secret> {
+    container
+        .secrets
+        .iter()
+        .enumerate()
+        .map(|(index, secret)| Secret {
+            source: secret.source.clone(),
+            place: secret_place(index, &secret.target),
+            uid: secret.uid,
+            gid: secret.gid,
+            mode: secret.mode,
+        })
+        .collect()
+}
+
+fn working_directory(container: &ContainerSpec, prepared: &Prepared) -> Option<WorkingDirectory> {
+    let path = Path::new(&container.working_directory);
+    // Below a mount the directory belongs to that; in the root file system it would only be hidden.
+    let mounted = prepared.mounts.iter().any(|mount| path.starts_with(&mount.target));
+    let read_only = prepared.overlay.upper.is_none();
+    (path.is_absolute() && path != Path::new("/") && !mounted && !read_only).then(|| WorkingDirectory {
+        path: container.working_directory.clone(),
+        uid: prepared.user.uid,
+        gid: prepared.user.gid,
+    })
+}
+
+fn restart(policy: RestartPolicy) -> Restart {
+    match policy {
+        RestartPolicy::No => Restart::No,
+        RestartPolicy::Always | RestartPolicy::UnlessStopped => Restart::Always,
+        RestartPolicy::OnFailure { max_retries } => Restart::OnFailure { max_retries },
+    }
+}
+
+fn health(check: &Healthcheck) -> Option<HealthCheck> {
+    let args = match &check.command {
+        HealthCommand::None => return None,
+        HealthCommand::Exec(args) => args.clone(),
+        HealthCommand::Shell(text) => vec!["/bin/sh".to_owned(), "-c".to_owned(), text.clone()],
+    };
+    Some(HealthCheck {
+        args,
+        interval: check.interval,
+        timeout: check.timeout,
+        start_period: check.start_period,
+        start_interval: check.start_interval,
+        retries: check.retries,
+    })
+}

@@ -1,0 +1,113 @@
+//! Facts about this host that the runtime specification needs.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use coracle_container::runtime_spec::DeviceNode;
+use rustix::process::Resource;
+
+/// Bit of CAP_SYS_RESOURCE (capability(7)).
+const CAP_SYS_RESOURCE: u64 = 1 << 24;
+
+/// Returns the capabilities that this process may give: its bounding set.
+pub(crate) fn available_capabilities() -> u64 {
+    fs::read_to_string("/proc/self/status")
+        .ok()
+        .and_then(|text| {
+            let line = text.lines().find_map(|line| line.strip_prefix("CapBnd:"))?;
+            u64::from_str_radix(line.trim(), 16).ok()
+        })
+        .unwrap_or(0)
+}
+
+/// Returns the hard limits that bind, by lower-case name; none when this process may raise them.
+pub(crate) fn hard_limits(capabilities: u64) -> BTreeMap<String, u64> {
+    if capabilities & CAP_SYS_RESOURCE != 0 {
+        return BTreeMap::new();
+    }
+    [
+        ("as", Resource::As),
+        ("core", Resource::Core),
+        ("cpu", Resource::Cpu),
+        ("data", Resource::Data),
+        ("fsize", Resource::Fsize),
+        ("locks", Resource::Locks),
+        ("memlock", Resource::Memlock),
+        ("msgqueue", Resource::Msgqueue),
+        ("nice", Resource::Nice),
+        ("nofile", Resource::Nofile),
+        ("nproc", Resource::Nproc),
+        ("rss", Resource::Rss),
+        ("rtprio", Resource::Rtprio),
+        ("rttime", Resource::Rttime),
+        ("sigpending", Resource::Sigpending),
+        ("stack", Resource::Stack),
+    ]
+    .into_iter()
+    .filter_map(|(name, resource)| Some((name.to_owned(), rustix::process::getrlimit(resource).maximum?)))
+    .collect()
+}
+
+/// Returns the device node at `path`; `None` when there is none.
+pub(crate) fn device(path: &Path) -> Option<DeviceNode> {
+    let metadata = fs::metadata(path).ok()?;
+    let kind = metadata.file_type();
+    if !kind.is_block_device() && !kind.is_char_device() {
+        return None;
+    }
+    Some(DeviceNode {
+        path: path.to_path_buf(),
+        block: kind.is_block_device(),
+        major: i64::from(rustix::fs::major(metadata.rdev())),
+        minor: i64::from(rustix::fs::minor(metadata.rdev())),
+        mode: metadata.mode(),
+        uid: metadata.uid(),
+        gid: metadata.gid(),
+    })
+}
+
+/// Returns the device nodes directly in `/dev` and its usual subdirectories, for privileged containers.
+pub(crate) fn all_devices() -> Vec<DeviceNode> {
+    let mut list = Vec::new();
+    let mut directories = vec![PathBuf::from("/dev")];
+    while let Some(directory) = directories.pop() {
+        let Ok(entries) = fs::read_dir(&directory) else { continue };
+        for entry in entries.filter_map(Result::ok) {
+            let path = entry.path();
+            match entry.file_type() {
+                // These hold terminals and file systems of the host's own.
+                Ok(kind) if kind.is_dir() => {
+                    if !["/dev/pts", "/dev/shm", "/dev/mqueue", "/dev/fd"]
+                        .iter()
+                        .any(|own| path == Path::new(own))
+                    {
+                        directories.push(path);
+                    }
+                }
+                Ok(kind) if kind.is_block_device() || kind.is_char_device() => {
+                    // libcontainer makes these itself.
+                    let own = ["console", "ptmx", "tty", "null", "zero", "full", "random", "urandom"];
+                    if !own.iter().any(|name| entry.file_name() == *name) {
+                        list.extend(device(&path));
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+    list.sort_by(|one, other| one.path.cmp(&other.path));
+    list
+}
+
+/// Returns whether AppArmor enforces profiles on this host and has the one named.
+pub(crate) fn apparmor_profile(name: &str) -> Option<String> {
+    let enabled =
+        fs::read_to_string("/sys/module/apparmor/parameters/enabled").is_ok_and(|text| text.starts_with('Y'));
+    let loaded = || {
+        fs::read_to_string("/sys/kernel/security/apparmor/profiles")
+            .is_ok_and(|text| text.lines().any(|line| line.split(' ').next() == Some(name)))
+    };
+    (enabled && loaded()).then(|| name.to_owned())
+}

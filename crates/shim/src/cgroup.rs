@@ -1,0 +1,239 @@
+//! The control group of a container: found, frozen, killed, measured and removed by its files.
+//!
+//! libcontainer makes and configures the group; everything after that is a matter of a few files, read here for both
+//! versions of the interface. In the hybrid layout the controllers are those of version 1.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
+
+/// Where the kernel's control groups are mounted.
+const MOUNT: &str = "/sys/fs/cgroup";
+
+/// Which interface holds the controllers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Version {
+    /// One hierarchy a controller, or the hybrid layout.
+    V1,
+    /// The unified hierarchy.
+    V2,
+}
+
+/// Returns which interface holds the controllers of this host.
+pub fn version() -> Version {
+    if Path::new(MOUNT).join("cgroup.controllers").exists() { Version::V2 } else { Version::V1 }
+}
+
+/// Returns whether swap is accounted per group.
+pub fn accounts_swap() -> bool {
+    match version() {
+        Version::V1 => Path::new(MOUNT).join("memory/memory.memsw.limit_in_bytes").exists(),
+        // Version 2 has the file in every group but the root.
+        Version::V2 => Path::new("/proc/swaps").exists(),
+    }
+}
+
+/// What a group has used so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Memory in use without the inactive page cache, bytes, as `docker stats` has it.
+    pub memory: u64,
+    /// Its limit, bytes; `None` when there is none.
+    pub memory_limit: Option<u64>,
+    /// Processor time, nanoseconds.
+    pub cpu: u64,
+    /// Number of processes and threads.
+    pub pids: u64,
+    /// How often the kernel ended a process for want of memory.
+    pub oom_kills: u64,
+}
+
+/// A container's control group; it may not exist (any more).
+#[derive(Clone, Debug)]
+pub struct Cgroup {
+    version: Version,
+    /// Its directory in each hierarchy.
+    directories: Vec<PathBuf>,
+    path: PathBuf,
+}
+
+impl Cgroup {
+    /// Returns the group at `path` below each hierarchy's root, e.g. `/coracle-0123456789ab`.
+    pub fn new(path: &str) -> Self {
+        let path = PathBuf::from(path.trim_start_matches('/'));
+        let version = version();
+        let directories = match version {
+            Version::V2 => vec![Path::new(MOUNT).join(&path)],
+            Version::V1 => hierarchies().into_iter().map(|root| root.join(&path)).collect(),
+        };
+        Self { version, directories, path }
+    }
+
+    fn controller(&self, name: &str) -> PathBuf {
+        match self.version {
+            Version::V1 => Path::new(MOUNT).join(name).join(&self.path),
+            Version::V2 => Path::new(MOUNT).join(&self.path),
+        }
+    }
+
+    /// Returns whether the group exists in any hierarchy.
+    pub fn exists(&self) -> bool {
+        self.directories.iter().any(|directory| directory.exists())
+    }
+
+    /// Adds this process to the group wherever it exists.
+    pub fn join(&self) -> io::Result<()> {
+        for directory in self.directories.iter().filter(|directory| directory.exists()) {
+            fs::write(directory.join("cgroup.procs"), "0")?;
+        }
+        Ok(())
+    }
+
+    /// Returns the processes of the group.
+    pub fn processes(&self) -> BTreeSet<i32> {
+        self.directories
+            .iter()
+            .filter_map(|directory| fs::read_to_string(directory.join("cgroup.procs")).ok())
+            .flat_map(|text| text.lines().filter_map(|line| line.parse().ok()).collect::<Vec<i32>>())
+            .collect()
+    }
+
+    /// Freezes or thaws the group and waits until it is so.
+    pub fn set_frozen(&self, frozen: bool) -> io::Result<()> {
+        let (file, word, state) = match (self.version, frozen) {
+            (Version::V1, true) => ("freezer.state", "FROZEN", "FROZEN"),
+            (Version::V1, false) => ("freezer.state", "THAWED", "THAWED"),
+            (Version::V2, true) => ("cgroup.freeze", "1", "frozen 1"),
+            (Version::V2, false) => ("cgroup.freeze", "0", "frozen 0"),
+        };
+        let directory = self.controller("freezer");
+        let report = match self.version {
+            Version::V1 => directory.join("freezer.state"),
+            Version::V2 => directory.join("cgroup.events"),
+        };
+        fs::write(directory.join(file), word)?;
+        for _ in 0..500 {
+            if fs::read_to_string(&report)?.contains(state) {
+                return Ok(());
+            }
+            thread::sleep(Duration::from_millis(2));
+        }
+        Err(io::Error::new(io::ErrorKind::TimedOut, "the processes did not freeze"))
+    }
+
+    /// Ends every process of the group and waits, for two seconds at most, until none is left.
+    pub fn kill(&self) {
+        if self.version == Version::V2 && fs::write(self.controller("").join("cgroup.kill"), "1").is_ok() {
+            self.wait_until_empty();
+            return;
+        }
+        for _ in 0..20 {
+            let processes = self.processes();
+            if processes.is_empty() {
+                return;
+            }
+            for pid in processes {
+                let _ = crate::syscall::kill(pid, libc::SIGKILL);
+            }
+            // A frozen process dies when it is thawed.
+            let _ = fs::write(self.controller("freezer").join("freezer.state"), "THAWED");
+            thread::sleep(Duration::from_millis(5));
+        }
+        self.wait_until_empty();
+    }
+
+    fn wait_until_empty(&self) {
+        for _ in 0..400 {
+            if self.processes().is_empty() {
+                return;
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Removes the group from every hierarchy, ending what still runs in it.
+    pub fn remove(&self) -> io::Result<()> {
+        let mut last = Ok(());
+        for directory in &self.directories {
+            let mut tries = 0;
+            loop {
+                match fs::remove_dir(directory) {
+                    Ok(()) => break,
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => break,
+                    Err(error) if tries >= 200 => {
+                        last = Err(error);
+                        break;
+                    }
+                    Err(_) if tries == 0 => self.kill(),
+                    Err(_) => thread::sleep(Duration::from_millis(5)),
+                }
+                tries += 1;
+            }
+        }
+        last
+    }
+
+    /// Returns how often the kernel ended a process of the group for want of memory.
+    pub fn oom_kills(&self) -> u64 {
+        let (file, key) = match self.version {
+            Version::V1 => ("memory.oom_control", "oom_kill"),
+            Version::V2 => ("memory.events", "oom_kill"),
+        };
+        field(&self.controller("memory").join(file), key).unwrap_or(0)
+    }
+
+    /// Returns what the group uses now.
+    pub fn usage(&self) -> Usage {
+        let memory = self.controller("memory");
+        let (usage, limit, inactive) = match self.version {
+            Version::V1 => (
+                number(&memory.join("memory.usage_in_bytes")),
+                number(&memory.join("memory.limit_in_bytes")),
+                field(&memory.join("memory.stat"), "total_inactive_file"),
+            ),
+            Version::V2 => (
+                number(&memory.join("memory.current")),
+                number(&memory.join("memory.max")),
+                field(&memory.join("memory.stat"), "inactive_file"),
+            ),
+        };
+        let cpu = match self.version {
+            Version::V1 => number(&self.controller("cpuacct").join("cpuacct.usage")).unwrap_or(0),
+            Version::V2 => field(&self.controller("cpu").join("cpu.stat"), "usage_usec")
+                .unwrap_or(0)
+                .saturating_mul(1000),
+        };
+        Usage {
+            memory: usage.unwrap_or(0).saturating_sub(inactive.unwrap_or(0)),
+            // Version 1 says "no limit" by the largest multiple of a page.
+            memory_limit: limit.filter(|limit| *limit < 1 << 62),
+            cpu,
+            pids: number(&self.controller("pids").join("pids.current")).unwrap_or(0),
+            oom_kills: self.oom_kills(),
+        }
+    }
+}
+
+/// Returns the roots of the hierarchies of version 1, and of the unified one beside them, without links.
+fn hierarchies() -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(MOUNT) else { return Vec::new() };
+    entries
+        .filter_map(Result::ok)
+        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+        .map(|entry| entry.path())
+        .collect()
+}
+
+fn number(path: &Path) -> Option<u64> {
+    fs::read_to_string(path).ok()?.trim().parse().ok()
+}
+
+fn field(path: &Path, key: &str) -> Option<u64> {
+    fs::read_to_string(path)
+        .ok()?
+        .lines()
+        .find_map(|line| line.strip_prefix(key)?.strip_prefix(' ')?.trim().parse().ok())
+}

@@ -1,0 +1,189 @@
+//! What a shim is told: the file `shim.json` of a bundle, written by `runtime`.
+//!
+//! ```text
+//! <bundle>/shim.json      ShimConfig
+//! <bundle>/config.json    OCI runtime specification
+//! <bundle>/rootfs         mount point, in the shim's own mount namespace
+//! <bundle>/secrets        tmpfs with secrets, in the shim's own mount namespace
+//! <bundle>/runtime        libcontainer's state
+//! ```
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+/// Name of the configuration in a bundle.
+pub const CONFIG_FILE: &str = "shim.json";
+/// Name of the OCI runtime specification in a bundle.
+pub const SPEC_FILE: &str = "config.json";
+
+/// Everything a shim needs to know.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ShimConfig {
+    /// The container's whole id.
+    pub id: String,
+    /// Path of its control group below each hierarchy's root.
+    pub cgroup: String,
+    /// The root file system to mount.
+    pub overlay: Overlay,
+    /// Whose network it uses.
+    pub network: Network,
+    /// Sysctls set in the network namespace it makes.
+    pub network_sysctls: BTreeMap<String, String>,
+    /// Files put on a tmpfs at each start.
+    pub secrets: Vec<Secret>,
+    /// Directory made in the root file system when it is missing.
+    pub working_directory: Option<WorkingDirectory>,
+    /// Owner of the standard streams, so that the container's user may reopen `/dev/stdout`.
+    pub stream_owner: (u32, u32),
+    /// Whether the container has a terminal.
+    pub terminal: bool,
+    /// What its standard input is.
+    pub stdin: Stdin,
+    /// Whether a small init reaps as process 1.
+    pub init: bool,
+    /// Where output is kept; `None` keeps none.
+    pub log: Option<Log>,
+    /// When it starts again.
+    pub restart: Restart,
+    /// How its health is probed.
+    pub health: Option<HealthCheck>,
+    /// Signal number that asks it to end.
+    pub stop_signal: i32,
+    /// Time between that signal and SIGKILL, ms.
+    pub stop_grace: u64,
+    /// Where its state is recorded.
+    pub state: PathBuf,
+    /// Control socket.
+    pub socket: PathBuf,
+    /// File locked for as long as the shim lives.
+    pub lock: PathBuf,
+    /// Arguments of this program that clean up after the final exit; empty means nobody is called.
+    pub reap: Vec<String>,
+    /// Whether mount points that had to be made in the root file system are taken out again after the run; a build
+    /// step must leave no empty `/etc/resolv.conf` in its layer.
+    pub remove_mount_points: bool,
+}
+
+impl ShimConfig {
+    /// Returns the place of the root file system's mount in `bundle`.
+    pub fn rootfs(bundle: &Path) -> PathBuf {
+        bundle.join("rootfs")
+    }
+
+    /// Returns the place of the secrets' tmpfs in `bundle`.
+    pub fn secrets(bundle: &Path) -> PathBuf {
+        bundle.join("secrets")
+    }
+}
+
+/// An overlay file system.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Overlay {
+    /// Lower directories, uppermost first.
+    pub lower: Vec<PathBuf>,
+    /// Where changes go; `None` makes it read-only.
+    pub upper: Option<PathBuf>,
+    /// The kernel's scratch directory beside `upper`.
+    pub work: Option<PathBuf>,
+    /// Further options of the overlay driver, `key` or `key=value`, e.g. `volatile`.
+    pub options: Vec<String>,
+}
+
+/// Whose network a container uses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Network {
+    /// A namespace that the shim makes and keeps over restarts.
+    Own,
+    /// The caller's.
+    Inherited,
+}
+
+/// What a container's standard input is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stdin {
+    /// Empty.
+    Closed,
+    /// Open for as long as the container runs.
+    Open,
+    /// Open until the first attached client closes it or goes.
+    Once,
+}
+
+/// A file put on a tmpfs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Secret {
+    /// Host file read at each start.
+    pub source: PathBuf,
+    /// Relative path below the secrets directory.
+    pub place: PathBuf,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Mode.
+    pub mode: u32,
+}
+
+/// A directory made when it is missing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WorkingDirectory {
+    /// Absolute path inside.
+    pub path: String,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+}
+
+/// Where output is kept and how much of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Log {
+    /// The current file; older ones are beside it with `.1`, `.2`, ... appended.
+    pub path: PathBuf,
+    /// Size at which it is rotated, bytes.
+    pub max_size: u64,
+    /// Number of files kept, the current one included.
+    pub max_files: u32,
+}
+
+/// When a container starts again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Restart {
+    /// Never.
+    No,
+    /// Whenever it ended by itself.
+    Always,
+    /// After a non-zero exit.
+    OnFailure {
+        /// How many times at most; `None` means without bound.
+        max_retries: Option<u32>,
+    },
+}
+
+/// How health is probed; durations in milliseconds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HealthCheck {
+    /// Program and arguments, run inside.
+    pub args: Vec<String>,
+    /// Time between probes.
+    pub interval: u64,
+    /// Time one probe may take.
+    pub timeout: u64,
+    /// Time after the start in which failures do not count.
+    pub start_period: u64,
+    /// Time between probes in that time.
+    pub start_interval: u64,
+    /// Failures in a row that make it unhealthy.
+    pub retries: u32,
+}

@@ -1,0 +1,73 @@
+//! When an ended container starts again: a pure decision with Docker's back-off.
+
+use std::time::Duration;
+
+use crate::config::Restart;
+
+const FIRST_DELAY: Duration = Duration::from_millis(100);
+const LONGEST_DELAY: Duration = Duration::from_secs(60);
+/// A run of at least this long counts as a success: the next delay is the first again.
+const STEADY: Duration = Duration::from_secs(10);
+
+/// Remembers how the last runs went.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Backoff {
+    delay: Option<Duration>,
+    /// Starts by policy since the user's start.
+    pub restarts: u32,
+    /// Failed starts in a row, which `on-failure` counts.
+    failures: u32,
+}
+
+impl Backoff {
+    /// Returns how long to wait before the next start after a run of length `ran` that ended with `code`; `None` when
+    /// there is no next start.
+    pub fn next(&mut self, policy: Restart, code: i32, ran: Duration) -> Option<Duration> {
+        if ran >= STEADY {
+            self.delay = None;
+            self.failures = 0;
+        }
+        match policy {
+            Restart::No => return None,
+            Restart::OnFailure { .. } if code == 0 => return None,
+            Restart::OnFailure { max_retries: Some(max) } if self.failures >= max => return None,
+            Restart::Always | Restart::OnFailure { .. } => {}
+        }
+        let delay = self.delay.map_or(FIRST_DELAY, |delay| (delay * 2).min(LONGEST_DELAY));
+        self.delay = Some(delay);
+        self.failures += 1;
+        self.restarts += 1;
+        Some(delay)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SHORT: Duration = Duration::from_millis(5);
+
+    #[test]
+    fn delays_double_up_to_a_minute_and_start_over_after_a_steady_run() {
+        let mut backoff = Backoff::default();
+        let mut delays = Vec::new();
+        for _ in 0..12 {
+            delays.push(backoff.next(Restart::Always, 0, SHORT).unwrap().as_millis());
+        }
+        assert_eq!(delays, [100, 200, 400, 800, 1600, 3200, 6400, 12_800, 25_600, 51_200, 60_000, 60_000]);
+        assert_eq!(backoff.next(Restart::Always, 1, STEADY), Some(FIRST_DELAY));
+        assert_eq!(backoff.restarts, 13);
+    }
+
+    #[test]
+    fn policies() {
+        assert_eq!(Backoff::default().next(Restart::No, 1, SHORT), None);
+        let policy = Restart::OnFailure { max_retries: Some(2) };
+        let mut backoff = Backoff::default();
+        assert_eq!(backoff.next(policy, 0, SHORT), None);
+        assert!(backoff.next(policy, 1, SHORT).is_some());
+        assert!(backoff.next(policy, 137, SHORT).is_some());
+        assert_eq!(backoff.next(policy, 1, SHORT), None);
+        assert!(backoff.next(Restart::OnFailure { max_retries: None }, 1, SHORT).is_some());
+    }
+}

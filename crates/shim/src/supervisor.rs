@@ -1,0 +1,784 @@
+//! The supervisor of one container: a single thread around one `poll`.
+//!
+//! ```text
+//!  Idle --create--> Created --start--> Running --exit--> Draining --policy--> Waiting --due--> Running
+//!    `--discard / create failed--.                          `---otherwise--.      `--stop--.
+//!                                 `----------------------------------------`---------------`--> end
+//! ```
+//!
+//! Draining lasts until the output streams have ended. At the end the state is recorded, everything is unmounted,
+//! whoever waits is told, and the cleaner is started unless a waiter said that it cleans up itself.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use rustix::event::{PollFd, PollFlags};
+use rustix::io::Errno;
+
+use crate::cgroup::Cgroup;
+use crate::clients::{Client, Message, Role};
+use crate::config::{CONFIG_FILE, SPEC_FILE, ShimConfig, Stdin};
+use crate::executor::CannotRun;
+use crate::health::HealthMachine;
+use crate::identity::ProcessIdentity;
+use crate::log::{LogWriter, Source};
+use crate::probe::Probe;
+use crate::protocol::{Kind, Reply, Request};
+use crate::restart::Backoff;
+use crate::setup::HostNamespaces;
+use crate::state::{Health, ShimState};
+use crate::streams::{ReadOutcome, Streams};
+use crate::{launch, rootfs, setup, syscall};
+
+/// Bytes read from a stream at once.
+const CHUNK: usize = 64 * 1024;
+/// How long output may still come after the first process has ended.
+const DRAIN: Duration = Duration::from_secs(5);
+/// After this much idleness, buffers are given back.
+const IDLE: Duration = Duration::from_secs(1);
+/// How many chunks are read from one stream before others get their turn.
+const TURNS: usize = 16;
+
+/// Where the container is in its life.
+#[derive(Clone, Debug)]
+enum Phase {
+    Idle,
+    Created { pid: i32 },
+    Running { run: Run, paused: bool },
+    Draining { run: Run, code: i32, until: Instant },
+    Waiting { due: Instant },
+}
+
+/// One run of the container.
+#[derive(Clone, Debug)]
+struct Run {
+    process: ProcessIdentity,
+    since: Timestamp,
+    began: Instant,
+}
+
+/// How a container ended for good.
+struct End {
+    code: i32,
+    started: Option<Timestamp>,
+    out_of_memory: bool,
+    error: Option<String>,
+}
+
+struct Supervisor {
+    config: ShimConfig,
+    bundle: PathBuf,
+    host: HostNamespaces,
+    identity: ProcessIdentity,
+    signals: OwnedFd,
+    listener: UnixListener,
+    clients: Vec<Client>,
+    phase: Phase,
+    streams: Streams,
+    log: Option<LogWriter>,
+    backoff: Backoff,
+    health: Option<HealthMachine>,
+    next_probe: Option<Instant>,
+    probe: Option<Probe>,
+    /// When SIGKILL follows, once a stop was asked for.
+    kill_at: Option<Instant>,
+    by_user: bool,
+    stopping: bool,
+    /// Exit code of the last run.
+    last_code: Option<i32>,
+    /// When the next start is due, for the record.
+    due: Timestamp,
+    mount_points: Vec<rootfs::MountPoint>,
+    chunk: Vec<u8>,
+    end: Option<End>,
+    /// Held until the process ends.
+    _lock: File,
+}
+
+/// Runs the mode `shim run BUNDLE`: detaches, reports on standard output that it is ready, and supervises.
+pub(crate) fn run(bundle: &Path) -> ExitCode {
+    // The caller waits for its child, which is this one; the supervisor is a grandchild that nobody need wait for.
+    match syscall::fork(|| {
+        let code = match Supervisor::prepare(bundle) {
+            Ok(supervisor) => {
+                report(&Reply::Ready { pid: supervisor.identity.pid });
+                supervisor.supervise()
+            }
+            Err(error) => {
+                report(&Reply::Failed { message: error.to_string(), code: launch::OURS });
+                1
+            }
+        };
+        code
+    }) {
+        Ok(_) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+/// Tells the caller on standard output, then lets all three streams go.
+fn report(reply: &Reply) {
+    let mut text = serde_json::to_vec(reply).unwrap_or_default();
+    text.push(b'\n');
+    let _ = io::stdout().write_all(&text);
+    let _ = io::stdout().flush();
+    let _ = setup::forget_streams();
+}
+
+impl Supervisor {
+    fn prepare(bundle: &Path) -> io::Result<Self> {
+        let config: ShimConfig = serde_json::from_slice(&std::fs::read(bundle.join(CONFIG_FILE))?)?;
+        let _ = rustix::process::setsid();
+        std::env::set_current_dir("/")?;
+        let _ = rustix::thread::set_name(c"coracle-shim");
+        rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
+        let lock = setup::lock(&config).map_err(|error| {
+            io::Error::new(error.kind(), format!("another shim has this container: {error}"))
+        })?;
+        let identity = ProcessIdentity::of(rustix::process::getpid().as_raw_nonzero().get())
+            .ok_or_else(|| io::Error::other("/proc is not readable"))?;
+        let host = setup::enter_own_world(&config, bundle)?;
+        let signals = syscall::signal_descriptor(&[
+            libc::SIGCHLD,
+            libc::SIGTERM,
+            libc::SIGINT,
+            libc::SIGHUP,
+            libc::SIGPIPE,
+        ])?;
+        let (directory, name) = match (config.socket.parent(), config.socket.file_name()) {
+            (Some(directory), Some(name)) => (directory, name.to_string_lossy()),
+            _ => return Err(io::Error::new(io::ErrorKind::InvalidInput, "the socket has no name")),
+        };
+        let listener = launch::listen(directory, &name)?;
+        listener.set_nonblocking(true)?;
+        let log = config.log.clone().map(LogWriter::open).transpose()?;
+        Ok(Self {
+            config,
+            bundle: bundle.to_path_buf(),
+            host,
+            identity,
+            signals,
+            listener,
+            clients: Vec::new(),
+            phase: Phase::Idle,
+            streams: Streams::default(),
+            log,
+            backoff: Backoff::default(),
+            health: None,
+            next_probe: None,
+            probe: None,
+            kill_at: None,
+            by_user: false,
+            stopping: false,
+            last_code: None,
+            due: Timestamp::UNIX_EPOCH,
+            mount_points: Vec::new(),
+            chunk: Vec::new(),
+            end: None,
+            _lock: lock,
+        })
+    }
+
+    fn supervise(mut self) -> i32 {
+        syscall::trim_heap();
+        while self.end.is_none() {
+            self.turn();
+        }
+        self.conclude();
+        0
+    }
+
+    /// Waits for something to happen, and deals with it.
+    fn turn(&mut self) {
+        let pressed = self.clients.iter().any(Client::presses);
+        let accepts_input = self.streams.accepts_input();
+        let mut watched =
+            vec![PollFd::new(&self.signals, PollFlags::IN), PollFd::new(&self.listener, PollFlags::IN)];
+        for client in &self.clients {
+            let mut wanted = PollFlags::empty();
+            if accepts_input || !matches!(client.role, Role::Attached { stdin: true, .. }) {
+                wanted |= PollFlags::IN;
+            }
+            if client.owes() {
+                wanted |= PollFlags::OUT;
+            }
+            watched.push(PollFd::from_borrowed_fd(client.fd(), wanted));
+        }
+        let clients = self.clients.len();
+        let outputs =
+            [Source::Stdout, Source::Stderr].map(|source| self.streams.output(source).filter(|_| !pressed));
+        let extra = outputs.into_iter().flatten().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN));
+        watched.extend(extra);
+        if let Some(input) = self.streams.waiting_input() {
+            watched.push(PollFd::from_borrowed_fd(input, PollFlags::OUT));
+        }
+        if let Some(output) = self.probe.as_ref().and_then(Probe::output) {
+            watched.push(PollFd::from_borrowed_fd(output, PollFlags::IN));
+        }
+        let timeout = self.time_to_next().map(|left| rustix::time::Timespec {
+            tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
+            tv_nsec: left.subsec_nanos().into(),
+        });
+        let happened = match rustix::event::poll(&mut watched, timeout.as_ref()) {
+            Ok(count) => count,
+            Err(Errno::INTR) => return,
+            // Nothing can be watched any more; better to look again than to abandon the container.
+            Err(_) => {
+                std::thread::sleep(Duration::from_millis(100));
+                0
+            }
+        };
+        let client_events: Vec<PollFlags> = watched[2..2 + clients].iter().map(PollFd::revents).collect();
+        let newcomer = !watched[1].revents().is_empty();
+        drop(watched);
+        if happened == 0 && !self.chunk.is_empty() {
+            self.rest();
+        }
+
+        self.read_outputs(pressed);
+        self.streams.flush();
+        if let Some(probe) = &mut self.probe {
+            probe.read();
+        }
+        self.read_signals();
+        for (index, events) in client_events.into_iter().enumerate() {
+            if events.contains(PollFlags::OUT) {
+                self.clients[index].flush();
+            }
+            if events.intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR) {
+                self.serve(index);
+            }
+        }
+        while newcomer && let Some(client) = Client::accept(&self.listener) {
+            self.clients.push(client);
+        }
+        self.forget_gone_clients();
+        self.keep_time();
+    }
+
+    /// Gives memory back.
+    fn rest(&mut self) {
+        self.chunk = Vec::new();
+        if let Some(log) = &mut self.log {
+            log.rest();
+        }
+        syscall::trim_heap();
+    }
+
+    fn time_to_next(&self) -> Option<Duration> {
+        let now = Instant::now();
+        let phase = match self.phase {
+            Phase::Draining { until, .. } => Some(until),
+            Phase::Waiting { due } => Some(due),
+            Phase::Idle | Phase::Created { .. } | Phase::Running { .. } => None,
+        };
+        let rest = (!self.chunk.is_empty()).then(|| now + IDLE);
+        let probe = self.probe.as_ref().map(Probe::deadline).or(self.next_probe);
+        [phase, rest, probe, self.kill_at]
+            .into_iter()
+            .flatten()
+            .min()
+            .map(|due| due.saturating_duration_since(now) + Duration::from_micros(500))
+    }
+
+    fn keep_time(&mut self) {
+        let now = Instant::now();
+        if self.kill_at.is_some_and(|due| due <= now) {
+            self.kill_at = None;
+            self.signal(libc::SIGKILL);
+        }
+        if let Some(probe) = &mut self.probe
+            && probe.deadline() <= now
+        {
+            probe.time_out();
+        }
+        if self.probe.is_none() && self.next_probe.is_some_and(|due| due <= now) {
+            self.begin_probe();
+        }
+        match self.phase.clone() {
+            Phase::Draining { run, code, until } if self.streams.ended() || until <= now => {
+                self.finish_run(&run, code);
+            }
+            Phase::Waiting { due } if due <= now => self.start_again(),
+            _ => {}
+        }
+    }
+
+    // --- streams ---
+
+    fn read_outputs(&mut self, pressed: bool) {
+        if pressed {
+            return;
+        }
+        for source in [Source::Stdout, Source::Stderr] {
+            if self.streams.output(source).is_none() {
+                continue;
+            }
+            for _ in 0..TURNS {
+                if self.chunk.is_empty() {
+                    self.chunk = vec![0; CHUNK];
+                }
+                let ReadOutcome::Bytes(count) = self.streams.read(source, &mut self.chunk) else { break };
+                let bytes = &self.chunk[..count];
+                if let Some(log) = &mut self.log {
+                    // A full disk must not stop the container.
+                    let _ = log.take(source, bytes);
+                }
+                let kind = match source {
+                    Source::Stdout => Kind::Stdout,
+                    Source::Stderr => Kind::Stderr,
+                };
+                for client in &mut self.clients {
+                    client.output(kind, bytes);
+                }
+                if self.clients.iter().any(Client::presses) {
+                    return;
+                }
+            }
+        }
+    }
+
+    fn forget_gone_clients(&mut self) {
+        let streams = &mut self.streams;
+        let once = self.config.stdin == Stdin::Once;
+        self.clients.retain(|client| {
+            if client.is_gone() && once && matches!(client.role, Role::Attached { stdin: true, .. }) {
+                streams.close_input();
+            }
+            !client.is_gone()
+        });
+    }
+
+    // --- requests ---
+
+    fn serve(&mut self, index: usize) {
+        self.clients[index].read();
+        while let Some(message) = self.clients[index].next() {
+            match message {
+                Message::Stdin(bytes) => {
+                    if !matches!(self.clients[index].role, Role::Attached { stdin: true, .. }) {
+                        continue;
+                    }
+                    if bytes.is_empty() {
+                        if self.config.stdin == Stdin::Once {
+                            self.streams.close_input();
+                        }
+                    } else {
+                        self.streams.feed(&bytes);
+                    }
+                }
+                Message::Request(request) => {
+                    if let Some(reply) = self.answer(index, request) {
+                        self.clients[index].reply(&reply);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Deals with a request; `None` when the answer comes later.
+    fn answer(&mut self, index: usize, request: Request) -> Option<Reply> {
+        let result = match request {
+            Request::Create => self.create(),
+            Request::Start => self.start(),
+            Request::Kill { signal } => self.kill(signal),
+            Request::Stop { signal, grace } => {
+                self.clients[index].role = Role::Stopping;
+                self.by_user = true;
+                self.stop(signal, grace);
+                return None;
+            }
+            Request::Pause => self.set_paused(true),
+            Request::Unpause => self.set_paused(false),
+            Request::Attach { stdin, lossless } => {
+                // The answer goes out first: what follows it are streams.
+                self.clients[index].reply(&Reply::Done);
+                self.clients[index].role = Role::Attached { stdin, lossless };
+                return None;
+            }
+            Request::Resize { rows, columns } => {
+                self.streams.resize(rows, columns).map_err(|error| ours(error.to_string()))
+            }
+            Request::Wait { reaping } => {
+                self.clients[index].role = Role::Waiting { reaping };
+                return None;
+            }
+            Request::State => return Some(Reply::State { state: self.state() }),
+            Request::Discard => match self.phase {
+                Phase::Idle | Phase::Created { .. } => {
+                    self.end = Some(End { code: 0, started: None, out_of_memory: false, error: None });
+                    return Some(Reply::Done);
+                }
+                _ => Err(ours("the container was started".to_owned())),
+            },
+        };
+        Some(match result {
+            Ok(()) => Reply::Done,
+            Err(CannotRun { code, message }) => Reply::Failed { message, code },
+        })
+    }
+
+    fn create(&mut self) -> Result<(), CannotRun> {
+        if !matches!(self.phase, Phase::Idle | Phase::Waiting { .. }) {
+            return Err(ours("the container is made already".to_owned()));
+        }
+        setup::place_secrets(&self.config.secrets, &self.bundle).map_err(|error| ours(error.to_string()))?;
+        if self.config.remove_mount_points {
+            self.mount_points = self.missing_mount_points().map_err(|error| ours(error.to_string()))?;
+        }
+        let made = if self.config.terminal { self.create_with_terminal() } else { self.create_with_pipes() };
+        match made {
+            Ok(pid) => {
+                self.phase = Phase::Created { pid };
+                Ok(())
+            }
+            Err(refusal) => {
+                self.streams = Streams::default();
+                let _ = Cgroup::new(&self.config.cgroup).remove();
+                self.end = Some(End {
+                    code: refusal.code,
+                    started: None,
+                    out_of_memory: false,
+                    error: Some(refusal.message.clone()),
+                });
+                Err(refusal)
+            }
+        }
+    }
+
+    fn create_with_pipes(&mut self) -> Result<i32, CannotRun> {
+        let (streams, ends) = Streams::pipes(&self.config).map_err(|error| ours(error.to_string()))?;
+        let pid = launch::create(&self.config, &self.bundle, Some(ends))?;
+        self.streams = streams;
+        Ok(pid)
+    }
+
+    fn create_with_terminal(&mut self) -> Result<i32, CannotRun> {
+        let fail = |error: io::Error| ours(format!("cannot make a terminal: {error}"));
+        let console = launch::listen(&self.bundle, "console.sock").map_err(fail)?;
+        let pid = launch::create(&self.config, &self.bundle, None)?;
+        let master = launch::receive_terminal(&console).map_err(fail)?;
+        self.streams = Streams::terminal(&self.config, master).map_err(fail)?;
+        Ok(pid)
+    }
+
+    fn missing_mount_points(&self) -> io::Result<Vec<rootfs::MountPoint>> {
+        let spec: serde_json::Value = serde_json::from_slice(&std::fs::read(self.bundle.join(SPEC_FILE))?)?;
+        let mut targets: Vec<PathBuf> = spec["mounts"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(|mount| mount["destination"].as_str())
+            .map(PathBuf::from)
+            .collect();
+        targets.sort();
+        rootfs::missing(&ShimConfig::rootfs(&self.bundle), &targets)
+    }
+
+    fn start(&mut self) -> Result<(), CannotRun> {
+        let Phase::Created { pid } = self.phase else {
+            return Err(ours("the container is not waiting to be started".to_owned()));
+        };
+        let process =
+            ProcessIdentity::of(pid).ok_or_else(|| ours("the container's process is gone".to_owned()))?;
+        launch::start(&self.config, &self.bundle).map_err(|error| ours(format!("cannot start: {error}")))?;
+        let run = Run { process, since: Timestamp::now(), began: Instant::now() };
+        self.phase = Phase::Running { run, paused: false };
+        self.health = self.config.health.clone().map(HealthMachine::new);
+        self.schedule_probe();
+        self.record();
+        Ok(())
+    }
+
+    fn start_again(&mut self) {
+        if let Err(refusal) = self.create().and_then(|()| self.start()) {
+            self.end = Some(End {
+                code: refusal.code,
+                started: None,
+                out_of_memory: false,
+                error: Some(refusal.message),
+            });
+        }
+    }
+
+    fn kill(&mut self, signal: i32) -> Result<(), CannotRun> {
+        if !(1..=64).contains(&signal) {
+            return Err(ours(format!("{signal} is not a signal")));
+        }
+        if !matches!(self.phase, Phase::Running { .. } | Phase::Created { .. }) {
+            return Err(ours("the container does not run".to_owned()));
+        }
+        // As Docker: who ends a container by hand does not want it back.
+        if signal == libc::SIGKILL || signal == self.config.stop_signal {
+            self.by_user = true;
+            self.stopping = true;
+        }
+        self.signal(signal);
+        Ok(())
+    }
+
+    /// Asks the container to end; SIGKILL follows.
+    fn stop(&mut self, signal: Option<i32>, grace: Option<u64>) {
+        self.stopping = true;
+        match &self.phase {
+            Phase::Running { .. } => {
+                let grace = Duration::from_millis(grace.unwrap_or(self.config.stop_grace));
+                self.signal(signal.unwrap_or(self.config.stop_signal));
+                let due = Instant::now() + grace;
+                self.kill_at = Some(self.kill_at.map_or(due, |earlier| earlier.min(due)));
+            }
+            Phase::Created { .. } | Phase::Idle => {
+                self.end = Some(End { code: 0, started: None, out_of_memory: false, error: None });
+            }
+            Phase::Waiting { .. } => self.end_waiting(),
+            Phase::Draining { .. } => {}
+        }
+    }
+
+    /// Ends a container that waits to be started again, with what its last run left.
+    fn end_waiting(&mut self) {
+        let code = self.last_code.unwrap_or(0);
+        self.end = Some(End { code, started: None, out_of_memory: false, error: None });
+    }
+
+    /// Sends a signal to the first process; a frozen one is thawed so that it can act on it.
+    fn signal(&mut self, signal: i32) {
+        match &mut self.phase {
+            Phase::Running { run, paused } => {
+                let pid = run.process.pid;
+                if std::mem::take(paused) {
+                    let _ = syscall::kill(pid, signal);
+                    let _ = Cgroup::new(&self.config.cgroup).set_frozen(false);
+                    self.record();
+                } else {
+                    let _ = syscall::kill(pid, signal);
+                }
+            }
+            Phase::Created { pid } => {
+                let _ = syscall::kill(*pid, signal);
+            }
+            Phase::Idle | Phase::Draining { .. } | Phase::Waiting { .. } => {}
+        }
+    }
+
+    fn set_paused(&mut self, pause: bool) -> Result<(), CannotRun> {
+        let Phase::Running { paused, .. } = &mut self.phase else {
+            return Err(ours("the container does not run".to_owned()));
+        };
+        if *paused == pause {
+            let word = if pause { "paused already" } else { "not paused" };
+            return Err(ours(format!("the container is {word}")));
+        }
+        Cgroup::new(&self.config.cgroup)
+            .set_frozen(pause)
+            .map_err(|error| ours(format!("cannot change the freezer: {error}")))?;
+        *paused = pause;
+        if pause {
+            self.next_probe = None;
+        } else {
+            self.schedule_probe();
+        }
+        self.record();
+        Ok(())
+    }
+
+    // --- processes ---
+
+    fn read_signals(&mut self) {
+        while let Some(signal) = syscall::read_signal(self.signals.as_fd()) {
+            if matches!(signal, libc::SIGTERM | libc::SIGINT) {
+                self.stop(None, None);
+            }
+        }
+        while let Ok(Some(ended)) = syscall::wait(-1, false) {
+            let of_probe = self.probe.as_ref().is_some_and(|probe| probe.pid() == ended.pid);
+            match &self.phase {
+                Phase::Running { run, .. } if run.process.pid == ended.pid => {
+                    let until = Instant::now() + DRAIN;
+                    self.phase = Phase::Draining { run: run.clone(), code: ended.code, until };
+                    self.kill_at = None;
+                    self.next_probe = None;
+                }
+                Phase::Created { pid } if *pid == ended.pid => {
+                    self.end = Some(End {
+                        code: ended.code,
+                        started: None,
+                        out_of_memory: false,
+                        error: Some("the container ended before it was started".to_owned()),
+                    });
+                }
+                _ if of_probe => self.end_probe(ended.code),
+                _ => {}
+            }
+        }
+    }
+
+    /// Deals with the end of a run whose output is complete.
+    fn finish_run(&mut self, run: &Run, code: i32) {
+        if let Some(probe) = self.probe.take() {
+            probe.abandon();
+        }
+        let ran = run.began.elapsed();
+        self.streams = Streams::default();
+        if let Some(log) = &mut self.log {
+            let _ = log.finish();
+        }
+        let cgroup = Cgroup::new(&self.config.cgroup);
+        let out_of_memory = cgroup.oom_kills() > 0;
+        let _ = cgroup.remove();
+        launch::forget(&self.bundle);
+        self.last_code = Some(code);
+        let delay = if self.stopping { None } else { self.backoff.next(self.config.restart, code, ran) };
+        match delay {
+            Some(delay) => {
+                self.phase = Phase::Waiting { due: Instant::now() + delay };
+                self.due = Timestamp::now() + delay;
+                self.record();
+            }
+            None => self.end = Some(End { code, started: Some(run.since), out_of_memory, error: None }),
+        }
+    }
+
+    // --- health ---
+
+    fn schedule_probe(&mut self) {
+        let Phase::Running { run, .. } = &self.phase else { return };
+        self.next_probe =
+            self.health.as_ref().map(|health| Instant::now() + health.delay(run.began.elapsed()));
+    }
+
+    fn begin_probe(&mut self) {
+        self.next_probe = None;
+        let (Phase::Running { run, paused: false }, Some(health)) = (&self.phase, &self.health) else {
+            return;
+        };
+        match Probe::begin(&self.config, &self.bundle, run.process.pid, health.check()) {
+            Ok(probe) => self.probe = Some(probe),
+            Err(_) => self.schedule_probe(),
+        }
+    }
+
+    fn end_probe(&mut self, code: i32) {
+        let (Some(probe), Some(health)) = (self.probe.take(), &mut self.health) else { return };
+        if let Phase::Running { run, .. } = &self.phase {
+            health.take(probe.finish(code), run.began.elapsed());
+            self.record();
+            self.schedule_probe();
+        }
+    }
+
+    // --- records ---
+
+    fn state(&self) -> ShimState {
+        let restarts = self.backoff.restarts;
+        let shim = self.identity.clone();
+        match &self.phase {
+            Phase::Idle | Phase::Created { .. } => ShimState::Created,
+            Phase::Running { run, paused: true } => {
+                ShimState::Paused { process: run.process.clone(), shim, since: run.since, restarts }
+            }
+            Phase::Running { run, paused: false } | Phase::Draining { run, .. } => ShimState::Running {
+                process: run.process.clone(),
+                shim,
+                since: run.since,
+                health: self.current_health(),
+                restarts,
+            },
+            Phase::Waiting { .. } => {
+                ShimState::Restarting { shim, code: self.last_code.unwrap_or(0), due: self.due, restarts }
+            }
+        }
+    }
+
+    fn current_health(&self) -> Option<Health> {
+        self.health.as_ref().map(|health| health.health().clone())
+    }
+
+    fn record(&self) {
+        // A full disk must not end the container; the state is asked for over the socket as well.
+        let _ = self.state().record(&self.config.state);
+    }
+
+    /// Does everything that follows the container's final end.
+    fn conclude(mut self) {
+        let Some(end) = self.end.take() else { return };
+        if let Phase::Created { pid } = self.phase {
+            let _ = syscall::kill(pid, libc::SIGKILL);
+            let _ = syscall::wait(pid, true);
+            let _ = Cgroup::new(&self.config.cgroup).remove();
+            launch::forget(&self.bundle);
+        }
+        if !self.mount_points.is_empty() {
+            let _ = rootfs::remove(&ShimConfig::rootfs(&self.bundle), &self.mount_points);
+        }
+        setup::unmount(&self.bundle);
+        let discarded = end.started.is_none() && end.error.is_none() && self.last_code.is_none();
+        if !discarded || self.by_user {
+            let state = ShimState::Exited {
+                code: end.code,
+                at: Timestamp::now(),
+                started: end.started,
+                out_of_memory: end.out_of_memory,
+                by_user: self.by_user,
+                error: end.error.clone(),
+                restarts: self.backoff.restarts,
+                health: self.current_health(),
+            };
+            let _ = state.record(&self.config.state);
+        }
+        let _ = std::fs::remove_file(&self.config.socket);
+        // Whoever connected in the meantime is told as well.
+        while let Some(client) = Client::accept(&self.listener) {
+            self.clients.push(client);
+        }
+        let mut reaped = self.config.reap.is_empty() || discarded;
+        for client in &mut self.clients {
+            match client.role {
+                Role::Waiting { reaping } => {
+                    client.reply(&Reply::Exited { code: end.code, error: end.error.clone() });
+                    reaped |= reaping && !client.is_gone();
+                }
+                Role::Attached { .. } => {
+                    client.reply(&Reply::Exited { code: end.code, error: end.error.clone() });
+                }
+                Role::Stopping => client.reply(&Reply::Done),
+                Role::Requests => {}
+            }
+        }
+        for client in &mut self.clients {
+            client.finish();
+        }
+        if !reaped {
+            let _ = self.start_cleaner();
+        }
+    }
+
+    /// Starts the program that cleans up, in the host's namespaces and nobody's child.
+    fn start_cleaner(&self) -> io::Result<()> {
+        syscall::fork(|| {
+            let joined = syscall::join_namespace(self.host.network.as_fd())
+                .and_then(|()| syscall::join_namespace(self.host.mount.as_fd()));
+            if joined.is_err() {
+                return 1;
+            }
+            let _ = rustix::process::setsid();
+            syscall::reset_signals();
+            let error = std::os::unix::process::CommandExt::exec(
+                std::process::Command::new("/proc/self/exe").args(&self.config.reap),
+            );
+            drop(error);
+            1
+        })
+        .map(drop)
+    }
+}
+
+fn ours(message: String) -> CannotRun {
+    CannotRun { code: launch::OURS, message }
+}
