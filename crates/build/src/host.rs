@@ -54,8 +54,12 @@ pub struct ResolvedBase {
 /// What the build cache keeps under a [`CacheKey`]. JSON by serde, so that the host can store it as it is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CacheRecord {
-    /// The step's result. Equal to its parent's snapshot when the step changed nothing.
+    /// The step's result. Equal to `parent` when the step changed nothing.
     pub snapshot: Option<SnapshotRef>,
+    /// What the step was done on. A record serves only upon the same snapshot: a step under an equal key may have
+    /// been done again since (`--no-cache`, garbage collection) with other bytes, and the layers of an image must
+    /// lie upon one another as they were made.
+    pub parent: Option<SnapshotRef>,
     /// The key that dependents build upon. Another than the one the record lies under when that one was found
     /// without looking at the content of another stage.
     pub key: CacheKey,
@@ -331,7 +335,8 @@ pub type OutputSink<'a> = &'a (dyn Fn(Stream, &str) + Sync);
 
 /// What the builder needs of the world.
 pub trait BuildHost: Sync {
-    /// Makes a base image ready: pulls and unpacks what is missing. Progress goes to `task`.
+    /// Makes a base image ready: pulls and unpacks what is missing. Progress goes to `task`. As long as its
+    /// snapshot exists, the same image is answered with the same snapshot: cache records depend on it.
     fn resolve_base(
         &self,
         reference: &Reference,

@@ -152,7 +152,7 @@ impl Step<'_> {
         }
         self.check_stop()?;
         let snapshot = self.work(task, &downloads)?;
-        let record = CacheRecord { snapshot, key };
+        let record = CacheRecord { snapshot, parent: self.parent().1, key };
         self.host.cache_put(&key, &record)?;
         if let Some(quick) = quick {
             self.host.cache_put(&quick, &record)?;
@@ -167,7 +167,7 @@ impl Step<'_> {
 
     fn cached(&self, key: &CacheKey) -> Option<CacheRecord> {
         match self.policy {
-            CachePolicy::Use => self.host.cache_get(key),
+            CachePolicy::Use => self.host.cache_get(key).filter(|record| record.parent == self.parent().1),
             CachePolicy::Ignore => None,
         }
     }

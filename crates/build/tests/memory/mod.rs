@@ -2,7 +2,7 @@
 //! counted.
 //!
 //! Commands, joined by `&&`: `put PATH TEXT`, `keep PATH SOURCE`, `say TEXT`, `env NAME`, `fail CODE`, `hang`
-//! (until cancelled), `meet` (until another command does too).
+//! (until cancelled), `meet` (until another command does too, or somebody waits for a lock).
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
@@ -43,6 +43,7 @@ pub struct MemoryHost {
     pub elsewhere: Option<String>,
     images: HashMap<String, (ImageConfig, Files)>,
     snapshots: Mutex<Vec<Files>>,
+    unpacked: Mutex<HashMap<Digest, SnapshotRef>>,
     cache: Mutex<HashMap<CacheKey, CacheRecord>>,
     locks: Arc<Locks>,
     log: Mutex<Vec<String>>,
@@ -166,7 +167,10 @@ impl BuildHost for MemoryHost {
             Diagnostic::error("no-image", format!("there is no image {}", reference.familiar()))
         })?;
         let key = config.id().digest();
-        Ok(ResolvedBase { config: config.clone(), key, snapshot: Some(self.commit(files.clone())) })
+        let known = self.unpacked.lock().unwrap().get(&key).cloned();
+        let snapshot = known.unwrap_or_else(|| self.commit(files.clone()));
+        self.unpacked.lock().unwrap().insert(key, snapshot.clone());
+        Ok(ResolvedBase { config: config.clone(), key, snapshot: Some(snapshot) })
     }
 
     fn cache_get(&self, key: &CacheKey) -> Option<CacheRecord> {
@@ -180,6 +184,10 @@ impl BuildHost for MemoryHost {
 
     fn lock(&self, key: &CacheKey, _: &AtomicBool) -> Result<KeyLock, Diagnostic> {
         let mut taken = self.locks.taken.lock().unwrap();
+        if taken.contains(key) {
+            *self.meeting.lock().unwrap() += 1;
+            self.met.notify_all();
+        }
         while !taken.insert(*key) {
             taken = self.locks.freed.wait(taken).unwrap();
         }
