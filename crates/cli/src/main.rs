@@ -1,2 +1,25 @@
 //! The coracle binary.
-fn main() {}
+//!
+//! A shim must be single-threaded from its first instruction on, because libcontainer clones the calling process:
+//! `main` branches to it before anything that could start a thread.
+
+mod arguments;
+mod cancel;
+mod commands;
+mod context;
+mod diagnostics;
+mod printer;
+mod reporters;
+mod table;
+mod values;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let mut args = std::env::args_os();
+    let _program = args.next();
+    if args.next().is_some_and(|first| first == "shim") {
+        return coracle_shim::entry(args);
+    }
+    commands::run()
+}

@@ -20,7 +20,12 @@ impl Table {
     pub fn render(&self) -> String {
         let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
         let width = |column: usize| {
-            self.rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
+            self.rows
+                .iter()
+                .filter_map(|row| row.get(column))
+                .map(|cell| cell.chars().count())
+                .max()
+                .unwrap_or(0)
         };
         let widths: Vec<usize> = (0..columns).map(width).collect();
         let mut text = String::new();
@@ -88,7 +93,8 @@ mod tests {
 
     #[test]
     fn sizes_have_three_digits() {
-        let table = [(0, "0B"), (999, "999B"), (1_234, "1.23kB"), (12_345_678, "12.3MB"), (345_600_000, "346MB")];
+        let table =
+            [(0, "0B"), (999, "999B"), (1_234, "1.23kB"), (12_345_678, "12.3MB"), (345_600_000, "346MB")];
         for (bytes, text) in table {
             assert_eq!(size(bytes), text);
         }

@@ -1,1 +1,39 @@
 //! The composition root: one service per noun, and the adapters of the ports.
+//!
+//! Owns how the rooms below work together. Refuses to print and to read the process environment: the caller gives
+//! both a reporter and the variables.
+
+mod bases;
+mod builds;
+mod containers;
+mod engine;
+mod failure;
+mod images;
+mod keepers;
+mod names;
+mod near;
+mod networks;
+mod ports;
+mod process;
+mod projects;
+mod signals;
+mod stored;
+mod terminal;
+mod etc;
+mod volumes;
+
+pub use bases::{Bases, BuiltBase, RecipeView};
+pub use builds::{BuildOptions, Builds, BuiltImage, HostCa};
+pub use containers::{
+    AttachStreams, ContainerRequest, ContainerView, Containers, ExecRequest, HealthRequest, LogLine, LogRequest,
+    LogStream,
+};
+pub use engine::{Engine, Options};
+pub use failure::{During, Failure, Fault, Result};
+pub use images::{ImageView, Images, Pull, ReadyImage};
+pub use keepers::Keepers;
+pub use networks::{Endpoint, NetworkRequest, Networks};
+pub use projects::{
+    BuildPolicy, DownOptions, LoadedProject, Projects, Selection, ServiceUrl, UpOptions, UpReport,
+};
+pub use volumes::{VolumeRecord, Volumes};

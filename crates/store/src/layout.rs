@@ -6,14 +6,17 @@
 //! ├── blobs/partial/<hex>     downloads under way  │   ├── shim.sock      the shim's requests
 //! ├── images/<hex>            id -> manifest       │   ├── shim.lock      held while the shim lives
 //! ├── references/<name>       name -> manifest     │   └── bundle/        runtime bundle
-//! ├── cache/<key hex>         build steps          └── keepers/<scope>/
-//! ├── cache/locks/<key hex>   steps under way          ├── keeper.sock
-//! ├── leases/<name>           work under way           └── lock
+//! ├── cache/<key hex>         build steps          ├── keepers/<scope>/
+//! ├── cache/locks/<key hex>   steps under way      │   ├── keeper.sock
+//! ├── leases/<name>           work under way       │   └── lock
 //! ├── gc.lock                 mutators shared, collector alone
 //! ├── snapshots/              see crate `snapshot`
 //! ├── volumes/<name>/{_data/,record.json}
-//! ├── containers/<id>/{container.json,state.json,log/}
-//! ├── networks/<name>.json
+//! ├── containers/<id>/{container.json,state.json,etc/,log/}
+//! ├── container-names/<name>  the id                ├── network/state.json  who has which address
+//! ├── networks/<name>.json                         └── network/lock        one change at a time
+//! ├── bases/{<plan>.json,cache/,work/}
+//! ├── tmp/                    outlives no command
 //! ├── projects/<name>/{lock,project.json}
 //! └── cache-mounts/<id>/      `RUN --mount=type=cache`
 //! ```
@@ -188,6 +191,41 @@ impl Layout {
     /// Returns the directory of a container's output.
     pub fn container_log(&self, id: &str) -> PathBuf {
         self.container(id).join("log")
+    }
+
+    /// Returns the directory of containers' names.
+    pub fn container_names(&self) -> PathBuf {
+        self.data.join("container-names")
+    }
+
+    /// Returns the file that holds the id of the container with a name.
+    pub fn container_name(&self, name: &str) -> PathBuf {
+        self.container_names().join(encode(name))
+    }
+
+    /// Returns the directory of a container's `/etc` files.
+    pub fn container_etc(&self, id: &str) -> PathBuf {
+        self.container(id).join("etc")
+    }
+
+    /// Returns the directory of baked bases: records, fetched packages, work.
+    pub fn bases(&self) -> PathBuf {
+        self.data.join("bases")
+    }
+
+    /// Returns the directory of files that outlive no command.
+    pub fn temporary(&self) -> PathBuf {
+        self.data.join("tmp")
+    }
+
+    /// Returns the state of all attachments to networks.
+    pub fn network_state(&self) -> PathBuf {
+        self.run.join("network/state.json")
+    }
+
+    /// Returns the lock of all changes of networks.
+    pub fn network_lock(&self) -> PathBuf {
+        self.run.join("network/lock")
     }
 
     /// Returns the directory of networks.

@@ -50,7 +50,8 @@ impl Reporter for Tty {
         match event {
             Event::Started { task, label, .. } => {
                 let bar = self.lines.add(ProgressBar::new_spinner());
-                let style = ProgressStyle::with_template("{spinner:.cyan} {prefix} {elapsed:.dim} {wide_msg:.dim}");
+                let style =
+                    ProgressStyle::with_template("{spinner:.cyan} {prefix} {elapsed:.dim} {wide_msg:.dim}");
                 bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
                 bar.set_prefix(shorten(&label));
                 bar.enable_steady_tick(TICK);

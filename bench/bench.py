@@ -1,0 +1,273 @@
+#!/usr/bin/env python3
+"""Side-by-side benchmark: Coracle against Docker Engine, BuildKit and Compose, interleaved in one run.
+
+    bench/bench.py [--runs N] [--only NAME,...] [--write]
+
+Each scenario is run in turn on both sides, N times after one warm-up; the table holds medians and their ratio (ours /
+theirs: below 1 we are faster). --write records the table in bench/RESULTS.md with the date.
+
+Needs root, target/release/coracle, the base images in Coracle's store, and the peer lab (bench/peers.sh, which makes
+itself). Both sides build from the same base file systems: Coracle's stand-ins are exported and imported into Docker, with the
+host's CA bundle added there, because a build in Docker has no other way to trust a TLS-inspecting proxy.
+"""
+
+import argparse
+import datetime
+import json
+import os
+import pathlib
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+STACK = ROOT / "stacks" / "databricks_orchestrator"
+CORACLE = os.environ.get("CORACLE_BIN", str(ROOT / "target" / "release" / "coracle"))
+PEERS = pathlib.Path(os.environ.get("PEERS", "/opt/peers"))
+SOCKET = f"unix://{PEERS}/sock/docker.sock"
+ENVIRONMENT = "staging"
+CA_BUNDLE = pathlib.Path("/etc/ssl/certs/ca-certificates.crt")
+CA_VARIABLES = ["SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS", "CURL_CA_BUNDLE"]
+BASES = ["python:3.11-slim", "node:22-alpine", "nginx:alpine", "postgres:15-alpine", "prom/prometheus", "busybox"]
+
+
+class Failed(Exception):
+    """A command that had to succeed did not."""
+
+
+def run(args, cwd=ROOT, env=None, quiet=True):
+    """Runs a command to its end and returns its standard output."""
+    done = subprocess.run(args, cwd=cwd, env=env, stdin=subprocess.DEVNULL, capture_output=quiet, text=True)
+    if done.returncode != 0:
+        tail = "\n".join((done.stderr or "").splitlines()[-15:])
+        raise Failed(f"{' '.join(map(str, args))}: exit {done.returncode}\n{tail}")
+    return done.stdout or ""
+
+
+def coracle(*args, cwd=ROOT):
+    return run([CORACLE, *args], cwd=cwd)
+
+
+def docker(*args, cwd=ROOT):
+    """Runs the lab's own docker client inside the lab's tree; `cwd` must lie under the lab's share."""
+    return run([str(ROOT / "bench" / "peers.sh"), "in", "sh", "-c", 'cd "$0" && exec docker "$@"', str(cwd), *args])
+
+
+class Sides:
+    """The two sides' copies of the stack; Docker's lies in the lab's share."""
+
+    def __init__(self):
+        self.ours = pathlib.Path(tempfile.mkdtemp(prefix="coracle-bench-"))
+        self.theirs_outside = PEERS / "share" / "bench"
+        self.theirs = pathlib.Path("/share/bench")
+        shutil.rmtree(self.theirs_outside, ignore_errors=True)
+        ignore = shutil.ignore_patterns("node_modules", "__pycache__", "*.txt.generated")
+        for target in (self.ours / "stack", self.theirs_outside / "stack"):
+            shutil.copytree(STACK, target, ignore=ignore)
+            for example in (target / "secrets").glob("*.example"):
+                secret = example.with_name(example.name.removesuffix(".example"))
+                secret.write_text("bench-password\n")
+                secret.chmod(0o644)
+
+    def edit(self, counter):
+        """Changes one line of the backend on both sides."""
+        for root in (self.ours, self.theirs_outside):
+            source = root / "stack" / "backend" / "src" / "api" / "main.py"
+            text = source.read_text().splitlines()
+            text = [line for line in text if not line.startswith("# bench ")] + [f"# bench {counter}"]
+            source.write_text("\n".join(text) + "\n")
+
+    def close(self):
+        shutil.rmtree(self.ours, ignore_errors=True)
+        shutil.rmtree(self.theirs_outside, ignore_errors=True)
+
+
+def import_bases():
+    """Gives Docker the very base images that Coracle uses."""
+    share = PEERS / "share" / "bases"
+    share.mkdir(parents=True, exist_ok=True)
+    present = docker("images", "--format", "{{.Repository}}:{{.Tag}}", cwd=pathlib.Path("/")).split()
+    for base in BASES:
+        name = base if ":" in base else f"{base}:latest"
+        if name in present:
+            continue
+        print(f"giving Docker {base}", file=sys.stderr)
+        folder = share / name.replace("/", "_").replace(":", "_")
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        container = coracle("create", base, "true").strip()
+        try:
+            with open(folder / "root.tar", "wb") as out:
+                subprocess.run([CORACLE, "export", container], stdout=out, check=True)
+        finally:
+            coracle("rm", "-f", container)
+        image = json.loads(coracle("inspect", "--type", "image", base))[0]
+        (folder / "ca.crt").write_bytes(CA_BUNDLE.read_bytes() if CA_BUNDLE.exists() else b"")
+        (folder / "Dockerfile").write_text(dockerfile(image["Config"]))
+        docker("build", "-q", "-t", name, ".", cwd=pathlib.Path("/share/bases") / folder.name)
+
+
+def dockerfile(config):
+    """Returns the Dockerfile that makes Docker's copy of a base."""
+    lines = ["FROM scratch", "ADD root.tar /", "COPY ca.crt /host-ca.crt"]
+    lines += [f"ENV {name}=/host-ca.crt" for name in CA_VARIABLES]
+    for variable in config.get("Env") or []:
+        name, _, value = variable.partition("=")
+        lines.append(f"ENV {name}={json.dumps(value)}")
+    for key, word in (("Entrypoint", "ENTRYPOINT"), ("Cmd", "CMD")):
+        if config.get(key):
+            lines.append(f"{word} {json.dumps(config[key])}")
+    lines += [f"VOLUME {json.dumps([path])}" for path in config.get("Volumes") or {}]
+    if config.get("WorkingDir"):
+        lines.append(f"WORKDIR {config['WorkingDir']}")
+    if config.get("User"):
+        lines.append(f"USER {config['User']}")
+    if config.get("StopSignal"):
+        lines.append(f"STOPSIGNAL {config['StopSignal']}")
+    return "\n".join(lines) + "\n"
+
+
+def timed(action):
+    start = time.perf_counter()
+    action()
+    return time.perf_counter() - start
+
+
+def compose(sides, *args):
+    files = ["-f", "docker-compose.yml", "-f", f"docker-compose.{ENVIRONMENT}.yml", "--env-file", f".env.{ENVIRONMENT}"]
+    return docker("compose", *files, *args, cwd=sides.theirs / "stack")
+
+
+def stack(sides, verb, *args):
+    return coracle(verb, ENVIRONMENT, *args, cwd=sides.ours / "stack")
+
+
+def pss(patterns):
+    """Returns the proportional memory, in MiB, of every process whose command line holds one of `patterns`."""
+    total = 0
+    for folder in pathlib.Path("/proc").iterdir():
+        if not folder.name.isdigit():
+            continue
+        try:
+            command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            if any(pattern in command for pattern in patterns) and "bench.py" not in command:
+                for line in (folder / "smaps_rollup").read_text().splitlines():
+                    if line.startswith("Pss:"):
+                        total += int(line.split()[1])
+        except OSError:
+            continue
+    return total / 1024
+
+
+def scenarios(sides):
+    """Returns name -> (unit, prepare, ours, theirs, runs factor); prepare runs before each measured pair, unmeasured."""
+    root = pathlib.Path("/")
+    nothing = lambda: None
+    edits = iter(range(1, 1_000_000))
+
+    def build(*flags):
+        return (
+            lambda: coracle("build", "-t", "bench-backend", "--target", "production", *flags, str(sides.ours / "stack" / "backend")),
+            lambda: docker("build", "-t", "bench-backend", "--target", "production", *flags, "backend", cwd=sides.theirs / "stack"),
+        )
+
+    def down():
+        stack(sides, "down", "-v")
+        compose(sides, "down", "-v")
+
+    up = (lambda: stack(sides, "up", "--no-build"), lambda: compose(sides, "up", "-d", "--wait", "--no-build"))
+    lines = ["seq", "1", "1000000"]
+    return {
+        "run --rm, bridge": (nothing, lambda: coracle("run", "--rm", "busybox", "true"),
+                             lambda: docker("run", "--rm", "busybox", "true", cwd=root), 3),
+        "run --rm, no network": (nothing, lambda: coracle("run", "--rm", "--network", "none", "busybox", "true"),
+                                 lambda: docker("run", "--rm", "--network", "none", "busybox", "true", cwd=root), 3),
+        "1e6 log lines": (nothing, lambda: coracle("run", "--rm", "busybox", *lines),
+                          lambda: docker("run", "--rm", "busybox", *lines, cwd=root), 1),
+        "build backend, cold": (nothing, *build("--no-cache"), 1),
+        "build backend, cached": (nothing, *build(), 2),
+        "build backend, one line changed": (lambda: sides.edit(next(edits)), *build(), 1),
+        "up to all healthy": (down, *up, 1),
+        "up, nothing to do": (nothing, *up, 2),
+        "exec": (nothing, lambda: stack(sides, "exec", "-T", "backend", "true"),
+                 lambda: compose(sides, "exec", "-T", "backend", "true"), 3),
+    }
+
+
+def measure(wanted, runs):
+    """Returns rows of (name, ours, theirs, ratio, unit)."""
+    rows = []
+    sides = Sides()
+    try:
+        table = scenarios(sides)
+        print("building the stack on both sides", file=sys.stderr)
+        stack(sides, "build")
+        compose(sides, "build")
+        for name, (prepare, ours, theirs, factor) in table.items():
+            if wanted and name not in wanted:
+                continue
+            times = ([], [])
+            for number in range(runs * factor + 1):
+                prepare()
+                # The order alternates, so that neither side always finds the warm cache.
+                order = ((0, ours), (1, theirs)) if number % 2 else ((1, theirs), (0, ours))
+                for side, action in order:
+                    spent = timed(action)
+                    if number:
+                        times[side].append(spent)
+            medians = [statistics.median(side) for side in times]
+            rows.append((name, medians[0] * 1000, medians[1] * 1000, medians[0] / medians[1], "ms", len(times[0])))
+            print(f"{name}: {medians[0]*1000:.0f} ms, Docker {medians[1]*1000:.0f} ms, ratio {medians[0]/medians[1]:.2f}", file=sys.stderr)
+        if not wanted or "memory of the engine, stack up" in wanted:
+            stack(sides, "up", "--no-build")
+            compose(sides, "up", "-d", "--wait", "--no-build")
+            ours = pss(["coracle shim", "coracle keeper", "coracle serve"])
+            theirs = pss(["dockerd", "containerd", "docker-proxy"])
+            rows.append(("memory of the engine, stack up", ours, theirs, ours / theirs, "MiB PSS", 1))
+        stack(sides, "down", "-v")
+        compose(sides, "down", "-v")
+    finally:
+        sides.close()
+    return rows
+
+
+def render(rows):
+    lines = ["| what | Coracle | Docker | ratio | unit | runs |", "|---|---|---|---|---|---|"]
+    for name, ours, theirs, ratio, unit, runs in rows:
+        lines.append(f"| {name} | {ours:.0f} | {theirs:.0f} | {ratio:.2f} | {unit} | {runs} |")
+    return "\n".join(lines) + "\n"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--runs", type=int, default=5, help="measured runs of each scenario (some run two or three times as often)")
+    parser.add_argument("--only", default="", help="names of scenarios, separated by commas")
+    parser.add_argument("--write", action="store_true", help="record the table in bench/RESULTS.md")
+    options = parser.parse_args()
+    if os.geteuid() != 0:
+        sys.exit("error: run this as root")
+    run([str(ROOT / "bench" / "peers.sh"), "up"], quiet=False)
+    version = docker("version", "--format", "{{.Server.Version}}", cwd=pathlib.Path("/")).strip()
+    composed = docker("compose", "version", "--short", cwd=pathlib.Path("/")).strip()
+    import_bases()
+    rows = measure([name for name in options.only.split(",") if name], options.runs)
+    text = render(rows)
+    print(text)
+    if options.write:
+        today = datetime.date.today().isoformat()
+        head = (
+            "# Results\n\nMedians of interleaved runs on one machine (2 cores); ratio = Coracle / Docker, below 1 Coracle is "
+            f"faster or smaller.\nMade by `make bench` on {today}, Docker Engine {version}, Compose {composed}, "
+            f"reference stack in {ENVIRONMENT}.\n\n"
+        )
+        (ROOT / "bench" / "RESULTS.md").write_text(head + text)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except Failed as error:
+        sys.exit(f"error: {error}")

@@ -1,0 +1,130 @@
+//! One file a command; this one parses the command line, calls the command and turns its end into an exit code.
+
+pub mod base;
+pub mod build;
+pub mod completions;
+pub mod config;
+pub mod create;
+pub mod down;
+pub mod exec;
+pub mod export;
+pub mod images;
+pub mod inspect;
+pub mod keeper;
+pub mod kill;
+pub mod logs;
+pub mod network;
+pub mod ps;
+pub mod reap;
+pub mod restart;
+pub mod rm;
+pub mod rmi;
+pub mod run;
+pub mod start;
+pub mod stop;
+pub mod tag;
+mod target;
+pub mod up;
+pub mod volume;
+pub mod wait;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use coracle_engine::{Failure, Fault, Result};
+
+use crate::arguments::{Arguments, Command};
+use crate::context::Context;
+use crate::diagnostics;
+use crate::printer::{Printer, Verbosity};
+
+/// How a command ended that did not fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Done {
+    /// Everything was done: exit code 0.
+    Ok,
+    /// Something was not as the user wished, and has been said: exit code 1.
+    Findings,
+    /// A child's exit code is passed on.
+    Child(i32),
+}
+
+/// Runs the command line and returns the exit code: 0 done, 1 the user's input or project, 2 ours.
+pub fn run() -> ExitCode {
+    let printer = Printer::new(Verbosity::Normal);
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Help and version go to standard output and are no failure; clap knows which is which.
+            let _ = error.print();
+            return ExitCode::from(u8::from(error.use_stderr()));
+        }
+    };
+    let context = Context { printer, data_root: arguments.data_root, run_root: arguments.run_root };
+    match dispatch(&context, arguments.command) {
+        Ok(Done::Ok) => ExitCode::SUCCESS,
+        Ok(Done::Findings) => ExitCode::from(1),
+        Ok(Done::Child(code)) => ExitCode::from(u8::try_from(code & 0xff).unwrap_or(u8::MAX)),
+        Err(failure) => report(printer, &failure),
+    }
+}
+
+fn report(printer: Printer, failure: &Failure) -> ExitCode {
+    for diagnostic in &failure.diagnostics {
+        diagnostics::print(printer, diagnostic);
+    }
+    ExitCode::from(match failure.fault {
+        Fault::User => 1,
+        Fault::Ours => 2,
+        Fault::Container(code) => code,
+    })
+}
+
+fn dispatch(context: &Context, command: Command) -> Result<Done> {
+    match command {
+        Command::Up(args) => up::run(context, args),
+        Command::Down(args) => down::run(context, args),
+        Command::Build(args) => build::run(context, args),
+        Command::Run(args) => run::run(context, *args),
+        Command::Create(args) => create::run(context, *args),
+        Command::Ps(args) => ps::run(context, args),
+        Command::Logs(args) => logs::run(context, args),
+        Command::Exec(args) => exec::run(context, args),
+        Command::Start(args) => start::run(context, args),
+        Command::Stop(args) => stop::run(context, args),
+        Command::Restart(args) => restart::run(context, args),
+        Command::Kill(args) => kill::run(context, args),
+        Command::Wait(args) => wait::run(context, args),
+        Command::Rm(args) => rm::run(context, args),
+        Command::Inspect(args) => inspect::run(context, args),
+        Command::Export(args) => export::run(context, args),
+        Command::Images(args) => images::run(context, args),
+        Command::Rmi(args) => rmi::run(context, args),
+        Command::Tag(args) => tag::run(context, args),
+        Command::Volume(command) => volume::run(context, command),
+        Command::Network(command) => network::run(context, command),
+        Command::Base(command) => base::run(context, command),
+        Command::Config(args) => config::run(context, args),
+        Command::Completions(args) => completions::run(context, args),
+        Command::Keeper(args) => keeper::run(context, args),
+        Command::Reap(args) => reap::run(context, args),
+    }
+}
+
+/// Runs `action` on each name, says what failed, and goes on with the rest, as Docker does.
+fn each<T>(context: &Context, names: &[String], mut action: impl FnMut(&str) -> Result<T>) -> Done {
+    let mut done = Done::Ok;
+    for name in names {
+        match action(name) {
+            Ok(_) => context.printer.data(name),
+            Err(failure) => {
+                failure
+                    .diagnostics
+                    .iter()
+                    .for_each(|diagnostic| diagnostics::print(context.printer, diagnostic));
+                done = Done::Findings;
+            }
+        }
+    }
+    done
+}

@@ -1,0 +1,101 @@
+//! `coracle network`: bridge networks.
+
+use coracle_engine::{Failure, NetworkRequest, Result};
+use serde_json::json;
+
+use super::{Done, each};
+use crate::context::Context;
+use crate::table::Table;
+
+/// Commands on networks.
+#[derive(Debug, clap::Subcommand)]
+pub enum Network {
+    /// Make a bridge network.
+    Create {
+        /// Its addresses, e.g. 10.20.0.0/24.
+        #[arg(long)]
+        subnet: Option<String>,
+        /// The bridge's address.
+        #[arg(long)]
+        gateway: Option<std::net::Ipv4Addr>,
+        /// Reach nothing outside.
+        #[arg(long)]
+        internal: bool,
+        /// Set a label.
+        #[arg(long, value_name = "NAME[=VALUE]")]
+        label: Vec<String>,
+        /// The driver; there is one.
+        #[arg(short, long, default_value = "bridge", value_parser = ["bridge"])]
+        driver: String,
+        /// Its name.
+        name: String,
+    },
+    /// List networks.
+    #[command(visible_alias = "list")]
+    Ls {
+        /// Print only names.
+        #[arg(short, long)]
+        quiet: bool,
+        /// `table` or `json`.
+        #[arg(long, default_value = "table", value_parser = ["table", "json"])]
+        format: String,
+    },
+    /// Show everything known about networks, as JSON.
+    Inspect {
+        /// Networks.
+        #[arg(required = true, value_name = "NETWORK")]
+        names: Vec<String>,
+    },
+    /// Remove networks.
+    #[command(visible_alias = "remove")]
+    Rm {
+        /// Networks.
+        #[arg(required = true, value_name = "NETWORK")]
+        names: Vec<String>,
+    },
+}
+
+/// Runs the command.
+pub fn run(context: &Context, command: Network) -> Result<Done> {
+    let engine = context.quiet_engine()?;
+    let networks = engine.networks();
+    match command {
+        Network::Create { subnet, gateway, internal, label, driver: _, name } => {
+            let labels = label.iter().map(|text| {
+                let (name, value) = text.split_once('=').unwrap_or((text, ""));
+                (name.to_owned(), value.to_owned())
+            });
+            let request = NetworkRequest { name, subnet, gateway, internal, labels: labels.collect() };
+            let record = networks.create(request)?;
+            context.printer.data(record.id);
+        }
+        Network::Ls { quiet, format } => {
+            let records = networks.list()?;
+            if quiet {
+                records.iter().for_each(|record| context.printer.data(&record.name));
+            } else if format == "json" {
+                for record in &records {
+                    let line = json!({
+                        "ID": record.id, "Name": record.name, "Driver": "bridge", "Scope": "local",
+                        "Internal": record.internal, "Subnet": record.subnet.to_string(),
+                    });
+                    context.printer.data(line.to_string());
+                }
+            } else {
+                let mut table = Table::new(&["NETWORK ID", "NAME", "DRIVER", "SUBNET"]);
+                for record in &records {
+                    let id: String = record.id.chars().take(12).collect();
+                    table.row(vec![id, record.name.clone(), "bridge".to_owned(), record.subnet.to_string()]);
+                }
+                context.printer.raw_data(table.render().as_bytes());
+            }
+        }
+        Network::Inspect { names } => {
+            let values: Result<Vec<_>> = names.iter().map(|name| networks.inspect(name)).collect();
+            let text = serde_json::to_string_pretty(&values?);
+            context.printer.data(text.map_err(|error| Failure::ours("writing JSON", &error))?);
+        }
+        Network::Rm { names } => return Ok(each(context, &names, |name| networks.remove(name))),
+    }
+    Ok(Done::Ok)
+}

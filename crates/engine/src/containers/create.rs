@@ -1,0 +1,141 @@
+//! Making a container: its name, its snapshot, its record.
+
+use std::io::Write as _;
+
+use coracle_container::{ContainerId, ContainerRecord, ContainerSpec, MountKind};
+use coracle_report::Diagnostic;
+use coracle_snapshot::SnapshotId;
+use jiff::Timestamp;
+
+use super::request::{self, ContainerRequest};
+use super::{Containers, is_name};
+use crate::images::{Pull, ReadyImage};
+use crate::{During, Failure, Result, names, process, stored};
+
+impl Containers<'_> {
+    /// Makes a container of what a caller asks for; its image is fetched as `pull` says.
+    pub fn create(&self, request: ContainerRequest, pull: Pull) -> Result<ContainerId> {
+        let image = self.engine.images().ensure(&request.image, pull, None)?;
+        let id = ContainerId::from_random(process::random().during("drawing a container's id")?);
+        let name = request.name.clone().unwrap_or_else(|| names::made_up(&id));
+        let spec = request::fold(request, name, &image.config, image.id)?;
+        self.create_with_id(id, spec, &image)
+    }
+
+    /// Makes a container of a complete specification, on the snapshot of its image.
+    pub fn create_from(&self, spec: ContainerSpec, image: &ReadyImage) -> Result<ContainerId> {
+        let id = ContainerId::from_random(process::random().during("drawing a container's id")?);
+        self.create_with_id(id, spec, image)
+    }
+
+    fn create_with_id(&self, id: ContainerId, mut spec: ContainerSpec, image: &ReadyImage) -> Result<ContainerId> {
+        check(&spec)?;
+        // Networks must exist before anything is made; an unknown one changes nothing.
+        for attachment in &spec.networks {
+            self.engine.networks().find(&attachment.network)?;
+        }
+        self.claim_name(&spec.name, &id)?;
+        let made = self.make(&id, &mut spec, image.snapshot.as_ref());
+        if made.is_err() {
+            // The first failure is what the user must see.
+            let _ = std::fs::remove_file(self.engine.layout.container_name(&spec.name));
+            let _ = std::fs::remove_dir_all(self.engine.layout.container(id.as_str()));
+        }
+        made.map(|()| id)
+    }
+
+    fn make(&self, id: &ContainerId, spec: &mut ContainerSpec, parent: Option<&SnapshotId>) -> Result<()> {
+        for mount in &mut spec.mounts {
+            if let MountKind::Volume { name, .. } = &mut mount.kind {
+                let wanted = (!name.is_empty()).then(|| name.clone());
+                *name = self.engine.volumes().create(wanted, std::collections::BTreeMap::new())?.name;
+            }
+        }
+        let snapshot = self
+            .engine
+            .snapshots
+            .prepare(parent)
+            .and_then(|active| active.hold(format!("container {}", id.short())))
+            .during("preparing a container's file system")?;
+        let record =
+            ContainerRecord { id: id.clone(), spec: spec.clone(), created: Timestamp::now(), snapshot: snapshot.id.to_string() };
+        let written = std::fs::create_dir_all(self.engine.layout.container_etc(id.as_str()))
+            .during("making a container's directory")
+            .and_then(|()| stored::write(&self.engine.layout.container_record(id.as_str()), &record).during("recording a container"));
+        if written.is_err() {
+            let _ = self.engine.snapshots.remove(&snapshot.id);
+        }
+        written
+    }
+
+    /// Takes a name for a container; of two commands that want it, one gets it.
+    fn claim_name(&self, name: &str, id: &ContainerId) -> Result<()> {
+        let directory = self.engine.layout.container_names();
+        std::fs::create_dir_all(&directory).during("making the directory of names")?;
+        let path = self.engine.layout.container_name(name);
+        let claim = || {
+            let mut file = std::fs::OpenOptions::new().write(true).create_new(true).open(&path)?;
+            file.write_all(id.as_str().as_bytes())
+        };
+        for _ in 0..2 {
+            match claim() {
+                Ok(()) => return Ok(()),
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(Failure::ours(format_args!("taking the name {name}"), &error)),
+            }
+            let owner = self.named(name)?;
+            if let Some(owner) = &owner
+                && let Some(record) = self.record(owner)?
+            {
+                let message = format!("the name `{name}` is taken by container {}", record.id.short());
+                return Err(Failure::user(
+                    Diagnostic::error("name-taken", message)
+                        .with_hint(format!("remove it (coracle rm -f {name}), or use another name")),
+                ));
+            }
+            if !self.is_abandoned(&path) {
+                let message = format!("another command is making a container `{name}` right now");
+                return Err(Failure::user(Diagnostic::error("name-taken", message)));
+            }
+            // A command was killed between taking the name and writing the record.
+            let _ = std::fs::remove_file(&path);
+        }
+        let message = format!("the name `{name}` is being taken by another command");
+        Err(Failure::user(Diagnostic::error("name-taken", message)))
+    }
+
+    /// Returns whether a name without a record is old enough that nobody is still writing the record.
+    fn is_abandoned(&self, path: &std::path::Path) -> bool {
+        let age = std::fs::metadata(path).and_then(|metadata| metadata.modified()).ok().and_then(|time| time.elapsed().ok());
+        age.is_some_and(|age| age.as_secs() >= 5)
+    }
+}
+
+/// Refuses specifications that could not be started.
+fn check(spec: &ContainerSpec) -> Result<()> {
+    let user = |code: &str, message: String| Err(Failure::user(Diagnostic::error(code, message)));
+    if !is_name(&spec.name) {
+        let message = format!("`{}` is no container name; use letters, digits, `_`, `.` and `-`", spec.name);
+        return user("container-name", message);
+    }
+    const LEAST_MEMORY: u64 = 6 * 1024 * 1024;
+    if let Some(memory) = spec.resources.memory.filter(|memory| *memory < LEAST_MEMORY) {
+        return user("memory-limit", format!("a memory limit of {memory} bytes is below the least that works, 6 MiB"));
+    }
+    let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get) as u64;
+    if let Some(millicpus) = spec.resources.millicpus.filter(|limit| *limit > processors * 1_000) {
+        let asked = millicpus as f64 / 1_000.0;
+        return user("cpu-limit", format!("{asked} processors are more than the {processors} that this machine has"));
+    }
+    for mount in &spec.mounts {
+        if !mount.target.starts_with('/') || mount.target == "/" {
+            return user("mount-target", format!("`{}` is no path that something can be mounted at", mount.target));
+        }
+        if let MountKind::Bind { source, create_host_path: false } = &mount.kind
+            && !source.exists()
+        {
+            return user("mount-source", format!("{} does not exist, so it cannot be mounted", source.display()));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,85 @@
+//! Further commands in a running container.
+
+use coracle_container::ContainerId;
+use coracle_report::Diagnostic;
+use coracle_runtime::{ExecSpec, RuntimeError};
+use coracle_snapshot::{RootFs, SnapshotId};
+use indexmap::IndexMap;
+
+use super::Containers;
+use super::launch::{gone, look_up_user};
+use crate::terminal::RawTerminal;
+use crate::{During, Failure, Fault, Result};
+
+/// A command to run in a container.
+#[derive(Clone, Debug, Default)]
+pub struct ExecRequest {
+    /// Program and arguments.
+    pub command: Vec<String>,
+    /// Variables over the container's.
+    pub environment: IndexMap<String, String>,
+    /// User; `None` means the container's.
+    pub user: Option<String>,
+    /// Working directory; `None` means the container's.
+    pub working_directory: Option<String>,
+    /// A terminal of its own.
+    pub tty: bool,
+    /// Our standard input.
+    pub stdin: bool,
+    /// All capabilities.
+    pub privileged: bool,
+    /// Nobody waits for it.
+    pub detach: bool,
+}
+
+impl Containers<'_> {
+    /// Runs a command in a container and returns its exit code.
+    pub fn exec(&self, id: &ContainerId, request: ExecRequest) -> Result<i32> {
+        let view = self.view(id)?.ok_or_else(|| gone(id))?;
+        let name = &view.record.spec.name;
+        if !view.state.is_running() {
+            let message = format!("container `{name}` is not running: {}", view.state.word());
+            return Err(Failure::user(
+                Diagnostic::error("not-running", message).with_hint(format!("coracle start {name}")),
+            ));
+        }
+        let user = match &request.user {
+            None => None,
+            Some(user) => {
+                let snapshot: SnapshotId = view.record.snapshot.parse().during("reading the container's record")?;
+                let root = self
+                    .engine
+                    .snapshots
+                    .held(&snapshot)
+                    .and_then(|overlay| overlay.mount_detached(true))
+                    .during("looking into the container")?;
+                let found = look_up_user(&RootFs::new(root), user, &[]);
+                Some(found.map_err(|error| Failure::user(Diagnostic::error("no-such-user", error.to_string())))?)
+            }
+        };
+        let spec = ExecSpec {
+            args: request.command,
+            env: request.environment.into_iter().collect(),
+            cwd: request.working_directory.map(Into::into),
+            user,
+            tty: request.tty,
+            interactive: request.stdin,
+            privileged: request.privileged,
+        };
+        let runtime = &self.engine.runtime;
+        let failed = |error: RuntimeError| match error {
+            RuntimeError::Shim { message, code } => {
+                let diagnostic = Diagnostic::error("cannot-run", format!("in container `{name}`: {message}"));
+                Failure { fault: Fault::Container(u8::try_from(code).unwrap_or(125)), diagnostics: vec![diagnostic] }
+            }
+            error => Failure::ours(format_args!("running a command in container {name}"), &error),
+        };
+        if request.detach {
+            return runtime.exec_detached(id, &spec).map(|()| 0).map_err(failed);
+        }
+        let raw = if request.tty && request.stdin { RawTerminal::enter() } else { None };
+        let code = runtime.exec(id, &spec).map_err(failed);
+        drop(raw);
+        code
+    }
+}

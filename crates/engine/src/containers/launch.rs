@@ -1,0 +1,237 @@
+//! Starting a container: everything looked up and prepared, a shim spawned, the network attached, the process let go.
+
+use std::os::fd::AsFd;
+use std::path::Path;
+
+use coracle_container::runtime_spec::{EtcFiles, NetworkNamespace, ResolvedMount, ResolvedSource};
+use coracle_container::{ContainerId, ContainerRecord, ContainerSpec, MountKind, NetworkMode};
+use coracle_report::{Diagnostic, Event};
+use coracle_runtime::{Overlay, Prepared, ResolvedUser, RuntimeError, Spawned, Stdin, resolve_user};
+use coracle_snapshot::{OverlaySpec, RootFs, SnapshotId};
+
+use super::Containers;
+use super::request::DEFAULT_NETWORK;
+use crate::etc::{self, HostResolver};
+use crate::networks::Attachments;
+use crate::{During, Failure, Fault, Result, process};
+
+/// The largest `/etc/passwd` or `/etc/group` that is read.
+const USER_DATABASE: u64 = 4 << 20;
+
+impl Containers<'_> {
+    /// Starts a container that does not run; one that runs is left alone.
+    pub fn start(&self, id: &ContainerId) -> Result<()> {
+        let Some(record) = self.launch(id, Stdin::Open)? else { return Ok(()) };
+        self.let_go(&record)
+    }
+
+    /// Prepares a container and makes its first process, which waits. `None`: it runs already.
+    pub(super) fn launch(&self, id: &ContainerId, open_stdin: Stdin) -> Result<Option<ContainerRecord>> {
+        let view = self.view(id)?.ok_or_else(|| gone(id))?;
+        if view.state.has_shim() {
+            return Ok(None);
+        }
+        let record = view.record;
+        let stdin = if record.spec.open_stdin { open_stdin } else { Stdin::Closed };
+        let prepared = self.prepare(&record, stdin)?;
+        let spawned = self
+            .engine
+            .runtime
+            .spawn_shim(&record, &prepared)
+            .map_err(|error| self.runtime_failure(&record.spec, &error))?;
+        for note in &spawned.notes {
+            let diagnostic = Diagnostic::warning("not-honoured", format!("container `{}`: {note}", record.spec.name));
+            self.engine.reporter.event(Event::Notice(diagnostic));
+        }
+        let connected = self.connect(&record, &spawned).and_then(|()| {
+            self.engine.runtime.create(id).map_err(|error| self.runtime_failure(&record.spec, &error))
+        });
+        if let Err(failure) = connected {
+            // The first failure is what the user must see; what cannot be undone goes with the shim.
+            let _ = self.engine.runtime.discard(id);
+            let _ = self.release(&record);
+            return Err(failure);
+        }
+        Ok(Some(record))
+    }
+
+    /// Lets the first process of a launched container go.
+    pub(super) fn let_go(&self, record: &ContainerRecord) -> Result<()> {
+        self.engine.runtime.start(&record.id).map_err(|error| {
+            let _ = self.engine.runtime.discard(&record.id);
+            let _ = self.release(record);
+            self.runtime_failure(&record.spec, &error)
+        })
+    }
+
+    /// Attaches the network, writes the files of `/etc`, and has names and ports served.
+    fn connect(&self, record: &ContainerRecord, spawned: &Spawned) -> Result<()> {
+        let spec = &record.spec;
+        let holder = process::identify(spawned.pid)
+            .ok_or_else(|| Failure::ours("looking for the shim", &std::io::Error::from(std::io::ErrorKind::NotFound)))?;
+        let namespace = std::fs::File::open(spawned.network_namespace()).during("opening the network namespace")?;
+        let attachments = self.engine.networks().attach(&record.id, spec, holder, namespace.as_fd())?;
+        self.write_etc(record, &attachments)?;
+        if spec.network_mode == NetworkMode::Bridge {
+            self.engine.keepers().refresh(&spec.scope)?;
+        }
+        Ok(())
+    }
+
+    /// Takes away what a container has beyond its shim: addresses, names, ports.
+    pub(super) fn release(&self, record: &ContainerRecord) -> Result<()> {
+        let released = self.engine.networks().release(&record.id);
+        let refreshed = match record.spec.network_mode {
+            NetworkMode::Bridge => self.engine.keepers().refresh(&record.spec.scope),
+            NetworkMode::None | NetworkMode::Host => Ok(()),
+        };
+        released.and(refreshed)
+    }
+
+    fn write_etc(&self, record: &ContainerRecord, attachments: &Attachments) -> Result<()> {
+        let spec = &record.spec;
+        let directory = self.engine.layout.container_etc(record.id.as_str());
+        let hostname = spec.hostname.as_deref().unwrap_or_else(|| record.id.short());
+        let server = attachments.endpoints.iter().find(|(endpoint, _)| endpoint.network != DEFAULT_NETWORK);
+        let resolver = HostResolver::read();
+        let files = [
+            ("hosts", etc::hosts(hostname, attachments, &spec.extra_hosts)),
+            ("hostname", format!("{hostname}\n")),
+            ("resolv.conf", resolver.resolv_conf(spec, server.map(|(_, network)| network.gateway))),
+        ];
+        for (name, text) in files {
+            // Written in place: a running container has the very file mounted.
+            std::fs::write(directory.join(name), text).during(format_args!("writing a container's /etc/{name}"))?;
+        }
+        Ok(())
+    }
+
+    /// Looks up and makes all that a container needs.
+    fn prepare(&self, record: &ContainerRecord, stdin: Stdin) -> Result<Prepared> {
+        let spec = &record.spec;
+        let snapshot: SnapshotId =
+            record.snapshot.parse().during(format_args!("reading the record of container {}", spec.name))?;
+        let overlay =
+            self.engine.snapshots.held(&snapshot).during(format_args!("mounting container {}", spec.name))?;
+        // Placed before the shim binds them; filled once the addresses are known.
+        let directory = self.engine.layout.container_etc(record.id.as_str());
+        std::fs::create_dir_all(&directory).during("making a container's directory")?;
+        for name in ["hosts", "hostname", "resolv.conf"] {
+            std::fs::OpenOptions::new()
+                .create(true)
+                .append(true)
+                .open(directory.join(name))
+                .during("making a container's /etc files")?;
+        }
+        let root = RootFs::new(overlay.mount_detached(true).during(format_args!("looking into {}", spec.image))?);
+        let user = self.user(spec, &root)?;
+        let mounts = self.mounts(spec, &root)?;
+        let path = |name: &str| Some(directory.join(name));
+        Ok(Prepared {
+            overlay: overlay_of(overlay),
+            user,
+            mounts,
+            etc: EtcFiles { hosts: path("hosts"), hostname: path("hostname"), resolv_conf: path("resolv.conf") },
+            network: match spec.network_mode {
+                NetworkMode::Bridge | NetworkMode::None => NetworkNamespace::Own,
+                NetworkMode::Host => NetworkNamespace::Host,
+            },
+            stdin,
+            reap: self.reap_arguments(&record.id),
+            remove_mount_points: false,
+        })
+    }
+
+    /// Returns the arguments by which a shim calls us back.
+    fn reap_arguments(&self, id: &ContainerId) -> Vec<String> {
+        let text = |path: &Path| {
+            std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).to_string_lossy().into_owned()
+        };
+        let layout = &self.engine.layout;
+        vec![
+            "--data-root".to_owned(),
+            text(layout.data()),
+            "--run-root".to_owned(),
+            text(layout.run()),
+            "reap".to_owned(),
+            id.to_string(),
+        ]
+    }
+
+    fn user(&self, spec: &ContainerSpec, root: &RootFs) -> Result<ResolvedUser> {
+        look_up_user(root, &spec.user, &spec.group_add).map_err(|error| {
+            Failure::user(Diagnostic::error("no-such-user", format!("container `{}`: {error}", spec.name)))
+        })
+    }
+
+    /// Turns wanted mounts into host paths; volumes are made and filled.
+    fn mounts(&self, spec: &ContainerSpec, root: &RootFs) -> Result<Vec<ResolvedMount>> {
+        let mut mounts = Vec::new();
+        for mount in &spec.mounts {
+            let source = match &mount.kind {
+                MountKind::Bind { source, create_host_path } => {
+                    if !source.exists() {
+                        if !create_host_path {
+                            let message = format!("{} does not exist, so it cannot be mounted", source.display());
+                            return Err(Failure::user(Diagnostic::error("mount-source", message)));
+                        }
+                        std::fs::create_dir_all(source).during(format_args!("making {}", source.display()))?;
+                    }
+                    ResolvedSource::Path(source.clone())
+                }
+                MountKind::Volume { name, no_copy } => {
+                    let volumes = self.engine.volumes();
+                    volumes.create(Some(name.clone()), std::collections::BTreeMap::new())?;
+                    if !no_copy {
+                        volumes.fill(name, root, &mount.target)?;
+                    }
+                    ResolvedSource::Path(volumes.data(name))
+                }
+                MountKind::Tmpfs { size, mode } => ResolvedSource::Tmpfs { size: *size, mode: *mode },
+            };
+            mounts.push(ResolvedMount { source, target: mount.target.clone(), read_only: mount.read_only });
+        }
+        Ok(mounts)
+    }
+
+    /// Turns a shim's refusal into what the user is told; the exit code is Docker's.
+    pub(super) fn runtime_failure(&self, spec: &ContainerSpec, error: &RuntimeError) -> Failure {
+        let RuntimeError::Shim { message, code } = error else {
+            return Failure::ours(format_args!("starting container {}", spec.name), error);
+        };
+        let command = spec.entrypoint.iter().chain(&spec.command).next().cloned().unwrap_or_default();
+        let mut diagnostic =
+            Diagnostic::error("cannot-start", format!("container `{}` cannot start: {message}", spec.name));
+        diagnostic = match code {
+            127 => diagnostic.with_hint(format!("`{command}` is not in the image `{}`; check the command", spec.image)),
+            126 => diagnostic.with_hint(format!("`{command}` cannot be run: is it executable, and for this machine?")),
+            _ => diagnostic,
+        };
+        let code = u8::try_from(*code).unwrap_or(125);
+        Failure { fault: Fault::Container(code), diagnostics: vec![diagnostic] }
+    }
+}
+
+/// Looks a user up in the files of a root file system.
+pub(crate) fn look_up_user(
+    root: &RootFs,
+    user: &str,
+    extra: &[String],
+) -> std::result::Result<ResolvedUser, coracle_runtime::UserError> {
+    // A missing file is an empty one; numbers need none.
+    let read = |path: &str| {
+        let bytes = root.read(Path::new(path), USER_DATABASE).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
+    };
+    resolve_user(user, extra, &read("/etc/passwd"), &read("/etc/group"))
+}
+
+/// Returns a mount in the words of the shim.
+pub(crate) fn overlay_of(spec: OverlaySpec) -> Overlay {
+    let options = if spec.volatile { vec!["volatile".to_owned()] } else { Vec::new() };
+    Overlay { lower: spec.lower, upper: Some(spec.upper), work: Some(spec.work), options }
+}
+
+pub(super) fn gone(id: &ContainerId) -> Failure {
+    Failure::user(Diagnostic::error("no-such-container", format!("no such container: {}", id.short())))
+}

@@ -1,0 +1,212 @@
+//! Containers: made, started, watched, stopped, removed.
+//!
+//! ```text
+//! containers/<id>/container.json   what is wanted (written once)
+//! containers/<id>/state.json       what is so (written by the shim)
+//! containers/<id>/log              output, rotated
+//! containers/<id>/etc/             hosts, hostname, resolv.conf
+//! container-names/<name>           holds the id: a name belongs to one container
+//! ```
+
+mod create;
+mod exec;
+mod inspect;
+mod launch;
+mod logs;
+mod remove;
+pub mod request;
+mod run;
+mod stop;
+
+use coracle_container::{ContainerId, ContainerRecord, ContainerState, MountKind, PublishedPort};
+use coracle_oci::ImageId;
+use coracle_report::Diagnostic;
+
+pub use exec::ExecRequest;
+pub use logs::{LogLine, LogRequest, LogStream};
+pub use request::{ContainerRequest, HealthRequest};
+pub use run::AttachStreams;
+
+use crate::networks::Endpoint;
+use crate::{During, Engine, Failure, Result, near, stored};
+
+/// Label of the service that a project's container runs.
+pub const LABEL_SERVICE: &str = "com.docker.compose.service";
+/// Label of the project that a container belongs to.
+pub const LABEL_PROJECT: &str = "com.docker.compose.project";
+
+/// A container as it is now.
+#[derive(Clone, Debug)]
+pub struct ContainerView {
+    /// What is wanted.
+    pub record: ContainerRecord,
+    /// What is so.
+    pub state: ContainerState,
+    /// Where it is attached.
+    pub endpoints: Vec<Endpoint>,
+    /// What it publishes; host ports are decided while it runs.
+    pub ports: Vec<PublishedPort>,
+}
+
+impl ContainerView {
+    /// Returns the service that it runs, if it belongs to a project.
+    pub fn service(&self) -> Option<&str> {
+        self.record.spec.labels.get(LABEL_SERVICE).map(String::as_str)
+    }
+
+    /// Returns the project that it belongs to.
+    pub fn project(&self) -> Option<&str> {
+        self.record.spec.labels.get(LABEL_PROJECT).map(String::as_str)
+    }
+}
+
+/// The containers of an engine.
+#[derive(Clone, Copy)]
+pub struct Containers<'a> {
+    pub(crate) engine: &'a Engine,
+}
+
+impl Containers<'_> {
+    /// Returns all containers, newest first.
+    pub fn list(&self) -> Result<Vec<ContainerView>> {
+        let mut views = Vec::new();
+        for id in self.ids()? {
+            // One that is removed while we look is not there.
+            views.extend(self.view(&id)?);
+        }
+        views.sort_by_key(|view| std::cmp::Reverse(view.record.created));
+        Ok(views)
+    }
+
+    /// Finds a container by name or the beginning of its id.
+    pub fn find(&self, name: &str) -> Result<ContainerView> {
+        if is_name(name)
+            && let Some(id) = self.named(name)?
+            && let Some(view) = self.view(&id)?
+        {
+            return Ok(view);
+        }
+        let ids = self.ids()?;
+        let matching: Vec<_> =
+            ids.iter().filter(|id| name.len() >= 2 && id.as_str().starts_with(name)).collect();
+        match matching.as_slice() {
+            [id] => {
+                if let Some(view) = self.view(id)? {
+                    return Ok(view);
+                }
+            }
+            [] => {}
+            _ => {
+                let message = format!("`{name}` begins the ids of {} containers", matching.len());
+                return Err(Failure::user(
+                    Diagnostic::error("ambiguous-container", message).with_hint("give more digits: coracle ps -a"),
+                ));
+            }
+        }
+        let mut diagnostic = Diagnostic::error("no-such-container", format!("no such container: {name}"));
+        let names = self.names()?;
+        diagnostic = match near::nearest(name, names.iter().map(String::as_str)) {
+            Some(near) => diagnostic.with_hint(format!("did you mean `{near}`?")),
+            None => diagnostic.with_hint("coracle ps -a"),
+        };
+        Err(Failure::user(diagnostic))
+    }
+
+    /// Returns a container as it is now; `None` when there is none. A shim that was killed is found out here: its
+    /// container's processes are ended and the exit is recorded.
+    pub fn view(&self, id: &ContainerId) -> Result<Option<ContainerView>> {
+        let Some(record) = self.record(id)? else { return Ok(None) };
+        let state = self.state(id)?;
+        let mut attached = self.engine.networks().read_state()?.containers.remove(id);
+        if attached.is_some() && matches!(state, ContainerState::Exited { .. }) {
+            // Nobody was left to clean up, or it is being started again right now: then its shim lives.
+            if !self.engine.runtime.has_shim(id).during("looking for a shim")? {
+                self.reap(id)?;
+            }
+            attached = None;
+        }
+        let (endpoints, ports) = match attached {
+            Some(attached) => (attached.endpoints, attached.ports.iter().map(published).collect()),
+            None => (Vec::new(), Vec::new()),
+        };
+        Ok(Some(ContainerView { record, state, endpoints, ports }))
+    }
+
+    /// Returns a container's record; `None` when there is none.
+    pub fn record(&self, id: &ContainerId) -> Result<Option<ContainerRecord>> {
+        stored::read(&self.engine.layout.container_record(id.as_str())).during(format_args!("reading the record of container {}", id.short()))
+    }
+
+    /// Returns what a container is now; the loss of its shim is found out and recorded here.
+    pub(crate) fn state(&self, id: &ContainerId) -> Result<ContainerState> {
+        self.engine.runtime.state(id).during(format_args!("reading the state of container {}", id.short()))
+    }
+
+    /// Returns the container that has a name.
+    fn named(&self, name: &str) -> Result<Option<ContainerId>> {
+        match std::fs::read_to_string(self.engine.layout.container_name(name)) {
+            Ok(text) => Ok(text.trim().parse().ok()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(Failure::ours(format_args!("looking for container {name}"), &error)),
+        }
+    }
+
+    fn ids(&self) -> Result<Vec<ContainerId>> {
+        let names = directory_names(&self.engine.layout.containers())?;
+        Ok(names.iter().filter_map(|name| name.parse().ok()).collect())
+    }
+
+    fn names(&self) -> Result<Vec<String>> {
+        directory_names(&self.engine.layout.container_names())
+    }
+
+    /// Returns the names of containers that use a volume.
+    pub(crate) fn using_volume(&self, volume: &str) -> Result<Vec<String>> {
+        let uses = |record: &ContainerRecord| {
+            record.spec.mounts.iter().any(|mount| matches!(&mount.kind, MountKind::Volume { name, .. } if name == volume))
+        };
+        let mut users = Vec::new();
+        for id in self.ids()? {
+            users.extend(self.record(&id)?.filter(uses).map(|record| record.spec.name));
+        }
+        Ok(users)
+    }
+
+    /// Returns the names of containers of an image, and whether each runs.
+    pub(crate) fn using_image(&self, image: &ImageId) -> Result<Vec<(String, bool)>> {
+        let views = self.list()?;
+        let using = views.into_iter().filter(|view| view.record.spec.image_id == *image);
+        Ok(using.map(|view| (view.record.spec.name, view.state.has_shim())).collect())
+    }
+}
+
+/// Returns a published port in the words of `container`.
+fn published(port: &coracle_network::PublishedPort) -> PublishedPort {
+    PublishedPort {
+        host_ip: port.host_ip,
+        host_port: Some(port.host_port),
+        container_port: port.container_port,
+        protocol: match port.protocol {
+            coracle_network::Protocol::Tcp => coracle_container::Protocol::Tcp,
+            coracle_network::Protocol::Udp => coracle_container::Protocol::Udp,
+        },
+    }
+}
+
+fn directory_names(path: &std::path::Path) -> Result<Vec<String>> {
+    let entries = match std::fs::read_dir(path) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(Failure::ours(format_args!("listing {}", path.display()), &error)),
+    };
+    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    Ok(names.collect())
+}
+
+/// Returns whether `text` may name a container; it becomes a file's name.
+pub fn is_name(text: &str) -> bool {
+    let mut characters = text.chars();
+    characters.next().is_some_and(|first| first.is_ascii_alphanumeric())
+        && text.len() <= 200
+        && characters.all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-'))
+}

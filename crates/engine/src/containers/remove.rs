@@ -1,0 +1,99 @@
+//! Removing containers, and writing their files out.
+
+use std::io::Write;
+
+use coracle_container::{ContainerId, ContainerRecord, MountKind};
+use coracle_report::Diagnostic;
+use coracle_snapshot::SnapshotId;
+
+use super::Containers;
+use super::launch::gone;
+use crate::{During, Failure, Result};
+
+impl Containers<'_> {
+    /// Removes a container; one that runs only when `force` says so. With `volumes` its anonymous volumes go too.
+    pub fn remove(&self, id: &ContainerId, force: bool, volumes: bool) -> Result<()> {
+        let view = self.view(id)?.ok_or_else(|| gone(id))?;
+        let name = &view.record.spec.name;
+        if view.state.has_shim() {
+            if !force {
+                let message = format!("container `{name}` is running");
+                return Err(Failure::user(
+                    Diagnostic::error("running", message).with_hint(format!("coracle stop {name}, or use --force")),
+                ));
+            }
+            self.engine.runtime.stop(id, Some(9), Some(std::time::Duration::ZERO)).during("killing the container")?;
+            self.reap(id)?;
+        }
+        // A container that was to be removed at its end is gone by now.
+        let Some(record) = self.record(id)? else { return Ok(()) };
+        self.erase(&record)?;
+        if volumes {
+            self.remove_anonymous(&record)?;
+        }
+        Ok(())
+    }
+
+    /// Removes what is left of a container that was made to go at its end but could not start.
+    pub fn forget_if_auto_remove(&self, id: &ContainerId) -> Result<()> {
+        match self.record(id)? {
+            Some(record) if record.spec.auto_remove => {
+                self.erase(&record)?;
+                self.remove_anonymous(&record)
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Removes a container's files, record and name. It must not run.
+    pub(super) fn erase(&self, record: &ContainerRecord) -> Result<()> {
+        let id = &record.id;
+        self.release(record)?;
+        self.engine.runtime.forget(id).during("removing the run directory")?;
+        let directory = self.engine.layout.container(id.as_str());
+        // The record goes first: what a killed command leaves of the rest belongs to nobody.
+        match std::fs::remove_file(self.engine.layout.container_record(id.as_str())) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(Failure::ours("removing a container's record", &error));
+            }
+            _ => {}
+        }
+        if self.named(&record.spec.name)?.as_ref() == Some(id) {
+            let _ = std::fs::remove_file(self.engine.layout.container_name(&record.spec.name));
+        }
+        if let Ok(snapshot) = record.snapshot.parse::<SnapshotId>() {
+            self.engine.snapshots.remove(&snapshot).during("removing a container's file system")?;
+        }
+        match std::fs::remove_dir_all(&directory) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(Failure::ours("removing a container's directory", &error))
+            }
+            _ => Ok(()),
+        }?;
+        if record.spec.auto_remove { self.remove_anonymous(record) } else { Ok(()) }
+    }
+
+    fn remove_anonymous(&self, record: &ContainerRecord) -> Result<()> {
+        for mount in &record.spec.mounts {
+            let MountKind::Volume { name, .. } = &mount.kind else { continue };
+            let volumes = self.engine.volumes();
+            let anonymous = volumes.list()?.into_iter().any(|volume| volume.name == *name && volume.anonymous);
+            if anonymous && self.using_volume(name)?.is_empty() {
+                volumes.remove(name)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes a container's whole file system as a tar archive.
+    pub fn export(&self, id: &ContainerId, out: &mut dyn Write) -> Result<()> {
+        let record = self.record(id)?.ok_or_else(|| gone(id))?;
+        let snapshot: SnapshotId = record.snapshot.parse().during("reading the container's record")?;
+        self.engine
+            .snapshots
+            .held(&snapshot)
+            .and_then(|overlay| overlay.mount_detached(true))
+            .and_then(|root| coracle_snapshot::RootFs::new(root).tar(out))
+            .during(format_args!("exporting container {}", record.spec.name))
+    }
+}

@@ -1,0 +1,91 @@
+//! Ending containers, waiting for their end, and what is left to do then.
+
+use std::time::Duration;
+
+use coracle_container::{ContainerId, ContainerState};
+use coracle_report::Diagnostic;
+use coracle_runtime::signal_number;
+use coracle_store::FileLock;
+
+use super::Containers;
+use super::launch::gone;
+use crate::{During, Failure, Result};
+
+impl Containers<'_> {
+    /// Asks a container to end and kills it after its grace period, or `seconds`. One that does not run is left alone.
+    pub fn stop(&self, id: &ContainerId, seconds: Option<u64>) -> Result<()> {
+        self.engine
+            .runtime
+            .stop(id, None, seconds.map(Duration::from_secs))
+            .during(format_args!("stopping container {}", id.short()))?;
+        // The shim has started the same; whoever is first does it.
+        self.reap(id)
+    }
+
+    /// Sends a signal to a container's first process.
+    pub fn kill(&self, id: &ContainerId, signal: &str) -> Result<()> {
+        let number = signal_number(signal).map_err(|error| {
+            Failure::user(Diagnostic::error("no-such-signal", error.to_string()).with_hint("kill -l lists signals"))
+        })?;
+        let view = self.view(id)?.ok_or_else(|| gone(id))?;
+        if !view.state.is_running() {
+            let message = format!("container `{}` is not running", view.record.spec.name);
+            return Err(Failure::user(Diagnostic::error("not-running", message)));
+        }
+        self.engine.runtime.kill(id, number).during(format_args!("sending {signal}"))
+    }
+
+    /// Waits until a container has ended for good; returns its exit code.
+    pub fn wait(&self, id: &ContainerId) -> Result<i32> {
+        loop {
+            let view = self.view(id)?.ok_or_else(|| gone(id))?;
+            match view.state {
+                ContainerState::Exited { code, .. } => return Ok(code),
+                ContainerState::Created => std::thread::sleep(Duration::from_millis(100)),
+                ContainerState::Running { .. } | ContainerState::Paused { .. } | ContainerState::Restarting { .. } => {
+                    match self.engine.runtime.waiter(id, false).and_then(coracle_runtime::Waiter::wait) {
+                        Ok(ended) => return Ok(ended.code),
+                        // It ended while we connected: its record tells.
+                        Err(_) => std::thread::sleep(Duration::from_millis(10)),
+                    }
+                }
+            }
+        }
+    }
+
+    /// Frees what a container that ended for good still has: addresses, names, ports, its run directory; and the
+    /// container itself when it was to be removed at its end. Safe to call twice, and from two processes.
+    pub fn reap(&self, id: &ContainerId) -> Result<()> {
+        let Some(record) = self.record(id)? else { return Ok(()) };
+        // The shim starts us, and the command that stopped the container does the same work: one after the other.
+        let lock = FileLock::exclusive(&self.engine.layout.container(id.as_str()).join("reap.lock"))
+            .during("locking the container")?;
+        if self.engine.runtime.has_shim(id).during("looking for a shim")? {
+            self.await_shim(id)?;
+        }
+        if self.engine.runtime.state(id).during("reading the container's state")?.has_shim() {
+            // It was started again meanwhile.
+            return Ok(());
+        }
+        let released = self.release(&record);
+        self.engine.runtime.remove_cgroup(id).during("removing the control group")?;
+        self.engine.runtime.forget(id).during("removing the run directory")?;
+        if record.spec.auto_remove {
+            self.erase(&record)?;
+        }
+        drop(lock);
+        released
+    }
+
+    /// Waits a moment for a shim that has recorded its container's end to end itself.
+    fn await_shim(&self, id: &ContainerId) -> Result<()> {
+        for _ in 0..500 {
+            let state = self.engine.runtime.state(id).during("reading the container's state")?;
+            if state.has_shim() || !self.engine.runtime.has_shim(id).during("looking for a shim")? {
+                return Ok(());
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,140 @@
+//! The engine: where its state lies, and a door to each of its services.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+
+use coracle_registry::{Client, CredentialStore};
+use coracle_report::Reporter;
+use coracle_runtime::Runtime;
+use coracle_snapshot::{SnapshotId, Snapshots};
+use coracle_store::{Layout, Store};
+
+use crate::{Bases, Builds, Containers, During, Images, Keepers, Networks, Projects, Result, Volumes};
+
+/// How an engine is opened.
+pub struct Options {
+    /// Where images, containers and volumes lie; `None` is `/var/lib/coracle`.
+    pub data_root: Option<PathBuf>,
+    /// Where sockets and locks lie; `None` is `/run/coracle`.
+    pub run_root: Option<PathBuf>,
+    /// Who is told about progress.
+    pub reporter: Arc<dyn Reporter>,
+    /// The caller's variables.
+    pub environment: BTreeMap<String, String>,
+}
+
+/// Everything Coracle can do, over state on disk. Cheap to open; many may be open at once, in many processes.
+pub struct Engine {
+    pub(crate) layout: Layout,
+    pub(crate) store: Store,
+    pub(crate) snapshots: Snapshots,
+    pub(crate) runtime: Runtime,
+    pub(crate) reporter: Arc<dyn Reporter>,
+    pub(crate) environment: BTreeMap<String, String>,
+    registry: OnceLock<Client>,
+}
+
+impl Engine {
+    /// Opens the engine and makes its directories when they are missing.
+    pub fn open(options: Options) -> Result<Self> {
+        let data_root = options.data_root.unwrap_or_else(|| PathBuf::from("/var/lib/coracle"));
+        let run_root = options.run_root.unwrap_or_else(|| PathBuf::from("/run/coracle"));
+        let layout = Layout::new(data_root, run_root);
+        let store = Store::open(layout.clone())
+            .during(format_args!("opening the store in {}", layout.data().display()))?;
+        let snapshots = Snapshots::open(&layout.snapshots()).during("opening the snapshots")?;
+        let runtime = Runtime::new(coracle_runtime::Paths {
+            data: layout.containers(),
+            run: layout.run_containers(),
+            program: PathBuf::from("/proc/self/exe"),
+        });
+        let (reporter, environment) = (options.reporter, options.environment);
+        Ok(Self { layout, store, snapshots, runtime, reporter, environment, registry: OnceLock::new() })
+    }
+
+    /// Returns the client of registries, with the credentials of `~/.docker/config.json`.
+    pub(crate) fn registry(&self) -> &Client {
+        self.registry.get_or_init(|| {
+            let home = self.environment.get("HOME").map_or("/root", String::as_str);
+            let directory = self.environment.get("DOCKER_CONFIG").cloned().unwrap_or_else(|| format!("{home}/.docker"));
+            let bytes = std::fs::read(PathBuf::from(directory).join("config.json")).unwrap_or_default();
+            // A file that cannot be read is as none: public images need no credentials.
+            let credentials = CredentialStore::from_docker_config(&bytes).unwrap_or_default();
+            Client::new(credentials, coracle_registry::Options::default())
+        })
+    }
+
+    /// Returns the images.
+    pub fn images(&self) -> Images<'_> {
+        Images { engine: self }
+    }
+
+    /// Returns the base images that can be baked.
+    pub fn bases(&self) -> Bases<'_> {
+        Bases { engine: self }
+    }
+
+    /// Returns the builder.
+    pub fn builds(&self) -> Builds<'_> {
+        Builds { engine: self }
+    }
+
+    /// Returns the containers.
+    pub fn containers(&self) -> Containers<'_> {
+        Containers { engine: self }
+    }
+
+    /// Returns the volumes.
+    pub fn volumes(&self) -> Volumes<'_> {
+        Volumes { engine: self }
+    }
+
+    /// Returns the networks.
+    pub fn networks(&self) -> Networks<'_> {
+        Networks { engine: self }
+    }
+
+    /// Returns the keepers.
+    pub fn keepers(&self) -> Keepers<'_> {
+        Keepers { engine: self }
+    }
+
+    /// Returns the projects.
+    pub fn projects(&self) -> Projects<'_> {
+        Projects { engine: self }
+    }
+
+    /// Removes what killed commands left behind. Run it before work that takes long anyway.
+    pub(crate) fn reclaim(&self) -> Result<()> {
+        self.snapshots.reclaim().during("removing what killed commands left behind")?;
+        Ok(())
+    }
+
+    /// Removes snapshots that no image, no container and no cache record needs.
+    pub(crate) fn collect_snapshots(&self) -> Result<()> {
+        let mut needed = self.images().needed_snapshots()?;
+        needed.extend(self.builds().cached_snapshots()?);
+        let all = self.snapshots.list().during("listing snapshots")?;
+        // Newest first: a child goes before its parent.
+        let parents: BTreeMap<SnapshotId, Option<SnapshotId>> =
+            all.iter().map(|snapshot| (snapshot.id.clone(), snapshot.parent.clone())).collect();
+        let mut keep: BTreeSet<SnapshotId> = BTreeSet::new();
+        let held = all.iter().filter(|snapshot| !snapshot.is_committed()).map(|snapshot| snapshot.id.clone());
+        for id in needed.into_iter().chain(held) {
+            let mut next = Some(id);
+            while let Some(id) = next.filter(|id| !keep.contains(id)) {
+                next = parents.get(&id).cloned().flatten();
+                keep.insert(id);
+            }
+        }
+        for snapshot in all.iter().rev().filter(|snapshot| !keep.contains(&snapshot.id)) {
+            match self.snapshots.remove(&snapshot.id) {
+                // A build that runs now has begun to use it.
+                Err(coracle_snapshot::SnapshotError::InUse { .. }) => {}
+                result => result.during(format_args!("removing snapshot {}", snapshot.id))?,
+            }
+        }
+        Ok(())
+    }
+}

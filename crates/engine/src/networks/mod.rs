@@ -1,0 +1,260 @@
+//! Networks: their records, and which containers are attached.
+
+mod attach;
+mod state;
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+
+use coracle_container::ContainerId;
+use coracle_network::netlink::{self, Bridge, HostFacts};
+use coracle_network::{Lock, NetworkRecord, Subnet, ipam, names, nftables};
+use coracle_report::Diagnostic;
+use coracle_store::records;
+use serde_json::{Value, json};
+
+pub use attach::Attachments;
+pub use state::{Attached, Endpoint, NetworkState};
+
+use crate::containers::request::{DEFAULT_NETWORK, STANDALONE};
+use crate::{process, stored};
+use crate::{Engine, Failure, Result, During};
+
+/// What a new network should be.
+#[derive(Clone, Debug, Default)]
+pub struct NetworkRequest {
+    /// Its name.
+    pub name: String,
+    /// Its addresses, `a.b.c.d/n`; `None` picks some that are free.
+    pub subnet: Option<String>,
+    /// The bridge's address; `None` means the subnet's first.
+    pub gateway: Option<Ipv4Addr>,
+    /// Whether it reaches nothing outside.
+    pub internal: bool,
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// The networks of an engine.
+#[derive(Clone, Copy)]
+pub struct Networks<'a> {
+    pub(crate) engine: &'a Engine,
+}
+
+impl Networks<'_> {
+    /// Makes a network that belongs to no project.
+    pub fn create(&self, request: NetworkRequest) -> Result<NetworkRecord> {
+        self.create_in(request, STANDALONE)
+    }
+
+    /// Makes a network served by the keeper of `scope`.
+    pub fn create_in(&self, request: NetworkRequest, scope: &str) -> Result<NetworkRecord> {
+        let name = &request.name;
+        if [DEFAULT_NETWORK, "host", "none", "default"].contains(&name.as_str()) {
+            return Err(Failure::user(Diagnostic::error("network-name", format!("network name `{name}` is reserved"))));
+        }
+        if !is_name(name) {
+            let message = format!("`{name}` is no network name; use letters, digits, `_`, `.` and `-`");
+            return Err(Failure::user(Diagnostic::error("network-name", message)));
+        }
+        let _lock = self.lock()?;
+        if self.record(name)?.is_some() {
+            let message = format!("network `{name}` exists already");
+            return Err(Failure::user(Diagnostic::error("network-exists", message)));
+        }
+        let record = self.plan(request, scope)?;
+        self.write(&record)?;
+        self.raise(&record)?;
+        Ok(record)
+    }
+
+    /// Decides a new network's addresses. The caller holds the lock.
+    fn plan(&self, request: NetworkRequest, scope: &str) -> Result<NetworkRecord> {
+        let user = |error: ipam::IpamError| Failure::user(Diagnostic::error("network-addresses", error.to_string()));
+        let mut taken = host_facts()?.taken;
+        taken.extend(self.list()?.into_iter().map(|record| record.subnet));
+        let subnet = match &request.subnet {
+            None => ipam::choose_subnet(&taken).map_err(user)?,
+            Some(text) => {
+                let subnet: Subnet = text.parse().map_err(|error: coracle_network::subnet::SubnetError| {
+                    Failure::user(Diagnostic::error("network-addresses", error.to_string()))
+                })?;
+                ipam::check_subnet(subnet, &taken).map_err(user)?;
+                subnet
+            }
+        };
+        let gateway = request.gateway.unwrap_or_else(|| subnet.default_gateway());
+        ipam::check_gateway(gateway, subnet).map_err(user)?;
+        let id = process::random_hex().during("drawing a network's id")?;
+        let bridge = if request.name == DEFAULT_NETWORK {
+            names::DEFAULT_BRIDGE.to_owned()
+        } else {
+            names::bridge(&id)
+        };
+        Ok(NetworkRecord {
+            version: NetworkRecord::VERSION,
+            id,
+            name: request.name,
+            subnet,
+            gateway,
+            bridge,
+            internal: request.internal,
+            labels: request.labels,
+            created: jiff::Timestamp::now().to_string(),
+            scope: scope.to_owned(),
+        })
+    }
+
+    /// Returns the default bridge network, which is made on first use.
+    pub fn default_network(&self) -> Result<NetworkRecord> {
+        if let Some(record) = self.record(DEFAULT_NETWORK)? {
+            return Ok(record);
+        }
+        let _lock = self.lock()?;
+        if let Some(record) = self.record(DEFAULT_NETWORK)? {
+            return Ok(record);
+        }
+        let request = NetworkRequest { name: DEFAULT_NETWORK.to_owned(), ..NetworkRequest::default() };
+        let record = self.plan(request, STANDALONE)?;
+        self.write(&record)?;
+        Ok(record)
+    }
+
+    /// Returns all networks by name.
+    pub fn list(&self) -> Result<Vec<NetworkRecord>> {
+        let mut found = Vec::new();
+        for path in records::list(&self.engine.layout.networks()).during("listing networks")? {
+            found.extend(stored::read::<NetworkRecord>(&path).during("reading a network's record")?);
+        }
+        found.sort_by(|a: &NetworkRecord, b| a.name.cmp(&b.name));
+        Ok(found)
+    }
+
+    /// Returns a network by name or the beginning of its id.
+    pub fn find(&self, name: &str) -> Result<NetworkRecord> {
+        if name == DEFAULT_NETWORK {
+            return self.default_network();
+        }
+        if is_name(name)
+            && let Some(record) = self.record(name)?
+        {
+            return Ok(record);
+        }
+        let all = self.list()?;
+        let matching: Vec<_> = all.iter().filter(|record| name.len() >= 4 && record.id.starts_with(name)).collect();
+        match matching.as_slice() {
+            [record] => Ok((*record).clone()),
+            _ => {
+                let mut diagnostic = Diagnostic::error("no-such-network", format!("no such network: {name}"));
+                let names: Vec<_> = all.iter().map(|record| record.name.as_str()).collect();
+                if let Some(near) = crate::near::nearest(name, names.iter().copied()) {
+                    diagnostic = diagnostic.with_hint(format!("did you mean `{near}`?"));
+                } else {
+                    diagnostic = diagnostic.with_hint(format!("make it: coracle network create {name}"));
+                }
+                Err(Failure::user(diagnostic))
+            }
+        }
+    }
+
+    /// Removes a network that no container is attached to.
+    pub fn remove(&self, name: &str) -> Result<()> {
+        let record = self.find(name)?;
+        let lock = self.lock()?;
+        let (state, _) = self.live_state()?;
+        let users = state.users(&record.name);
+        if !users.is_empty() {
+            let message = format!("network `{}` is in use by {}", record.name, users.join(", "));
+            return Err(Failure::user(
+                Diagnostic::error("network-in-use", message).with_hint(format!("coracle rm -f {}", users.join(" "))),
+            ));
+        }
+        records::remove(&self.engine.layout.network_record(&record.name)).during("removing a network's record")?;
+        nftables::apply(&state.rules(&self.list()?), &lock).during("taking a network's rules away")?;
+        netlink::delete_link(&record.bridge).during("taking a network's bridge away")
+    }
+
+    /// Returns everything known about a network, in the shape of Docker's `network inspect`.
+    pub fn inspect(&self, name: &str) -> Result<Value> {
+        let record = self.find(name)?;
+        let state = self.read_state()?;
+        let mut containers = serde_json::Map::new();
+        for (id, attached) in &state.containers {
+            for endpoint in attached.endpoints.iter().filter(|endpoint| endpoint.network == record.name) {
+                let address = format!("{}/{}", endpoint.address, record.subnet.prefix());
+                containers.insert(id.to_string(), json!({"Name": attached.name, "IPv4Address": address}));
+            }
+        }
+        Ok(json!({
+            "Name": record.name, "Id": record.id, "Created": record.created, "Scope": "local", "Driver": "bridge",
+            "EnableIPv6": false, "Internal": record.internal, "Attachable": false, "Ingress": false,
+            "IPAM": {"Driver": "default", "Config": [{"Subnet": record.subnet.to_string(), "Gateway": record.gateway}]},
+            "Containers": containers, "Options": {"com.docker.network.bridge.name": record.bridge},
+            "Labels": record.labels,
+        }))
+    }
+
+    /// Returns the network called `name`, if there is one.
+    pub fn record(&self, name: &str) -> Result<Option<NetworkRecord>> {
+        stored::read(&self.engine.layout.network_record(name)).during(format_args!("reading the record of network {name}"))
+    }
+
+    /// Returns who is attached where, the dead included.
+    pub fn read_state(&self) -> Result<NetworkState> {
+        let state = stored::read(&self.engine.layout.network_state()).during("reading the state of the networks")?;
+        Ok(state.unwrap_or_default())
+    }
+
+    fn live_state(&self) -> Result<(NetworkState, std::collections::BTreeSet<String>)> {
+        let mut state = self.read_state()?;
+        let scopes = state.prune(process::lives);
+        Ok((state, scopes))
+    }
+
+    fn write_state(&self, state: &NetworkState) -> Result<()> {
+        stored::write_fast(&self.engine.layout.network_state(), state).during("writing the state of the networks")
+    }
+
+    fn write(&self, record: &NetworkRecord) -> Result<()> {
+        stored::write(&self.engine.layout.network_record(&record.name), record)
+            .during(format_args!("writing the record of network {}", record.name))
+    }
+
+    /// Makes the bridge exist.
+    fn raise(&self, record: &NetworkRecord) -> Result<()> {
+        let bridge = Bridge {
+            name: record.bridge.clone(),
+            gateway: record.gateway,
+            subnet: record.subnet,
+            mtu: host_facts()?.mtu,
+        };
+        netlink::ensure_bridge(&bridge).during(format_args!("making the bridge of network {}", record.name))
+    }
+
+    /// Takes the lock of all network changes of the host.
+    fn lock(&self) -> Result<Lock> {
+        let path = self.engine.layout.network_lock();
+        if let Some(parent) = path.parent() {
+            std::fs::create_dir_all(parent).during("making the networks' run directory")?;
+        }
+        Lock::acquire(&path).during("locking the networks")
+    }
+
+    /// Returns containers attached to networks of `scope`, for its keeper.
+    pub(crate) fn scope_state(&self, scope: &str) -> Result<Vec<(ContainerId, Attached)>> {
+        let (state, _) = self.live_state()?;
+        Ok(state.containers.into_iter().filter(|(_, attached)| attached.scope == scope).collect())
+    }
+}
+
+fn host_facts() -> Result<HostFacts> {
+    netlink::host_facts().during("reading the host's addresses")
+}
+
+/// Returns whether `text` may name a network; it becomes a file's name.
+fn is_name(text: &str) -> bool {
+    let mut characters = text.chars();
+    characters.next().is_some_and(|first| first.is_ascii_alphanumeric())
+        && text.len() <= 200
+        && characters.all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-'))
+}

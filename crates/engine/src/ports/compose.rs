@@ -1,0 +1,179 @@
+//! The host as projects are brought up on it.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use coracle_compose::{Condition, DesiredNetwork, DesiredVolume, Evidence, Host, RESTART_LIMIT, WaitOutcome};
+use coracle_container::{ContainerId, ContainerSpec, ContainerState, HealthStatus};
+use coracle_report::Diagnostic;
+
+use crate::networks::NetworkRequest;
+use crate::{ContainerView, Engine, Pull, Result};
+
+/// Lines of a log that show why a container failed.
+const EVIDENCE_LINES: usize = 20;
+/// How often a state is looked at while waiting.
+const PATIENCE: Duration = Duration::from_millis(50);
+
+/// An engine with a project's scope.
+pub struct ProjectHost<'a> {
+    engine: &'a Engine,
+    project: &'a str,
+    /// How long one wait may take.
+    timeout: Duration,
+    /// Seconds until a stopping container is killed; `None` is each one's own.
+    grace: Option<u64>,
+}
+
+impl<'a> ProjectHost<'a> {
+    /// Returns the host for `project`.
+    pub fn new(engine: &'a Engine, project: &'a str, timeout: Duration) -> Self {
+        Self { engine, project, timeout, grace: None }
+    }
+
+    /// Sets how long a stopping container is waited for.
+    pub fn stopping(mut self, seconds: Option<u64>) -> Self {
+        self.grace = seconds;
+        self
+    }
+
+    fn find(&self, name: &str) -> Result<ContainerView> {
+        self.engine.containers().find(name)
+    }
+}
+
+/// Returns a failure as the one diagnostic that a port speaks in.
+pub(crate) fn told<T>(result: Result<T>) -> std::result::Result<T, Diagnostic> {
+    result.map_err(|failure| {
+        let mut all = failure.diagnostics.into_iter();
+        let mut first = all.next().unwrap_or_else(|| Diagnostic::error("internal", "a failure without a reason"));
+        for other in all {
+            first.notes.push(other.to_string());
+            first.hints.extend(other.hints);
+        }
+        first
+    })
+}
+
+fn unless_gone(result: Result<()>, code: &str) -> Result<()> {
+    match result {
+        Err(failure) if failure.first().code == code => Ok(()),
+        result => result,
+    }
+}
+
+impl Host for ProjectHost<'_> {
+    fn create_network(&self, network: &DesiredNetwork) -> std::result::Result<(), Diagnostic> {
+        let request = NetworkRequest {
+            name: network.name.clone(),
+            subnet: network.subnet.clone(),
+            gateway: network.gateway,
+            internal: network.internal,
+            labels: network.labels.clone(),
+        };
+        told(self.engine.networks().create_in(request, self.project).map(drop))
+    }
+
+    fn remove_network(&self, name: &str) -> std::result::Result<(), Diagnostic> {
+        told(unless_gone(self.engine.networks().remove(name), "no-such-network"))
+    }
+
+    fn create_volume(&self, volume: &DesiredVolume) -> std::result::Result<(), Diagnostic> {
+        told(self.engine.volumes().create(Some(volume.name.clone()), volume.labels.clone()).map(drop))
+    }
+
+    fn remove_volume(&self, name: &str) -> std::result::Result<(), Diagnostic> {
+        told(unless_gone(self.engine.volumes().remove(name), "no-such-volume"))
+    }
+
+    fn create_container(&self, spec: &ContainerSpec) -> std::result::Result<(), Diagnostic> {
+        let mut spec = spec.clone();
+        self.project.clone_into(&mut spec.scope);
+        // By id: the image's name may have moved on since the plan was made.
+        let image = told(self.engine.images().ensure(&spec.image_id.to_string(), Pull::Never, None))?;
+        told(self.engine.containers().create_from(spec, &image).map(drop))
+    }
+
+    fn start_container(&self, name: &str) -> std::result::Result<(), Diagnostic> {
+        told(self.find(name).and_then(|view| self.engine.containers().start(&view.record.id)))
+    }
+
+    fn stop_container(&self, id: &ContainerId) -> std::result::Result<(), Diagnostic> {
+        told(unless_gone(self.engine.containers().stop(id, self.grace), "no-such-container"))
+    }
+
+    fn remove_container(&self, id: &ContainerId) -> std::result::Result<(), Diagnostic> {
+        told(unless_gone(self.engine.containers().remove(id, true, true), "no-such-container"))
+    }
+
+    fn wait(
+        &self,
+        name: &str,
+        condition: Condition,
+        cancel: &AtomicBool,
+    ) -> std::result::Result<WaitOutcome, Diagnostic> {
+        let deadline = Instant::now() + self.timeout;
+        let id = told(self.find(name))?.record.id;
+        loop {
+            if cancel.load(Ordering::Relaxed) {
+                return Ok(WaitOutcome::Cancelled);
+            }
+            let state = told(self.engine.containers().state(&id))?;
+            if let Some(outcome) = verdict(&state, condition) {
+                return Ok(outcome);
+            }
+            if Instant::now() > deadline {
+                let seconds = self.timeout.as_secs();
+                let message = format!("`{name}` was not {condition} within {seconds} s");
+                let mut diagnostic = Diagnostic::error("wait-timeout", message);
+                for line in self.evidence(name).log {
+                    diagnostic = diagnostic.with_note(line);
+                }
+                return Err(diagnostic.with_hint("give it more time: --wait-timeout 10m"));
+            }
+            std::thread::sleep(PATIENCE);
+        }
+    }
+
+    fn evidence(&self, name: &str) -> Evidence {
+        let Ok(view) = self.find(name) else { return Evidence::default() };
+        let probe = view.state.health().and_then(|health| health.log.back()).map(|probe| {
+            let how = if probe.exit_code == -1 {
+                "took too long or could not be run".to_owned()
+            } else {
+                format!("exit code {}", probe.exit_code)
+            };
+            format!("{how}: {}", probe.output.trim_end())
+        });
+        Evidence { log: self.engine.containers().last_lines(&view.record.id, EVIDENCE_LINES), probe }
+    }
+}
+
+/// Decides whether a wait is over.
+fn verdict(state: &ContainerState, condition: Condition) -> Option<WaitOutcome> {
+    match state {
+        ContainerState::Created => None,
+        ContainerState::Running { health, restarts, .. } => match condition {
+            Condition::Started => Some(WaitOutcome::Met),
+            Condition::Healthy => match health.as_ref().map(|health| health.status) {
+                // Without a health check there is nothing to wait for but its running.
+                None | Some(HealthStatus::Healthy) => Some(WaitOutcome::Met),
+                Some(HealthStatus::Unhealthy) => Some(WaitOutcome::Unhealthy),
+                Some(HealthStatus::Starting) if *restarts >= RESTART_LIMIT => {
+                    Some(WaitOutcome::Restarting { code: 1 })
+                }
+                Some(HealthStatus::Starting) => None,
+            },
+            Condition::Completed if *restarts >= RESTART_LIMIT => Some(WaitOutcome::Restarting { code: 1 }),
+            Condition::Completed => None,
+        },
+        ContainerState::Paused { .. } => Some(WaitOutcome::Paused),
+        ContainerState::Restarting { code, restarts, .. } => {
+            (*restarts >= RESTART_LIMIT).then_some(WaitOutcome::Restarting { code: *code })
+        }
+        ContainerState::Exited { code: 0, .. } if condition != Condition::Healthy => Some(WaitOutcome::Met),
+        ContainerState::Exited { code, out_of_memory, .. } => {
+            Some(WaitOutcome::Exited { code: *code, out_of_memory: *out_of_memory })
+        }
+    }
+}

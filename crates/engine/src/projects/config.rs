@@ -1,0 +1,94 @@
+//! A resolved project as JSON, in the words of the Compose specification.
+
+use coracle_composefile::{DependencyCondition, FileContent, HostPorts, MountSource, Project, Protocol, Service};
+use serde_json::{Map, Value, json};
+
+/// Returns the project; what is a secret's content is left out.
+pub(super) fn render(project: &Project) -> Value {
+    let services: Map<String, Value> =
+        project.services.values().map(|service| (service.name.clone(), of_service(service))).collect();
+    let networks: Map<String, Value> = project
+        .networks
+        .iter()
+        .map(|(key, network)| {
+            let value = json!({"name": network.name, "external": network.external, "internal": network.internal});
+            (key.clone(), value)
+        })
+        .collect();
+    let volumes: Map<String, Value> = project
+        .volumes
+        .iter()
+        .map(|(key, volume)| (key.clone(), json!({"name": volume.name, "external": volume.external})))
+        .collect();
+    let secrets: Map<String, Value> = project
+        .secrets
+        .iter()
+        .map(|(key, object)| {
+            let value = match &object.content {
+                FileContent::File(path) => json!({"name": object.name, "file": path}),
+                FileContent::Inline(_) => json!({"name": object.name}),
+                FileContent::External(name) => json!({"name": name, "external": true}),
+            };
+            (key.clone(), value)
+        })
+        .collect();
+    json!({"name": project.name, "services": services, "networks": networks, "volumes": volumes, "secrets": secrets})
+}
+
+fn of_service(service: &Service) -> Value {
+    let depends_on: Map<String, Value> = service
+        .depends_on
+        .iter()
+        .map(|(name, dependency)| {
+            let condition = match dependency.condition {
+                DependencyCondition::Started => "service_started",
+                DependencyCondition::Healthy => "service_healthy",
+                DependencyCondition::CompletedSuccessfully => "service_completed_successfully",
+            };
+            (name.clone(), json!({"condition": condition, "required": dependency.required}))
+        })
+        .collect();
+    let ports: Vec<Value> = service
+        .ports
+        .iter()
+        .map(|port| {
+            let published = match port.published {
+                HostPorts::Any => None,
+                HostPorts::One(number) => Some(number.to_string()),
+                HostPorts::Range(first, last) => Some(format!("{first}-{last}")),
+            };
+            let protocol = match port.protocol {
+                Protocol::Tcp => "tcp",
+                Protocol::Udp => "udp",
+            };
+            json!({"target": port.target, "published": published, "host_ip": port.host_ip, "protocol": protocol})
+        })
+        .collect();
+    let mounts: Vec<Value> = service
+        .mounts
+        .iter()
+        .map(|mount| {
+            let (kind, source) = match &mount.source {
+                MountSource::Bind { path, .. } => ("bind", path.to_string_lossy().into_owned()),
+                MountSource::Volume { key, .. } => ("volume", key.clone()),
+                MountSource::Anonymous => ("volume", String::new()),
+                MountSource::Tmpfs { .. } => ("tmpfs", String::new()),
+            };
+            json!({"type": kind, "source": source, "target": mount.target, "read_only": mount.read_only})
+        })
+        .collect();
+    let build = service.build.as_ref().map(|build| {
+        json!({"context": build.context, "dockerfile": build.dockerfile, "target": build.target, "args": build.args})
+    });
+    json!({
+        "image": service.image.familiar(), "build": build, "command": service.command,
+        "entrypoint": service.entrypoint, "environment": service.environment, "ports": ports, "volumes": mounts,
+        "networks": service.networks.keys().collect::<Vec<_>>(), "depends_on": depends_on,
+        "secrets": service.secrets.iter().map(|grant| json!({"source": grant.source, "target": grant.target})).collect::<Vec<_>>(),
+        "user": service.user, "working_dir": service.working_dir, "init": service.init, "labels": service.labels,
+        "profiles": service.profiles, "deploy": {"replicas": service.replicas, "resources": {"limits": {
+            "memory": service.resources.memory,
+            "cpus": service.resources.millicpus.map(|limit| limit as f64 / 1000.0), "pids": service.resources.pids,
+        }}},
+    })
+}

@@ -1,0 +1,197 @@
+//! Projects: what the compose files of an environment describe, brought up and taken down.
+
+mod config;
+mod down;
+mod files;
+mod images;
+mod ports;
+mod secrets;
+mod up;
+
+use std::path::{Path, PathBuf};
+
+use coracle_composefile::{LoadRequest, Loaded, Project, combine_environment, discover};
+use coracle_report::{Diagnostic, Event};
+use coracle_store::FileLock;
+use indexmap::IndexMap;
+
+pub use down::DownOptions;
+pub use up::{BuildPolicy, ServiceUrl, UpOptions, UpReport};
+
+use crate::containers::ContainerView;
+use crate::{During, Engine, Failure, Result, near};
+use files::DiskLoader;
+
+/// Which project, and which of its environments.
+#[derive(Clone, Debug, Default)]
+pub struct Selection {
+    /// Where to look for it; `None` is the current directory.
+    pub directory: Option<PathBuf>,
+    /// The environment's name.
+    pub environment: Option<String>,
+    /// Compose files instead of those that are found by name.
+    pub files: Vec<PathBuf>,
+    /// The project's name instead of the one that the files give.
+    pub project_name: Option<String>,
+    /// Files of variables instead of `.env.ENV`.
+    pub env_files: Vec<PathBuf>,
+    /// Profiles to enable.
+    pub profiles: Vec<String>,
+}
+
+/// A project that was read from its files.
+pub struct LoadedProject {
+    loaded: Loaded,
+    environment: Option<String>,
+}
+
+impl LoadedProject {
+    /// Returns its name.
+    pub fn name(&self) -> &str {
+        &self.loaded.project.name
+    }
+
+    /// Returns what the files describe.
+    pub fn project(&self) -> &Project {
+        &self.loaded.project
+    }
+
+    /// Returns the environment it was loaded for.
+    pub fn environment(&self) -> Option<&str> {
+        self.environment.as_deref()
+    }
+
+    /// Returns the resolved project as JSON, as far as it is public: contents of secrets are not in it.
+    pub fn to_json(&self) -> Result<serde_json::Value> {
+        Ok(config::render(&self.loaded.project))
+    }
+
+    /// Returns the names of its services.
+    pub fn services(&self) -> impl Iterator<Item = &str> {
+        self.loaded.project.services.keys().map(String::as_str)
+    }
+
+    /// Refuses service names that it does not have.
+    pub fn check_services(&self, names: &[String]) -> Result<()> {
+        for name in names {
+            if self.loaded.project.services.contains_key(name) {
+                continue;
+            }
+            let known: Vec<&str> = self.services().collect();
+            let message = format!("project `{}` has no service `{name}`", self.name());
+            let mut diagnostic = Diagnostic::error("unknown-service", message);
+            if self.loaded.project.inactive_services.contains_key(name) {
+                diagnostic = diagnostic.with_hint(format!("`{name}` belongs to a profile: enable it with --profile"));
+            } else if let Some(near) = near::nearest(name, known.iter().copied()) {
+                diagnostic = diagnostic.with_hint(format!("did you mean `{near}`?"));
+            }
+            return Err(Failure::user(diagnostic.with_note(format!("services: {}", known.join(", ")))));
+        }
+        Ok(())
+    }
+}
+
+/// The projects of an engine.
+#[derive(Clone, Copy)]
+pub struct Projects<'a> {
+    pub(crate) engine: &'a Engine,
+}
+
+impl Projects<'_> {
+    /// Returns the names of the environments that the project here has files for; none when there is no project.
+    pub fn environments(&self, directory: Option<&Path>) -> Result<Vec<String>> {
+        let directory = absolute(directory)?;
+        Ok(discover(&directory, None, &DiskLoader).map(|found| found.environments).unwrap_or_default())
+    }
+
+    /// Reads a project. Warnings are reported as notices.
+    pub fn load(&self, selection: &Selection) -> Result<LoadedProject> {
+        let start = absolute(selection.directory.as_deref())?;
+        let (files, env_files, directory) = if selection.files.is_empty() {
+            let found = discover(&start, selection.environment.as_deref(), &DiskLoader)?;
+            (found.files, found.env_files, found.directory)
+        } else {
+            let here = absolute(None)?;
+            let files: Vec<PathBuf> = selection.files.iter().map(|file| here.join(file)).collect();
+            let directory = match &selection.directory {
+                Some(_) => start.clone(),
+                None => files[0].parent().unwrap_or(&start).to_owned(),
+            };
+            let name = selection.environment.as_ref().map_or_else(|| ".env".to_owned(), |name| format!(".env.{name}"));
+            let env_file = directory.join(name);
+            let env_files = if env_file.is_file() { vec![env_file] } else { Vec::new() };
+            (files, env_files, directory)
+        };
+        let env_files = if selection.env_files.is_empty() {
+            env_files
+        } else {
+            let here = absolute(None)?;
+            selection.env_files.iter().map(|file| here.join(file)).collect()
+        };
+        let process: IndexMap<String, String> =
+            self.engine.environment.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
+        let request = LoadRequest {
+            files,
+            project_directory: directory,
+            environment: combine_environment(&process, &env_files, &DiskLoader)?,
+            profiles: selection.profiles.clone(),
+            project_name: selection.project_name.clone(),
+            environment_name: selection.environment.clone(),
+        };
+        let loaded = coracle_composefile::load(&request, &DiskLoader).map_err(Failure::findings)?;
+        for warning in &loaded.warnings {
+            self.engine.reporter.event(Event::Notice(warning.clone()));
+        }
+        Ok(LoadedProject { loaded, environment: selection.environment.clone() })
+    }
+
+    /// Returns the containers of these services (of all when none is named), in the order of the files.
+    pub fn containers(&self, project: &LoadedProject, services: &[String]) -> Result<Vec<ContainerView>> {
+        project.check_services(services)?;
+        let order: Vec<&str> = project.services().collect();
+        let mut views = self.engine.containers().list()?;
+        views.retain(|view| {
+            view.project() == Some(project.name())
+                && (services.is_empty() || services.iter().any(|name| view.service() == Some(name)))
+        });
+        let place = |view: &ContainerView| order.iter().position(|name| view.service() == Some(name));
+        views.sort_by(|a, b| {
+            (place(a).unwrap_or(usize::MAX), &a.record.spec.name).cmp(&(place(b).unwrap_or(usize::MAX), &b.record.spec.name))
+        });
+        Ok(views)
+    }
+
+    /// Returns a running container of a service.
+    pub fn container_of(&self, project: &LoadedProject, service: &str) -> Result<ContainerView> {
+        let views = self.containers(project, &[service.to_owned()])?;
+        views.into_iter().find(|view| view.state.is_running()).ok_or_else(|| {
+            let message = format!("service `{service}` of project `{}` is not running", project.name());
+            let words = project.environment().map_or_else(String::new, |name| format!(" {name}"));
+            Failure::user(Diagnostic::error("not-running", message).with_hint(format!("coracle up{words}")))
+        })
+    }
+
+    /// Takes the project's lock, so that two commands that change it follow one another.
+    fn lock(&self, name: &str) -> Result<FileLock> {
+        let path = self.engine.layout.project_lock(name);
+        if let Some(lock) = FileLock::try_exclusive(&path).during("locking the project")? {
+            return Ok(lock);
+        }
+        let holder = FileLock::holder(&path).map_or_else(String::new, |pid| format!(" (process {pid})"));
+        let message = format!("another command{holder} is changing project `{name}`: waiting for it");
+        self.engine.reporter.event(Event::Notice(Diagnostic::note("project-locked", message)));
+        FileLock::exclusive(&path).during("locking the project")
+    }
+}
+
+/// Returns a directory as an absolute path.
+fn absolute(directory: Option<&Path>) -> Result<PathBuf> {
+    let here = std::env::current_dir().during("looking for the current directory")?;
+    let Some(directory) = directory else { return Ok(here) };
+    let path = here.join(directory);
+    if path.is_dir() {
+        return path.canonicalize().during("looking for the project's directory");
+    }
+    let message = format!("project directory {} does not exist", directory.display());
+    Err(Failure::user(Diagnostic::error("no-project-directory", message)))
+}

@@ -1,0 +1,262 @@
+//! Bringing a project up: images, observe, reconcile, execute, wait for health.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use coracle_compose::{
+    Dependencies, GeneratedFile, Inputs, ObservedContainer, ObservedNetwork, ObservedState, ObservedVolume, Options,
+    Orphans, Recreate, desired, execute, reconcile, source_files,
+};
+use coracle_composefile::Project;
+use coracle_container::{PublishedPort, Protocol};
+use coracle_oci::Digest;
+use coracle_report::{Diagnostic, Event};
+use coracle_store::records;
+
+use super::{LoadedProject, Projects};
+use crate::ports::compose::ProjectHost;
+use crate::{ContainerView, During, Failure, Result};
+
+/// When a service's image is built.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum BuildPolicy {
+    /// When something that it is made of changed.
+    #[default]
+    WhenNeeded,
+    /// In any case (steps that are cached stay cached).
+    Always,
+    /// Not at all.
+    Never,
+}
+
+/// What a user may say about an `up`.
+#[derive(Clone, Debug, Default)]
+pub struct UpOptions {
+    /// Only these services and what they depend on.
+    pub services: Vec<String>,
+    /// When images are built.
+    pub build: BuildPolicy,
+    /// Replace containers that did not change.
+    pub force_recreate: bool,
+    /// Leave dependencies alone.
+    pub no_dependencies: bool,
+    /// Remove containers of services that are no more.
+    pub remove_orphans: bool,
+    /// Only plan.
+    pub dry_run: bool,
+    /// Longest wait for one service, ms.
+    pub wait_timeout: u64,
+}
+
+/// Where a service can be reached from the host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceUrl {
+    /// The service.
+    pub service: String,
+    /// Its address, a URL where the port speaks HTTP.
+    pub url: String,
+}
+
+/// What an `up` did.
+#[derive(Clone, Debug, Default)]
+pub struct UpReport {
+    /// Whether anything was done.
+    pub changed: bool,
+    /// The plan, a line a step.
+    pub plan: String,
+    /// Where services can be reached.
+    pub urls: Vec<ServiceUrl>,
+}
+
+impl Projects<'_> {
+    /// Brings a project up and returns when everything that can say so is healthy.
+    pub fn up(&self, loaded: &LoadedProject, options: &UpOptions, cancel: &AtomicBool) -> Result<UpReport> {
+        loaded.check_services(&options.services)?;
+        let project = loaded.project();
+        let _lock = self.lock(&project.name)?;
+        self.engine.reclaim()?;
+        let services = closure(project, options);
+        let images = if options.dry_run {
+            self.stored_images(project, &services)?
+        } else {
+            self.ensure_secrets(project, &services)?;
+            self.images(project, &services, options.build, false, cancel)?
+        };
+        // Services outside the closure take no part; they are neither wanted nor orphans.
+        let mut narrowed = project.clone();
+        let outside: Vec<String> =
+            narrowed.services.keys().filter(|name| !services.contains(*name)).cloned().collect();
+        for name in outside {
+            if let Some(service) = narrowed.services.shift_remove(&name) {
+                narrowed.inactive_services.insert(name, service);
+            }
+        }
+        for (name, _) in &images.skipped {
+            if let Some(service) = narrowed.services.get_mut(name) {
+                service.optional = true;
+            }
+        }
+        let files = digests(project)?;
+        let generated_directory = self.engine.layout.project(&project.name).join("files");
+        let inputs = Inputs {
+            project: &narrowed,
+            images: &images.images,
+            files: &files,
+            generated_directory: &generated_directory,
+        };
+        let wanted = desired(inputs).map_err(Failure::findings)?;
+        let observed = self.observe(&project.name)?;
+        let choices = Options {
+            services: options.services.clone(),
+            recreate: if options.force_recreate { Recreate::Always } else { Recreate::Changed },
+            dependencies: if options.no_dependencies { Dependencies::LeftAlone } else { Dependencies::Included },
+            orphans: if options.remove_orphans { Orphans::Removed } else { Orphans::Kept },
+        };
+        let plan = reconcile(&wanted, &observed, &choices).map_err(Failure::findings)?;
+        if !plan.orphans.is_empty() {
+            let message = format!("containers of services that no file names any more: {}", plan.orphans.join(", "));
+            self.engine.reporter.event(Event::Notice(
+                Diagnostic::warning("orphans", message).with_hint("remove them with --remove-orphans"),
+            ));
+        }
+        let text = plan.to_string();
+        let changed = !plan.is_empty();
+        if options.dry_run {
+            return Ok(UpReport { changed, plan: text, urls: Vec::new() });
+        }
+        if changed {
+            self.check_ports(&narrowed, &plan, &observed)?;
+            write_generated(&wanted.generated)?;
+            let timeout = Duration::from_millis(options.wait_timeout.max(1));
+            let host = ProjectHost::new(self.engine, &project.name, timeout);
+            execute(&plan, &host, &*self.engine.reporter, None, cancel).map_err(Failure::findings)?;
+        }
+        Ok(UpReport { changed, plan: text, urls: self.urls(loaded)? })
+    }
+
+    /// Returns what a project has on the host.
+    pub(super) fn observe(&self, project: &str) -> Result<ObservedState> {
+        let views = self.engine.containers().list()?;
+        let containers =
+            views.iter().filter_map(|view| ObservedContainer::of(project, &view.record, &view.state)).collect();
+        let networks = self.engine.networks().list()?;
+        let networks = networks.into_iter().map(|record| ObservedNetwork { name: record.name, labels: record.labels });
+        let volumes = self.engine.volumes().list()?;
+        let volumes = volumes.into_iter().map(|record| ObservedVolume { name: record.name, labels: record.labels });
+        Ok(ObservedState { containers, networks: networks.collect(), volumes: volumes.collect() })
+    }
+
+    /// Builds the images of services without starting anything.
+    pub fn build(
+        &self,
+        loaded: &LoadedProject,
+        services: &[String],
+        no_cache: bool,
+        cancel: &AtomicBool,
+    ) -> Result<()> {
+        loaded.check_services(services)?;
+        let project = loaded.project();
+        let chosen = project
+            .services
+            .values()
+            .filter(|service| service.build.is_some())
+            .filter(|service| services.is_empty() || services.contains(&service.name))
+            .map(|service| service.name.clone())
+            .collect();
+        self.engine.reclaim()?;
+        self.images(project, &chosen, BuildPolicy::Always, no_cache, cancel).map(drop)
+    }
+
+    fn urls(&self, loaded: &LoadedProject) -> Result<Vec<ServiceUrl>> {
+        let mut urls = Vec::new();
+        for view in self.containers(loaded, &[])? {
+            let service = view.service().unwrap_or_default().to_owned();
+            for url in addresses(&view) {
+                let entry = ServiceUrl { service: service.clone(), url };
+                if !urls.contains(&entry) {
+                    urls.push(entry);
+                }
+            }
+        }
+        Ok(urls)
+    }
+}
+
+/// Returns the services that an `up` speaks of: those named, or all, with what they depend on.
+fn closure(project: &Project, options: &UpOptions) -> BTreeSet<String> {
+    let mut open: Vec<&String> =
+        if options.services.is_empty() { project.services.keys().collect() } else { options.services.iter().collect() };
+    let mut found = BTreeSet::new();
+    while let Some(name) = open.pop() {
+        let Some(service) = project.services.get(name) else { continue };
+        if found.insert(name.clone()) && !options.no_dependencies {
+            open.extend(service.depends_on.keys());
+        }
+    }
+    found
+}
+
+/// Digests the files that services are given, so that a changed secret replaces its users.
+fn digests(project: &Project) -> Result<BTreeMap<PathBuf, Digest>> {
+    let mut digests = BTreeMap::new();
+    for path in source_files(project) {
+        match std::fs::read(&path) {
+            Ok(bytes) => {
+                digests.insert(path, Digest::of(bytes));
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(Failure::ours(format_args!("reading {}", path.display()), &error)),
+        }
+    }
+    Ok(digests)
+}
+
+fn write_generated(files: &[GeneratedFile]) -> Result<()> {
+    for file in files {
+        // Created with mode 0600: configurations may hold passwords.
+        records::write_atomic(&file.path, file.content.as_bytes())
+            .during(format_args!("writing {}", file.path.display()))?;
+    }
+    Ok(())
+}
+
+/// Returns the addresses under which a container's published ports are reached from the host.
+fn addresses(view: &ContainerView) -> Vec<String> {
+    view.ports.iter().filter(|port| port.protocol == Protocol::Tcp).filter_map(address).collect()
+}
+
+fn address(port: &PublishedPort) -> Option<String> {
+    let number = port.host_port?;
+    let host = match port.host_ip {
+        Some(ip) if !ip.is_unspecified() && !ip.is_loopback() => std::net::SocketAddr::new(ip, number).to_string(),
+        _ => format!("localhost:{number}"),
+    };
+    Some(match port.container_port {
+        443 | 8443 => format!("https://{}", host.trim_end_matches(":443")),
+        // What is known to speak something else than HTTP.
+        21 | 22 | 25 | 53 | 465 | 587 | 1433 | 1521 | 1883 | 2181 | 3306 | 5432 | 5672 | 6379 | 9092 | 11211 | 27017 => host,
+        _ => format!("http://{}", host.trim_end_matches(":80")),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_read_as_one_types_them() {
+        let port = |host_ip: Option<&str>, host_port, container_port| PublishedPort {
+            host_ip: host_ip.map(|ip| ip.parse().unwrap()),
+            host_port: Some(host_port),
+            container_port,
+            protocol: Protocol::Tcp,
+        };
+        assert_eq!(address(&port(None, 5173, 80)).unwrap(), "http://localhost:5173");
+        assert_eq!(address(&port(None, 80, 80)).unwrap(), "http://localhost");
+        assert_eq!(address(&port(None, 443, 443)).unwrap(), "https://localhost");
+        assert_eq!(address(&port(Some("127.0.0.1"), 15432, 5432)).unwrap(), "localhost:15432");
+        assert_eq!(address(&port(Some("10.0.0.1"), 8080, 80)).unwrap(), "http://10.0.0.1:8080");
+    }
+}

@@ -1,0 +1,188 @@
+//! Named and anonymous volumes: directories that outlive containers.
+//!
+//! ```text
+//! volumes/<name>/record.json   what is known of it
+//! volumes/<name>/_data/        what containers see
+//! ```
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use coracle_report::Diagnostic;
+use coracle_snapshot::rootfs::{CopyOptions, FileKind};
+use coracle_snapshot::{RootFs, SnapshotError};
+use coracle_store::{FileLock, Record, records};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::{During, Engine, Failure, Result, near, process};
+
+/// A volume's record.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VolumeRecord {
+    /// Its name.
+    pub name: String,
+    /// Whether no user named it: it goes with its container when asked.
+    #[serde(default)]
+    pub anonymous: bool,
+    /// Labels.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+    /// When it was made.
+    pub created: Timestamp,
+    /// Whether it was filled from an image already (or must not be).
+    #[serde(default)]
+    pub filled: bool,
+}
+
+impl Record for VolumeRecord {}
+
+/// The volumes of an engine.
+#[derive(Clone, Copy)]
+pub struct Volumes<'a> {
+    pub(crate) engine: &'a Engine,
+}
+
+impl Volumes<'_> {
+    /// Makes a volume, or returns the one of that name. Without a name it is anonymous.
+    pub fn create(&self, name: Option<String>, labels: BTreeMap<String, String>) -> Result<VolumeRecord> {
+        let anonymous = name.is_none();
+        let name = match name {
+            Some(name) => name,
+            None => process::random_hex().during("drawing a volume's name")?,
+        };
+        if !is_name(&name) {
+            let message = format!("`{name}` is no volume name; use letters, digits, `_`, `.` and `-`");
+            return Err(Failure::user(Diagnostic::error("volume-name", message)));
+        }
+        // Two containers that start at once and name the same new volume must both get the same record.
+        let _lock = self.lock()?;
+        if let Some(record) = self.record(&name)? {
+            return Ok(record);
+        }
+        let record = VolumeRecord { name, anonymous, labels, created: Timestamp::now(), filled: false };
+        std::fs::create_dir_all(self.data(&record.name)).during(format_args!("making volume {}", record.name))?;
+        self.write(&record)?;
+        Ok(record)
+    }
+
+    /// Returns all volumes by name.
+    pub fn list(&self) -> Result<Vec<VolumeRecord>> {
+        let mut found = Vec::new();
+        let entries = match std::fs::read_dir(self.engine.layout.volumes()) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(found),
+            Err(error) => return Err(Failure::ours("listing volumes", &error)),
+        };
+        for entry in entries {
+            let name = entry.during("listing volumes")?.file_name();
+            if let Some(name) = name.to_str().filter(|name| is_name(name)) {
+                found.extend(self.record(name)?);
+            }
+        }
+        found.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(found)
+    }
+
+    /// Returns the volume called `name`.
+    pub fn find(&self, name: &str) -> Result<VolumeRecord> {
+        if is_name(name)
+            && let Some(record) = self.record(name)?
+        {
+            return Ok(record);
+        }
+        let all = self.list()?;
+        let mut diagnostic = Diagnostic::error("no-such-volume", format!("no such volume: {name}"));
+        if let Some(near) = near::nearest(name, all.iter().map(|record| record.name.as_str())) {
+            diagnostic = diagnostic.with_hint(format!("did you mean `{near}`?"));
+        }
+        Err(Failure::user(diagnostic))
+    }
+
+    /// Removes a volume that no container uses. Its data is lost.
+    pub fn remove(&self, name: &str) -> Result<()> {
+        let record = self.find(name)?;
+        let users = self.engine.containers().using_volume(&record.name)?;
+        if !users.is_empty() {
+            let message = format!("volume `{}` is in use by {}", record.name, users.join(", "));
+            return Err(Failure::user(
+                Diagnostic::error("volume-in-use", message).with_hint(format!("coracle rm -f {}", users.join(" "))),
+            ));
+        }
+        let _lock = self.lock()?;
+        let directory = self.engine.layout.volume(&record.name);
+        // The record goes first: a half-removed volume is none, and its rest goes with the next one of its name.
+        std::fs::remove_file(self.engine.layout.volume_record(&record.name)).during(format_args!("removing volume {name}"))?;
+        std::fs::remove_dir_all(&directory).during(format_args!("removing volume {name}"))
+    }
+
+    /// Returns everything known about a volume, in the shape of Docker's `volume inspect`.
+    pub fn inspect(&self, name: &str) -> Result<Value> {
+        let record = self.find(name)?;
+        Ok(json!({
+            "CreatedAt": record.created.to_string(), "Driver": "local", "Labels": record.labels,
+            "Mountpoint": self.data(&record.name), "Name": record.name, "Options": {}, "Scope": "local",
+        }))
+    }
+
+    /// Returns the directory that containers see.
+    pub fn data(&self, name: &str) -> PathBuf {
+        self.engine.layout.volume_data(name)
+    }
+
+    /// Fills a volume on its first use with what the image has at `target`, owners and modes included, as Docker
+    /// does. A volume that holds something is left alone.
+    pub fn fill(&self, name: &str, root: &RootFs, target: &str) -> Result<()> {
+        let Some(record) = self.record(name)? else { return Ok(()) };
+        if record.filled {
+            return Ok(());
+        }
+        // Held while copying: another container must not start on half of the files.
+        let _lock = self.lock()?;
+        let Some(mut record) = self.record(name)? else { return Ok(()) };
+        let data = self.data(name);
+        let during = format!("filling volume {name} from the image");
+        if !record.filled && std::fs::read_dir(&data).during(&during)?.next().is_none() {
+            copy_directory(root, Path::new(target), &data).during(&during)?;
+        }
+        record.filled = true;
+        self.write(&record)
+    }
+
+    fn record(&self, name: &str) -> Result<Option<VolumeRecord>> {
+        let path = self.engine.layout.volume_record(name);
+        records::read_json(&path).during(format_args!("reading the record of volume {name}"))
+    }
+
+    fn write(&self, record: &VolumeRecord) -> Result<()> {
+        let path = self.engine.layout.volume_record(&record.name);
+        records::write_json_atomic(&path, record).during(format_args!("writing the record of volume {}", record.name))
+    }
+
+    fn lock(&self) -> Result<FileLock> {
+        let path = self.engine.layout.volumes();
+        std::fs::create_dir_all(&path).during("making the volumes' directory")?;
+        FileLock::exclusive(&path.join(".lock")).during("locking the volumes")
+    }
+}
+
+/// Copies what `root` has at `target` into the empty directory `data`, which takes its owner and mode too.
+fn copy_directory(root: &RootFs, target: &Path, data: &Path) -> std::result::Result<(), SnapshotError> {
+    let Some(metadata) = root.stat(target)? else { return Ok(()) };
+    if metadata.kind != FileKind::Directory {
+        return Ok(());
+    }
+    let into = RootFs::open_directory(data)?;
+    let options = CopyOptions { keep_mtime: true, ..CopyOptions::default() };
+    into.copy_tree_in(root, target, Path::new("/"), &options)?;
+    into.set_attributes(Path::new("/"), metadata.mode, metadata.uid, metadata.gid)
+}
+
+/// Returns whether `text` may name a volume; it becomes a directory's name.
+fn is_name(text: &str) -> bool {
+    let mut characters = text.chars();
+    characters.next().is_some_and(|first| first.is_ascii_alphanumeric())
+        && text.len() <= 200
+        && characters.all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-'))
+}
