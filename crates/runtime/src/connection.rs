@@ -85,9 +85,16 @@ impl Runtime {
         Connection::open(&self.paths.socket(id))
     }
 
-    /// Makes the container's first process, which waits.
+    /// Makes the container's first process, which waits. When that fails, the shim has recorded why and ended by the
+    /// time this returns.
     pub fn create(&self, id: &ContainerId) -> Result<(), RuntimeError> {
-        self.connect(id)?.ask(&Request::Create)
+        let mut connection = self.connect(id)?;
+        let made = connection.ask(&Request::Create);
+        if made.is_err() {
+            // The shim closes the connection last of all.
+            let _ = io::copy(&mut connection.stream, &mut io::sink());
+        }
+        made
     }
 
     /// Lets the first process go.

@@ -4,8 +4,8 @@
 //! versions of the interface. In the hybrid layout the controllers are those of version 1.
 
 use std::collections::BTreeSet;
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
@@ -84,12 +84,15 @@ impl Cgroup {
         self.directories.iter().any(|directory| directory.exists())
     }
 
-    /// Adds this process to the group wherever it exists.
-    pub fn join(&self) -> io::Result<()> {
-        for directory in self.directories.iter().filter(|directory| directory.exists()) {
-            fs::write(directory.join("cgroup.procs"), "0")?;
-        }
-        Ok(())
+    /// Opens the group's doors wherever it exists, for a process that will no longer see these paths.
+    pub(crate) fn doors(&self) -> io::Result<Doors> {
+        let doors: io::Result<Vec<File>> = self
+            .directories
+            .iter()
+            .filter(|directory| directory.exists())
+            .map(|directory| File::options().write(true).open(directory.join("cgroup.procs")))
+            .collect();
+        doors.map(Doors)
     }
 
     /// Returns the processes of the group.
@@ -214,6 +217,16 @@ impl Cgroup {
             pids: number(&self.controller("pids").join("pids.current")).unwrap_or(0),
             oom_kills: self.oom_kills(),
         }
+    }
+}
+
+/// The open files through which a process moves itself into a group.
+pub(crate) struct Doors(Vec<File>);
+
+impl Doors {
+    /// Moves this process in.
+    pub fn enter(&self) -> io::Result<()> {
+        self.0.iter().try_for_each(|mut door| door.write_all(b"0"))
     }
 }
 

@@ -14,7 +14,7 @@ use libcontainer::oci_spec::runtime::{LinuxSeccomp, Spec};
 use libcontainer::syscall::syscall::SyscallType;
 use rustix::fs::{Mode, OFlags};
 
-use crate::cgroup::Cgroup;
+use crate::cgroup::{Cgroup, Doors};
 use crate::config::{self, ShimConfig};
 use crate::exec::ExecRequest;
 use crate::executor::{CANNOT_RUN, CannotRun, become_program};
@@ -34,15 +34,16 @@ pub(crate) fn load_spec(bundle: &Path) -> Result<Spec, CannotRun> {
         .map_err(|error| ours("cannot read the container's specification", &error))
 }
 
-/// Moves this process into the control group and, for its children, into the namespaces of the container whose first
-/// process is `pid`.
-pub(crate) fn join(config: &ShimConfig, pid: i32) -> Result<(), CannotRun> {
+/// Moves this process, and its children, into the namespaces of the container whose first process is `pid`. Returns
+/// the doors of its control group: only the child goes in, so that what watches it is neither counted nor ended there.
+pub(crate) fn join(config: &ShimConfig, pid: i32) -> Result<Doors, CannotRun> {
     let namespaces: Vec<(&str, File)> = NAMESPACES
         .iter()
         .map(|name| Ok((*name, File::open(format!("/proc/{pid}/ns/{name}"))?)))
         .collect::<io::Result<_>>()
         .map_err(|error| ours("cannot reach the container's namespaces", &error))?;
-    Cgroup::new(&config.cgroup).join().map_err(|error| ours("cannot join the control group", &error))?;
+    let doors =
+        Cgroup::new(&config.cgroup).doors().map_err(|error| ours("cannot open the control group", &error))?;
     // From here on processes of the container see this one; they must not reach into it.
     rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)
         .map_err(|error| ours("cannot protect this process", &error))?;
@@ -50,7 +51,7 @@ pub(crate) fn join(config: &ShimConfig, pid: i32) -> Result<(), CannotRun> {
         syscall::join_namespace(file.as_fd())
             .map_err(|error| ours(&format!("cannot join the {name} namespace"), &error))?;
     }
-    Ok(())
+    Ok(doors)
 }
 
 /// Makes a terminal among those of the container that was joined; returns both sides, the controlling one first.
@@ -74,8 +75,14 @@ pub(crate) fn make_terminal() -> io::Result<(OwnedFd, OwnedFd)> {
 
 /// Becomes the wanted program in the container that was joined; to be called in the child of the process that joined.
 /// Returns only when that fails.
-pub(crate) fn become_member(spec: &Spec, request: &ExecRequest, terminal: Option<OwnedFd>) -> CannotRun {
-    match prepare(spec, request, terminal) {
+pub(crate) fn become_member(
+    spec: &Spec,
+    request: &ExecRequest,
+    doors: &Doors,
+    terminal: Option<OwnedFd>,
+) -> CannotRun {
+    let entered = doors.enter().map_err(|error| ours("cannot join the control group", &error));
+    match entered.and_then(|()| prepare(spec, request, terminal)) {
         Ok(()) => become_program(&request.args),
         Err(refusal) => refusal,
     }

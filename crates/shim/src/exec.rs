@@ -78,7 +78,7 @@ fn execute(bundle: &Path, file: &Path) -> Result<i32, CannotRun> {
         _ => return Err(ours(&"the container does not run")),
     };
     let spec = enter::load_spec(bundle)?;
-    enter::join(&config, pid)?;
+    let doors = enter::join(&config, pid)?;
     let terminal = match request.terminal {
         true => {
             Some(enter::make_terminal().map_err(|error| ours(&format!("cannot make a terminal: {error}")))?)
@@ -89,12 +89,12 @@ fn execute(bundle: &Path, file: &Path) -> Result<i32, CannotRun> {
     let watched = [libc::SIGCHLD, libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT, libc::SIGWINCH];
     let signals = syscall::signal_descriptor(&watched).map_err(|error| ours(&error))?;
     let program = syscall::fork(|| {
-        let refusal = enter::become_member(&spec, &request, slave);
+        let refusal = enter::become_member(&spec, &request, &doors, slave);
         complain(&refusal);
         refusal.code
     })
     .map_err(|error| ours(&error))?;
-    drop(spec);
+    drop((spec, doors));
     Ok(relay(program, &signals, master))
 }
 

@@ -43,7 +43,6 @@ fn name(config: &ShimConfig) -> &str {
 /// Removes what libcontainer recorded about the last run.
 pub(crate) fn forget(bundle: &Path) {
     let _ = fs::remove_dir_all(runtime_root(bundle));
-    let _ = fs::remove_file(bundle.join("console.sock"));
 }
 
 /// Makes the first process, which then waits for [`start`]. Returns its process id.

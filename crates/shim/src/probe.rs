@@ -129,9 +129,9 @@ impl Probe {
 fn run(config: &ShimConfig, bundle: &Path, container: i32, request: &ExecRequest) -> i32 {
     let attempt = || {
         let spec = enter::load_spec(bundle)?;
-        enter::join(config, container)?;
+        let doors = enter::join(config, container)?;
         let program = syscall::fork(|| {
-            let refusal = enter::become_member(&spec, request, None);
+            let refusal = enter::become_member(&spec, request, &doors, None);
             complain(&refusal.message);
             refusal.code
         });

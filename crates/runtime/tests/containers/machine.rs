@@ -97,6 +97,13 @@ pub fn machine() -> Option<Machine> {
         return skip("no /bin/busybox; apt-get install busybox-static");
     }
     let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    // A test that failed may have left something that is just going.
+    let end = Instant::now() + Duration::from_secs(20);
+    while Leftovers::count().processes.iter().any(|process| process.contains("coracle-shim"))
+        && Instant::now() < end
+    {
+        std::thread::sleep(Duration::from_millis(20));
+    }
     let directory = tempfile::Builder::new().prefix("coracle-test").tempdir().unwrap();
     let root = directory.path().join("lower");
     for name in ["bin", "etc", "tmp", "root", "proc", "sys", "dev"] {
