@@ -4,6 +4,7 @@
 
 use std::fs;
 use std::path::{Component, Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use flate2::read::GzDecoder;
 use sha2::{Digest as _, Sha512};
@@ -141,12 +142,16 @@ fn agent() -> ureq::Agent {
     ureq::Agent::config_builder().tls_config(tls).build().new_agent()
 }
 
+/// Two threads or processes may fetch the same archive at once; each writes a file of its own.
+static NEXT: AtomicU64 = AtomicU64::new(0);
+
 /// Writes a file under a temporary name first, so that another process never reads half of it.
 fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     if let Some(parent) = path.parent() {
         fs::create_dir_all(parent)?;
     }
-    let temporary = path.with_extension(format!("{}.part", std::process::id()));
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    let temporary = path.with_extension(format!("{}-{number}.part", std::process::id()));
     fs::write(&temporary, bytes)?;
     fs::rename(&temporary, path)
 }

@@ -17,6 +17,7 @@ use crate::layer::{self, EPOCH, EPOCH_TEXT, LayerError};
 use crate::plan::{self, LABEL_PACKAGES, LABEL_RECIPE, LABEL_STAND_IN, Plan};
 use crate::recipes::Match;
 use crate::stage::Stage;
+use crate::workspace::Workspace;
 
 /// How many of the last lines of `mmdebstrap` a failure shows.
 const SHOWN_LINES: usize = 25;
@@ -29,8 +30,10 @@ pub enum BaseError {
     MissingTool {
         /// The recipe.
         name: String,
-        /// The program, also the name of its Debian package.
+        /// The program.
         tool: &'static str,
+        /// The Debian package that has it.
+        package: &'static str,
     },
     /// Baking makes devices, mounts and files of any owner.
     #[error("cannot bake `{name}`: baking needs root")]
@@ -97,7 +100,7 @@ impl BaseError {
             cause = error.source();
         }
         match self {
-            Self::MissingTool { tool, .. } => diagnostic.with_hint(format!("apt-get install {tool}")),
+            Self::MissingTool { package, .. } => diagnostic.with_hint(format!("apt-get install {package}")),
             Self::NotRoot { .. } => diagnostic.with_hint("run the same command with sudo"),
             Self::Debian { output, .. } => {
                 let diagnostic = output.iter().fold(diagnostic, |it, line| it.with_note(line.as_str()));
@@ -207,16 +210,16 @@ impl Baker {
         }
         let key = plan.key();
         let workspace = Workspace::create(work_dir, key).map_err(|error| failed(work_dir, error))?;
-        let stage_path = workspace.0.join("stage.tar");
+        let stage_path = workspace.path().join("stage.tar");
         self.write_stage(plan, &stage_path, task)?;
-        let tree = workspace.0.join("tree");
+        let tree = workspace.path().join("tree");
         let debs = self.options.cache.as_ref().map(|cache| cache.join("deb").join(plan.suite.as_str()));
         if let Some(debs) = &debs {
             fs::create_dir_all(debs).map_err(|error| failed(debs, error))?;
         }
         let places = Places { tree: &tree, stage: &stage_path, packages: debs.as_deref() };
         task.state(format!("Debian {}", plan.suite));
-        run_mmdebstrap(plan, debian::arguments(plan, &places, &self.options.mirror), &workspace.0, task)?;
+        run_mmdebstrap(plan, debian::arguments(plan, &places, &self.options.mirror), workspace.path(), task)?;
         task.state("layer");
         let mut package_list = debian::package_list(&tree).map_err(|error| failed(&tree, error))?;
         package_list
@@ -248,55 +251,31 @@ impl Baker {
     }
 }
 
-/// The directory of one bake; gone when dropped.
-struct Workspace(PathBuf);
-
-impl Workspace {
-    fn create(work_dir: &Path, key: Digest) -> io::Result<Self> {
-        fs::create_dir_all(work_dir)?;
-        let work_dir = work_dir.canonicalize()?;
-        // Two processes may bake the same plan at once: the process id keeps them apart, the counter threads.
-        for attempt in 0_u32.. {
-            let path = work_dir.join(format!("bake-{}-{}-{attempt}", key.short(), std::process::id()));
-            match fs::create_dir(&path) {
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
-                other => other?,
-            }
-            let workspace = Self(path);
-            if !workspace.layer().exists() {
-                return Ok(workspace);
-            }
-        }
-        Err(io::ErrorKind::AlreadyExists.into())
-    }
-
-    /// Returns where the layer goes: beside the workspace and named after it, which no other bake is.
-    fn layer(&self) -> PathBuf {
-        self.0.with_extension("tar")
-    }
-}
-
-impl Drop for Workspace {
-    fn drop(&mut self) {
-        // Nobody is left to tell; what cannot be removed lies in the caller's work directory under a telling name.
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
 fn run_mmdebstrap(
     plan: &Plan,
     arguments: Vec<std::ffi::OsString>,
     temporary: &Path,
     task: &Task<'_>,
 ) -> Result<(), BaseError> {
-    let failed = |source: io::Error| {
-        if source.kind() == io::ErrorKind::NotFound {
-            BaseError::MissingTool { name: plan.recipe.clone(), tool: "mmdebstrap" }
-        } else {
-            BaseError::Io { name: plan.recipe.clone(), path: "mmdebstrap".into(), source }
-        }
+    let missing = |tool, package| BaseError::MissingTool { name: plan.recipe.clone(), tool, package };
+    let failed = |source: io::Error| match source.kind() {
+        io::ErrorKind::NotFound => missing("setpriv", "util-linux"),
+        _ => BaseError::Io { name: plan.recipe.clone(), path: "mmdebstrap".into(), source },
     };
-    let mut child = Command::new("mmdebstrap")
+    // In namespaces of its own that die with us: mmdebstrap mounts proc, sys and dev into the tree, and nobody
+    // would unmount them, or stop it, after a SIGKILL.
+    let mut child = Command::new("setpriv")
+        .args([
+            "--pdeathsig",
+            "KILL",
+            "unshare",
+            "--mount",
+            "--pid",
+            "--fork",
+            "--kill-child",
+            "--mount-proc",
+        ])
+        .arg("mmdebstrap")
         .args(arguments)
         .env("SOURCE_DATE_EPOCH", EPOCH.to_string())
         .env("TMPDIR", temporary)
@@ -316,6 +295,10 @@ fn run_mmdebstrap(
     let status = child.wait().map_err(failed)?;
     if status.success() {
         return Ok(());
+    }
+    // What unshare, as a shell, says of a program that is not there.
+    if status.code() == Some(127) {
+        return Err(missing("mmdebstrap", "mmdebstrap"));
     }
     let output = last.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner).into();
     Err(BaseError::Debian { name: plan.recipe.clone(), how: describe(status), output })

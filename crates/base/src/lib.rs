@@ -11,12 +11,14 @@
 mod archive;
 mod bake;
 mod debian;
+mod document;
 mod layer;
 mod pattern;
 mod plan;
 mod recipe;
 mod recipes;
 mod stage;
+mod workspace;
 
 pub use archive::ArchiveError;
 pub use bake::{BakeOptions, Baked, Baker, BaseError, bake};

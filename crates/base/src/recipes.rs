@@ -10,9 +10,10 @@ use std::sync::Arc;
 use coracle_oci::{Platform, Reference};
 use include_dir::{Dir, include_dir};
 
+use crate::document::Origin;
 use crate::pattern::Captures;
 use crate::plan::{self, Plan, PlanError};
-use crate::recipe::{Body, Origin, Recipe, RecipeError};
+use crate::recipe::{Body, Recipe, RecipeError};
 
 static BUILT_IN: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../bases");
 
