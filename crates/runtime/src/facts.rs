@@ -77,14 +77,11 @@ pub(crate) fn all_devices() -> Vec<DeviceNode> {
         for entry in entries.filter_map(Result::ok) {
             let path = entry.path();
             match entry.file_type() {
-                // These hold terminals and file systems of the host's own.
                 Ok(kind) if kind.is_dir() => {
-                    if !["/dev/pts", "/dev/shm", "/dev/mqueue", "/dev/fd"]
-                        .iter()
-                        .any(|own| path == Path::new(own))
-                    {
-                        directories.push(path);
-                    }
+                    // These hold terminals and file systems of the host's own.
+                    let own = ["/dev/pts", "/dev/shm", "/dev/mqueue", "/dev/fd"];
+                    directories
+                        .extend(Some(path).filter(|path| !own.iter().any(|own| path == Path::new(own))));
                 }
                 Ok(kind) if kind.is_block_device() || kind.is_char_device() => {
                     // libcontainer makes these itself.

@@ -79,11 +79,10 @@ fn execute(bundle: &Path, file: &Path) -> Result<i32, CannotRun> {
     };
     let spec = enter::load_spec(bundle)?;
     let doors = enter::join(&config, pid)?;
-    let terminal = match request.terminal {
-        true => {
-            Some(enter::make_terminal().map_err(|error| ours(&format!("cannot make a terminal: {error}")))?)
-        }
-        false => None,
+    let terminal = if request.terminal {
+        Some(enter::make_terminal().map_err(|error| ours(&format!("cannot make a terminal: {error}")))?)
+    } else {
+        None
     };
     let (master, slave) = terminal.unzip();
     let watched = [libc::SIGCHLD, libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT, libc::SIGWINCH];
@@ -137,9 +136,8 @@ fn relay(program: i32, signals: &OwnedFd, master: Option<OwnedFd>) -> i32 {
         }
         while let Some(signal) = syscall::read_signal(signals.as_fd()) {
             match (signal, &master) {
-                (libc::SIGCHLD, _) => {}
                 (libc::SIGWINCH, Some(master)) => copy_size(master.as_fd()),
-                (libc::SIGWINCH, None) => {}
+                (libc::SIGCHLD, _) | (libc::SIGWINCH, None) => {}
                 _ => drop(syscall::kill(program, signal)),
             }
         }

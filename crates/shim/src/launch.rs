@@ -109,10 +109,10 @@ fn build(config: &ShimConfig, bundle: &Path, ends: Option<ContainerEnds>) -> Res
                 .build()
         });
     match built {
-        Ok(container) => container
-            .pid()
-            .map(|pid| pid.as_raw())
-            .ok_or_else(|| CannotRun { code: OURS, message: "the container has no process".to_owned() }),
+        Ok(container) => match container.pid() {
+            Some(pid) => Ok(pid.as_raw()),
+            None => Err(CannotRun { code: OURS, message: "the container has no process".to_owned() }),
+        },
         Err(error) => {
             let text = causes(&error);
             Err(CannotRun::find(&text).unwrap_or(CannotRun { code: OURS, message: text }))

@@ -99,7 +99,7 @@ impl Probe {
     pub fn time_out(&mut self) {
         self.timed_out = true;
         // Its end is noticed like any other; it is not waited for again.
-        self.deadline = Instant::now() + Duration::from_secs(3600);
+        self.deadline = Instant::now() + Duration::from_hours(1);
         enter::kill_tree(self.pid);
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::config::Restart;
 
 const FIRST_DELAY: Duration = Duration::from_millis(100);
-const LONGEST_DELAY: Duration = Duration::from_secs(60);
+const LONGEST_DELAY: Duration = Duration::from_mins(1);
 /// A run of at least this long counts as a success: the next delay is the first again.
 const STEADY: Duration = Duration::from_secs(10);
 

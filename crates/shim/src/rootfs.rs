@@ -213,8 +213,7 @@ pub(crate) fn remove(root: &Path, points: &[MountPoint]) -> io::Result<()> {
     let root = open_root(root)?;
     for point in points.iter().rev() {
         let mut path = point.target.as_path();
-        loop {
-            let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { break };
+        while let (Some(parent), Some(name)) = (path.parent(), path.file_name()) {
             if let Ok(directory) = open_inside(&root, parent) {
                 remove_empty(&directory, name);
             }

@@ -104,18 +104,15 @@ struct Supervisor {
 /// Runs the mode `shim run BUNDLE`: detaches, reports on standard output that it is ready, and supervises.
 pub(crate) fn run(bundle: &Path) -> ExitCode {
     // The caller waits for its child, which is this one; the supervisor is a grandchild that nobody need wait for.
-    match syscall::fork(|| {
-        let code = match Supervisor::prepare(bundle) {
-            Ok(supervisor) => {
-                report(&Reply::Ready { pid: supervisor.identity.pid });
-                supervisor.supervise()
-            }
-            Err(error) => {
-                report(&Reply::Failed { message: error.to_string(), code: launch::OURS });
-                1
-            }
-        };
-        code
+    match syscall::fork(|| match Supervisor::prepare(bundle) {
+        Ok(supervisor) => {
+            report(&Reply::Ready { pid: supervisor.identity.pid });
+            supervisor.supervise()
+        }
+        Err(error) => {
+            report(&Reply::Failed { message: error.to_string(), code: launch::OURS });
+            1
+        }
     }) {
         Ok(_) => ExitCode::SUCCESS,
         Err(_) => ExitCode::FAILURE,
