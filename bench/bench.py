@@ -52,8 +52,18 @@ def coracle(*args, cwd=ROOT):
 
 
 def docker(*args, cwd=ROOT):
-    """Runs the lab's own docker client inside the lab's tree; `cwd` must lie under the lab's share."""
-    return run([str(ROOT / "bench" / "peers.sh"), "in", "sh", "-c", 'cd "$0" && exec docker "$@"', str(cwd), *args])
+    """Runs the lab's own docker client inside the lab's tree; `cwd` lies under the lab's share.
+
+    nsenter is all that stands between: no shell, so that the peer is not charged for our way in.
+    """
+    pid = (PEERS / "sock" / "docker.pid").read_text().strip()
+    enter = ["nsenter", "-m", "-t", pid, f"--wdns={cwd}", "env", "DOCKER_HOST=unix:///sockdir/docker.sock"]
+    return run([*enter, "docker", *args])
+
+
+def let_both_forward():
+    """Docker's packet filter drops what it does not know; a side by side run needs both engines to reach the network."""
+    subprocess.run(["nft", "chain ip filter FORWARD { policy accept; }"], check=False, capture_output=True)
 
 
 class Sides:
@@ -67,6 +77,10 @@ class Sides:
         ignore = shutil.ignore_patterns("node_modules", "__pycache__", "*.txt.generated")
         for target in (self.ours / "stack", self.theirs_outside / "stack"):
             shutil.copytree(STACK, target, ignore=ignore)
+            # Both stacks are up at once at times: each has a port of its own.
+            settings = target / f".env.{ENVIRONMENT}"
+            port = 18090 if target.is_relative_to(self.ours) else 18091
+            settings.write_text(settings.read_text() + f"\nHTTP_PORT={port}\n")
             for example in (target / "secrets").glob("*.example"):
                 secret = example.with_name(example.name.removesuffix(".example"))
                 secret.write_text("bench-password\n")
@@ -250,6 +264,7 @@ def main():
     if os.geteuid() != 0:
         sys.exit("error: run this as root")
     run([str(ROOT / "bench" / "peers.sh"), "up"], quiet=False)
+    let_both_forward()
     version = docker("version", "--format", "{{.Server.Version}}", cwd=pathlib.Path("/")).strip()
     composed = docker("compose", "version", "--short", cwd=pathlib.Path("/")).strip()
     import_bases()

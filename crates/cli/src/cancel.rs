@@ -1,7 +1,7 @@
 //! Ctrl-C and SIGTERM as a flag that long work looks at; a second Ctrl-C ends the process at once.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 /// Becomes true when the user wants the command to end.
 #[derive(Clone, Debug, Default)]
@@ -20,12 +20,7 @@ impl Cancel {
         Ok(Self(flag))
     }
 
-    /// Returns whether the command should end.
-    pub fn is_raised(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
-    }
-
-    /// Returns the flag itself, for the rooms below.
+    /// Returns the flag, for the rooms below.
     pub fn flag(&self) -> &AtomicBool {
         &self.0
     }

@@ -9,9 +9,7 @@ use crate::printer::{DIM, ERROR, HINT, Printer, WARNING, paint};
 
 /// Prints `diagnostic` to standard error.
 pub fn print(printer: Printer, diagnostic: &Diagnostic) {
-    if printer.shows(diagnostic.severity) {
-        printer.always(render(diagnostic).trim_end());
-    }
+    printer.status(render(diagnostic).trim_end());
 }
 
 /// Returns the text of `diagnostic`, with a final line end.

@@ -5,22 +5,10 @@
 use std::io::{IsTerminal, Write};
 
 use anstyle::{AnsiColor, Style};
-use coracle_report::Severity;
-
-/// How much is said on standard error.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Verbosity {
-    /// Only errors.
-    Quiet,
-    /// What a user needs.
-    Normal,
-}
 
 /// Writes what commands have to say. Commands never print by other means.
 #[derive(Clone, Copy, Debug)]
-pub struct Printer {
-    verbosity: Verbosity,
-}
+pub struct Printer;
 
 /// Bold red: failures.
 pub const ERROR: Style = AnsiColor::Red.on_default().bold();
@@ -36,11 +24,6 @@ pub const DIM: Style = Style::new().dimmed();
 pub const STRONG: Style = Style::new().bold();
 
 impl Printer {
-    /// Returns a printer of the given verbosity.
-    pub const fn new(verbosity: Verbosity) -> Self {
-        Self { verbosity }
-    }
-
     /// Writes a line of data to standard output. A closed pipe ends the process quietly, as `head` expects.
     pub fn data(self, line: impl AsRef<str>) {
         self.raw_data(format!("{}\n", line.as_ref()).as_bytes());
@@ -62,20 +45,8 @@ impl Printer {
 
     /// Writes a line for people to standard error.
     pub fn status(self, line: impl AsRef<str>) {
-        if self.verbosity >= Verbosity::Normal {
-            self.always(line);
-        }
-    }
-
-    /// Writes a line to standard error even when quiet: errors.
-    pub fn always(self, line: impl AsRef<str>) {
         let mut out = anstream::stderr().lock();
         let _ = writeln!(out, "{}", line.as_ref());
-    }
-
-    /// Returns whether findings of this severity are shown.
-    pub fn shows(self, severity: Severity) -> bool {
-        self.verbosity >= Verbosity::Normal || severity == Severity::Error
     }
 
     /// Returns whether standard error is a terminal.

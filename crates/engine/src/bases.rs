@@ -70,13 +70,16 @@ impl Bases<'_> {
             let text = recipes.by_name(name).map_or(name, |recipe| &recipe.reference);
             let reference = Images::parse(text)?;
             let found = recipes.resolve(&reference).ok_or_else(|| unknown(name, &recipes))?;
-            let found = found.map_err(|error| Failure::user(Diagnostic::error("base-edition", error.to_string())))?;
+            let found =
+                found.map_err(|error| Failure::user(Diagnostic::error("base-edition", error.to_string())))?;
             wanted.push((reference, found));
         }
         let next = std::sync::atomic::AtomicUsize::new(0);
         let worker = || {
             let mut done = Vec::new();
-            while let Some((reference, found)) = wanted.get(next.fetch_add(1, std::sync::atomic::Ordering::Relaxed)) {
+            while let Some((reference, found)) =
+                wanted.get(next.fetch_add(1, std::sync::atomic::Ordering::Relaxed))
+            {
                 done.push(self.build_one(reference, found, if_missing));
             }
             done
@@ -123,7 +126,8 @@ impl Bases<'_> {
         let directory = self.engine.layout.bases();
         std::fs::create_dir_all(&directory).during("making the bases' directory")?;
         // Two commands that want the same base at once bake it once.
-        let _lock = FileLock::exclusive(&directory.join(format!("{}.lock", key.hex()))).during("locking a base")?;
+        let _lock =
+            FileLock::exclusive(&directory.join(format!("{}.lock", key.hex()))).during("locking a base")?;
         let record_path = directory.join(format!("{}.json", key.hex()));
         if reuse && let Some(image) = self.known(&record_path, reference)? {
             return Ok(image);
@@ -148,22 +152,32 @@ impl Bases<'_> {
             return Ok(None);
         };
         let Some(chain) = record.config.chain_id() else { return Ok(None) };
-        let Some(snapshot) = self.engine.snapshots.by_chain(&chain).during("looking for a base's layer")? else {
+        let Some(snapshot) = self.engine.snapshots.by_chain(&chain).during("looking for a base's layer")?
+        else {
             return Ok(None);
         };
         let image = self.engine.images().keep(&record.config, &record.layers, Some(reference))?;
-        Ok(Some(ReadyImage { id: image.id, config: image.config, snapshot: Some(snapshot.id), stand_in: true }))
+        Ok(Some(ReadyImage {
+            id: image.id,
+            config: image.config,
+            snapshot: Some(snapshot.id),
+            stand_in: true,
+        }))
     }
 
     fn import(&self, baked: &Baked, reference: &Reference) -> Result<ReadyImage> {
+        let _adding = self.engine.store.adding().during("adding an image to the store")?;
         let file = std::fs::File::open(&baked.layer_tar).during("opening a baked layer")?;
         let snapshot = self
             .engine
             .snapshots
             .apply(None, file, Some(baked.diff_id))
             .during(format_args!("unpacking {}", reference.familiar()))?;
-        let image =
-            self.engine.images().keep(&baked.config, &[(baked.diff_id, baked.layer_size)], Some(reference))?;
+        let image = self.engine.images().keep(
+            &baked.config,
+            &[(baked.diff_id, baked.layer_size)],
+            Some(reference),
+        )?;
         Ok(ReadyImage { id: image.id, config: image.config, snapshot: Some(snapshot.id), stand_in: true })
     }
 }

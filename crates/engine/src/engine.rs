@@ -8,7 +8,7 @@ use coracle_registry::{Client, CredentialStore};
 use coracle_report::Reporter;
 use coracle_runtime::Runtime;
 use coracle_snapshot::{SnapshotId, Snapshots};
-use coracle_store::{Layout, Store};
+use coracle_store::{FileLock, Layout, Store};
 
 use crate::{Bases, Builds, Containers, During, Images, Keepers, Networks, Projects, Result, Volumes};
 
@@ -57,7 +57,8 @@ impl Engine {
     pub(crate) fn registry(&self) -> &Client {
         self.registry.get_or_init(|| {
             let home = self.environment.get("HOME").map_or("/root", String::as_str);
-            let directory = self.environment.get("DOCKER_CONFIG").cloned().unwrap_or_else(|| format!("{home}/.docker"));
+            let directory =
+                self.environment.get("DOCKER_CONFIG").cloned().unwrap_or_else(|| format!("{home}/.docker"));
             let bytes = std::fs::read(PathBuf::from(directory).join("config.json")).unwrap_or_default();
             // A file that cannot be read is as none: public images need no credentials.
             let credentials = CredentialStore::from_docker_config(&bytes).unwrap_or_default();
@@ -113,6 +114,12 @@ impl Engine {
 
     /// Removes snapshots that no image, no container and no cache record needs.
     pub(crate) fn collect_snapshots(&self) -> Result<()> {
+        // Whoever adds images or builds holds the lock with others; then the next removal collects.
+        let Some(_alone) = FileLock::try_exclusive(&self.layout.collector_lock())
+            .during("locking the store for collection")?
+        else {
+            return Ok(());
+        };
         let mut needed = self.images().needed_snapshots()?;
         needed.extend(self.builds().cached_snapshots()?);
         let all = self.snapshots.list().during("listing snapshots")?;

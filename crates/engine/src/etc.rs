@@ -47,7 +47,9 @@ impl HostResolver {
 /// Returns the text of a container's `/etc/hosts`.
 pub fn hosts(hostname: &str, attachments: &Attachments, extra: &[(String, String)]) -> String {
     let mut text = String::from("127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n");
-    text.push_str("fe00::0\tip6-localnet\nff00::0\tip6-mcastprefix\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n");
+    text.push_str(
+        "fe00::0\tip6-localnet\nff00::0\tip6-mcastprefix\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n",
+    );
     let gateway = attachments.endpoints.first().map(|(_, network)| network.gateway);
     for (name, address) in extra {
         let address = match (address.as_str(), gateway) {
@@ -69,7 +71,8 @@ mod tests {
 
     #[test]
     fn hosts_name_extra_hosts() {
-        let extra = [("api".to_owned(), "10.9.9.9".to_owned()), ("host".to_owned(), "host-gateway".to_owned())];
+        let extra =
+            [("api".to_owned(), "10.9.9.9".to_owned()), ("host".to_owned(), "host-gateway".to_owned())];
         let text = hosts("web", &Attachments::default(), &extra);
         assert!(text.starts_with("127.0.0.1\tlocalhost\n"));
         assert!(text.ends_with("10.9.9.9\tapi\n127.0.0.1\thost\n"));

@@ -105,7 +105,9 @@ fn hint(error: &(dyn std::error::Error + 'static)) -> Option<&'static str> {
             .or_else(|| error.downcast_ref::<rustix::io::Errno>().map(|errno| errno.kind()));
         match kind {
             Some(ErrorKind::StorageFull | ErrorKind::QuotaExceeded) => {
-                return Some("the disk is full: free some space (`coracle rmi`, `coracle volume rm`) and run it again");
+                return Some(
+                    "the disk is full: free some space (`coracle rmi`, `coracle volume rm`) and run it again",
+                );
             }
             Some(ErrorKind::PermissionDenied) => return Some("run it as root"),
             Some(ErrorKind::ReadOnlyFilesystem) => {

@@ -93,7 +93,8 @@ impl Images<'_> {
         let Refused::Unreachable(reason) = error else { return Err(error.into_failure(&reference)) };
         // An image that is there already is better than one that cannot be fetched.
         if let Some(image) = self.stored(&reference, name)? {
-            let message = format!("cannot ask {} for a newer {}: {reason}", reference.registry(), reference.familiar());
+            let message =
+                format!("cannot ask {} for a newer {}: {reason}", reference.registry(), reference.familiar());
             self.engine.reporter.event(Event::Notice(Diagnostic::warning("registry-unreachable", message)));
             return Ok(image);
         }
@@ -134,10 +135,12 @@ impl Images<'_> {
     fn ready(&self, image: Image) -> Result<Option<ReadyImage>> {
         let snapshot = match image.config.chain_id() {
             None => None,
-            Some(chain) => match self.engine.snapshots.by_chain(&chain).during("looking for an image's layers")? {
-                None => return Ok(None),
-                Some(snapshot) => Some(snapshot.id),
-            },
+            Some(chain) => {
+                match self.engine.snapshots.by_chain(&chain).during("looking for an image's layers")? {
+                    None => return Ok(None),
+                    Some(snapshot) => Some(snapshot.id),
+                }
+            }
         };
         let stand_in = is_stand_in(&image.config);
         Ok(Some(ReadyImage { id: image.id, config: image.config, snapshot, stand_in }))
@@ -161,7 +164,9 @@ impl Images<'_> {
         let result = self.pull_into_store(reference, &task);
         match &result {
             Ok(_) => task.finish(Outcome::Done),
-            Err(Refused::Unreachable(_)) => task.finish(Outcome::Skipped("registry not reachable".to_owned())),
+            Err(Refused::Unreachable(_)) => {
+                task.finish(Outcome::Skipped("registry not reachable".to_owned()))
+            }
             Err(error) => task.finish(Outcome::Failed(error.to_string())),
         }
         result
@@ -185,7 +190,8 @@ impl Images<'_> {
             parent = Some(snapshot.id);
         }
         engine.snapshots.sync().during("syncing layers to the disk")?;
-        let image = engine.store.put_manifest(&resolved.manifest, &resolved.config).during("recording an image")?;
+        let image =
+            engine.store.put_manifest(&resolved.manifest, &resolved.config).during("recording an image")?;
         engine.store.set_reference(reference, &image.manifest_digest).during("naming an image")?;
         // Their content lies in the snapshots now; nothing is stored twice.
         for layer in &resolved.layers {
@@ -239,7 +245,8 @@ impl Images<'_> {
     /// Finds an image of the store by name or the beginning of its id.
     pub fn find(&self, name: &str) -> Result<Image> {
         if let Ok(reference) = name.parse::<Reference>()
-            && let Some(image) = self.engine.store.image(&reference).during(format_args!("looking for image {name}"))?
+            && let Some(image) =
+                self.engine.store.image(&reference).during(format_args!("looking for image {name}"))?
         {
             return Ok(image);
         }
@@ -274,7 +281,8 @@ impl Images<'_> {
             Some(reference) => vec![reference.clone()],
             None if image.references.len() > 1 && !force => {
                 let names: Vec<_> = image.references.iter().map(Reference::familiar).collect();
-                let message = format!("image {} has several names: {}", image.id.digest().short(), names.join(", "));
+                let message =
+                    format!("image {} has several names: {}", image.id.digest().short(), names.join(", "));
                 return Err(Failure::user(
                     Diagnostic::error("image-in-use", message).with_hint("name one of them, or use --force"),
                 ));
@@ -411,7 +419,11 @@ impl Refused {
     fn into_failure(self, reference: &Reference) -> Failure {
         match self {
             Self::Unreachable(reason) => {
-                let message = format!("cannot pull {}: {} cannot be reached", reference.familiar(), reference.registry());
+                let message = format!(
+                    "cannot pull {}: {} cannot be reached",
+                    reference.familiar(),
+                    reference.registry()
+                );
                 Failure::user(
                     Diagnostic::error("registry-unreachable", message)
                         .with_note(reason)

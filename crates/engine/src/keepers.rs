@@ -39,9 +39,9 @@ impl Keepers<'_> {
         }
         match changed {
             Ok(()) => Ok(()),
-            Err(HomeError::Busy(failures)) => {
-                Err(Failure::findings(failures.iter().map(coracle_network::ports::BindError::diagnostic).collect()))
-            }
+            Err(HomeError::Busy(failures)) => Err(Failure::findings(
+                failures.iter().map(coracle_network::ports::BindError::diagnostic).collect(),
+            )),
             Err(error) => Err(Failure::ours(format_args!("serving names and ports of {scope}"), &error)),
         }
     }

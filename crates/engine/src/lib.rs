@@ -7,6 +7,7 @@ mod bases;
 mod builds;
 mod containers;
 mod engine;
+mod etc;
 mod failure;
 mod images;
 mod keepers;
@@ -19,14 +20,13 @@ mod projects;
 mod signals;
 mod stored;
 mod terminal;
-mod etc;
 mod volumes;
 
 pub use bases::{Bases, BuiltBase, RecipeView};
 pub use builds::{BuildOptions, Builds, BuiltImage, HostCa};
 pub use containers::{
-    AttachStreams, ContainerRequest, ContainerView, Containers, ExecRequest, HealthRequest, LogLine, LogRequest,
-    LogStream,
+    AttachStreams, ContainerRequest, ContainerView, Containers, ExecRequest, HealthRequest, LogLine,
+    LogRequest, LogStream,
 };
 pub use engine::{Engine, Options};
 pub use failure::{During, Failure, Fault, Result};

@@ -3,14 +3,14 @@
 use coracle_container::ContainerId;
 
 const ADJECTIVES: [&str; 32] = [
-    "able", "amber", "brave", "brisk", "calm", "clear", "crisp", "deft", "eager", "early", "fair", "fleet", "fresh",
-    "gentle", "grand", "hardy", "keen", "light", "lively", "lucid", "mellow", "merry", "neat", "noble", "proud",
-    "quick", "quiet", "ready", "sound", "steady", "swift", "tidy",
+    "able", "amber", "brave", "brisk", "calm", "clear", "crisp", "deft", "eager", "early", "fair", "fleet",
+    "fresh", "gentle", "grand", "hardy", "keen", "light", "lively", "lucid", "mellow", "merry", "neat",
+    "noble", "proud", "quick", "quiet", "ready", "sound", "steady", "swift", "tidy",
 ];
 const BOATS: [&str; 32] = [
-    "bark", "barge", "brig", "canoe", "catboat", "clipper", "cog", "corvette", "currach", "cutter", "dhow", "dinghy",
-    "dory", "felucca", "frigate", "galley", "junk", "kayak", "ketch", "knarr", "lugger", "packet", "pinnace", "pirogue",
-    "punt", "raft", "schooner", "skiff", "sloop", "wherry", "xebec", "yawl",
+    "bark", "barge", "brig", "canoe", "catboat", "clipper", "cog", "corvette", "currach", "cutter", "dhow",
+    "dinghy", "dory", "felucca", "frigate", "galley", "junk", "kayak", "ketch", "knarr", "lugger", "packet",
+    "pinnace", "pirogue", "punt", "raft", "schooner", "skiff", "sloop", "wherry", "xebec", "yawl",
 ];
 
 /// Returns a name made from an id: readable, and as unlikely to meet its double as its four digits say.

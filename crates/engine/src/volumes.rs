@@ -62,7 +62,8 @@ impl Volumes<'_> {
             return Ok(record);
         }
         let record = VolumeRecord { name, anonymous, labels, created: Timestamp::now(), filled: false };
-        std::fs::create_dir_all(self.data(&record.name)).during(format_args!("making volume {}", record.name))?;
+        std::fs::create_dir_all(self.data(&record.name))
+            .during(format_args!("making volume {}", record.name))?;
         self.write(&record)?;
         Ok(record)
     }
@@ -107,13 +108,15 @@ impl Volumes<'_> {
         if !users.is_empty() {
             let message = format!("volume `{}` is in use by {}", record.name, users.join(", "));
             return Err(Failure::user(
-                Diagnostic::error("volume-in-use", message).with_hint(format!("coracle rm -f {}", users.join(" "))),
+                Diagnostic::error("volume-in-use", message)
+                    .with_hint(format!("coracle rm -f {}", users.join(" "))),
             ));
         }
         let _lock = self.lock()?;
         let directory = self.engine.layout.volume(&record.name);
         // The record goes first: a half-removed volume is none, and its rest goes with the next one of its name.
-        std::fs::remove_file(self.engine.layout.volume_record(&record.name)).during(format_args!("removing volume {name}"))?;
+        std::fs::remove_file(self.engine.layout.volume_record(&record.name))
+            .during(format_args!("removing volume {name}"))?;
         std::fs::remove_dir_all(&directory).during(format_args!("removing volume {name}"))
     }
 
@@ -157,7 +160,8 @@ impl Volumes<'_> {
 
     fn write(&self, record: &VolumeRecord) -> Result<()> {
         let path = self.engine.layout.volume_record(&record.name);
-        records::write_json_atomic(&path, record).during(format_args!("writing the record of volume {}", record.name))
+        records::write_json_atomic(&path, record)
+            .during(format_args!("writing the record of volume {}", record.name))
     }
 
     fn lock(&self) -> Result<FileLock> {

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{BufWriter, Read, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -14,7 +14,7 @@ use crate::archive::{Entry, Kind, TarWriter, Time};
 use crate::error::{Result, SnapshotError};
 use crate::rootfs::{FileKind, Flow, Metadata, Node, visit};
 use crate::stack::is_whiteout;
-use crate::{SnapshotId, Snapshots, snapshots, xattr};
+use crate::{RootFs, SnapshotId, Snapshots, snapshots, xattr};
 
 /// The prefix of names that delete, and the name that hides a directory's lower content (OCI image specification,
 /// "Whiteouts").
@@ -42,18 +42,45 @@ impl Snapshots {
     }
 }
 
+impl RootFs {
+    /// Writes the whole tree as an uncompressed archive, members sorted by name. Sockets are left out.
+    pub fn tar(&self, out: &mut dyn Write) -> Result<()> {
+        write_tree(self.as_fd(), Path::new("/"), out, None, Form::Tree).map(drop)
+    }
+}
+
+/// What a directory holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    /// A layer in overlay's form: its marks become the archive's.
+    Layer,
+    /// A file system as it is seen.
+    Tree,
+}
+
 fn write_layer(layer: &Path, out: impl Write, latest: Option<i64>) -> Result<LayerInfo> {
     let root = snapshots::open_directory(layer)?;
+    write_tree(root.as_fd(), layer, out, latest, Form::Layer)
+}
+
+fn write_tree(
+    root: BorrowedFd<'_>,
+    layer: &Path,
+    out: impl Write,
+    latest: Option<i64>,
+    form: Form,
+) -> Result<LayerInfo> {
     let written = |error| SnapshotError::io("write the archive of", layer, error);
     let mut pack = Pack {
         // Hashing small pieces is slow: the buffer lies before the hasher.
         tar: TarWriter::new(BufWriter::with_capacity(256 << 10, Sha256Writer::new(out))),
         latest,
+        form,
         linked: HashMap::new(),
         buffer: vec![0; 256 << 10],
     };
-    pack.root(&root, layer)?;
-    visit(root.as_fd(), Path::new(""), &mut |node| pack.add(node))?;
+    pack.root(root, layer)?;
+    visit(root, Path::new(""), &mut |node| pack.add(node))?;
     let writer = pack.tar.finish().map_err(written)?;
     let hasher = writer.into_inner().map_err(|error| written(error.into_error()))?;
     let (_, digest, size) = hasher.finish();
@@ -63,6 +90,7 @@ fn write_layer(layer: &Path, out: impl Write, latest: Option<i64>) -> Result<Lay
 struct Pack<W: Write> {
     tar: TarWriter<BufWriter<Sha256Writer<W>>>,
     latest: Option<i64>,
+    form: Form,
     /// The first name of each file that has several.
     linked: HashMap<(u64, u64), PathBuf>,
     buffer: Vec<u8>,
@@ -87,7 +115,7 @@ impl<W: Write> Pack<W> {
         let read = |error: std::io::Error| SnapshotError::io("read", node.path, error);
         let write = |error: std::io::Error| SnapshotError::io("write to the archive", node.path, error);
         let path = node.path.as_os_str().as_bytes().to_vec();
-        if is_whiteout(node.stat) {
+        if self.form == Form::Layer && is_whiteout(node.stat) {
             let parent = node.path.parent().unwrap_or(Path::new(""));
             let name = [WHITEOUT, node.name.as_bytes()].concat();
             let entry = marker(&parent.join(std::ffi::OsStr::from_bytes(&name)));
@@ -131,7 +159,7 @@ impl<W: Write> Pack<W> {
                 let mut entry = self.describe(name, Kind::Directory, node.stat);
                 entry.xattrs = xattr::read(&directory).map_err(read)?;
                 self.tar.entry(&entry).map_err(write)?;
-                if xattr::is_opaque(&directory).map_err(read)? {
+                if self.form == Form::Layer && xattr::is_opaque(&directory).map_err(read)? {
                     let marker = marker(&node.path.join(std::ffi::OsStr::from_bytes(OPAQUE)));
                     self.tar.entry(&marker).map_err(write)?;
                 }

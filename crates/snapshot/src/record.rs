@@ -39,6 +39,9 @@ pub struct Snapshot {
     pub state: State,
     /// The digest of the layer as an uncompressed tar, when it is known.
     pub diff_id: Option<DiffId>,
+    /// The length of that tar in bytes, when it is known.
+    #[serde(default)]
+    pub size: Option<u64>,
     /// The digest of the stack of layers that ends with this one, when it is known.
     pub chain_id: Option<ChainId>,
     /// When it was prepared.
@@ -50,7 +53,16 @@ const VERSION: u32 = 1;
 impl Snapshot {
     pub(crate) fn new(id: SnapshotId, parent: Option<SnapshotId>) -> Self {
         let created = Timestamp::now();
-        Self { version: VERSION, id, parent, state: State::Active, diff_id: None, chain_id: None, created }
+        Self {
+            version: VERSION,
+            id,
+            parent,
+            state: State::Active,
+            diff_id: None,
+            size: None,
+            chain_id: None,
+            created,
+        }
     }
 
     /// Returns whether others may be based on it.

@@ -140,14 +140,16 @@ impl Snapshots {
         Ok(stack)
     }
 
-    /// Records a committed snapshot's layer digest; its chain id follows when its base's is known.
-    pub fn set_diff_id(&self, id: &SnapshotId, diff_id: DiffId) -> Result<Snapshot> {
+    /// Records the digest and length of a committed snapshot's layer as an uncompressed tar; its chain id follows
+    /// when its base's is known.
+    pub fn set_diff_id(&self, id: &SnapshotId, diff_id: DiffId, size: u64) -> Result<Snapshot> {
         let _guard = self.lock()?;
         let mut snapshot = self.get(id)?;
         if !snapshot.is_committed() {
             return Err(SnapshotError::NotCommitted(id.clone()));
         }
         snapshot.diff_id = Some(diff_id);
+        snapshot.size = Some(size);
         let parent = snapshot.parent.as_ref().map(|parent| self.get(parent)).transpose()?;
         snapshot.chain_id = match parent {
             None => Some(ChainId::extend(None, diff_id)),

@@ -133,6 +133,7 @@ impl UnpackedLayer {
         let below = parent.map(|parent| self.snapshots.get(parent)).transpose()?;
         self.active.record.parent = parent.cloned();
         self.active.record.diff_id = Some(self.diff_id);
+        self.active.record.size = Some(self.size);
         self.active.record.chain_id = match below {
             None => Some(ChainId::extend(None, self.diff_id)),
             Some(below) => below.chain_id.map(|chain| ChainId::extend(Some(chain), self.diff_id)),

@@ -110,6 +110,10 @@ fn show(
             bytes.extend(format!("{} ", line.time).into_bytes());
         }
         bytes.extend(line.bytes);
+        // A last line without its end must not run into another service's.
+        if !prefix.is_empty() && !bytes.ends_with(b"\n") {
+            bytes.push(b'\n');
+        }
         // Lines of several services mix on one screen; alone, each stream keeps its own.
         match line.stream {
             LogStream::Stderr if prefix.is_empty() => printer.raw_error(&bytes),

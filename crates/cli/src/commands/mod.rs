@@ -36,7 +36,7 @@ use coracle_engine::{Failure, Fault, Result};
 use crate::arguments::{Arguments, Command};
 use crate::context::Context;
 use crate::diagnostics;
-use crate::printer::{Printer, Verbosity};
+use crate::printer::Printer;
 
 /// How a command ended that did not fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,7 +51,7 @@ pub enum Done {
 
 /// Runs the command line and returns the exit code: 0 done, 1 the user's input or project, 2 ours.
 pub fn run() -> ExitCode {
-    let printer = Printer::new(Verbosity::Normal);
+    let printer = Printer;
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {

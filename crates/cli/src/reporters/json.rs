@@ -22,7 +22,7 @@ impl Reporter for Json {
         let time = jiff::Timestamp::now().to_string();
         let mut value = render(event);
         value["time"] = Value::String(time);
-        self.printer.always(value.to_string());
+        self.printer.status(value.to_string());
     }
 }
 

@@ -103,10 +103,8 @@ impl Reporter for Tty {
                 }
             }
             Event::Notice(diagnostic) => {
-                if self.printer.shows(diagnostic.severity) {
-                    let text = diagnostics::render(&diagnostic);
-                    self.say(text.trim_end());
-                }
+                let text = diagnostics::render(&diagnostic);
+                self.say(text.trim_end());
             }
         }
     }

@@ -16,6 +16,7 @@ impl Containers<'_> {
     /// Makes a container of what a caller asks for; its image is fetched as `pull` says.
     pub fn create(&self, request: ContainerRequest, pull: Pull) -> Result<ContainerId> {
         let image = self.engine.images().ensure(&request.image, pull, None)?;
+        let _adding = self.engine.store.adding().during("holding the image")?;
         let id = ContainerId::from_random(process::random().during("drawing a container's id")?);
         let name = request.name.clone().unwrap_or_else(|| names::made_up(&id));
         let spec = request::fold(request, name, &image.config, image.id)?;
@@ -28,7 +29,12 @@ impl Containers<'_> {
         self.create_with_id(id, spec, image)
     }
 
-    fn create_with_id(&self, id: ContainerId, mut spec: ContainerSpec, image: &ReadyImage) -> Result<ContainerId> {
+    fn create_with_id(
+        &self,
+        id: ContainerId,
+        mut spec: ContainerSpec,
+        image: &ReadyImage,
+    ) -> Result<ContainerId> {
         check(&spec)?;
         // Networks must exist before anything is made; an unknown one changes nothing.
         for attachment in &spec.networks {
@@ -57,11 +63,18 @@ impl Containers<'_> {
             .prepare(parent)
             .and_then(|active| active.hold(format!("container {}", id.short())))
             .during("preparing a container's file system")?;
-        let record =
-            ContainerRecord { id: id.clone(), spec: spec.clone(), created: Timestamp::now(), snapshot: snapshot.id.to_string() };
+        let record = ContainerRecord {
+            id: id.clone(),
+            spec: spec.clone(),
+            created: Timestamp::now(),
+            snapshot: snapshot.id.to_string(),
+        };
         let written = std::fs::create_dir_all(self.engine.layout.container_etc(id.as_str()))
             .during("making a container's directory")
-            .and_then(|()| stored::write(&self.engine.layout.container_record(id.as_str()), &record).during("recording a container"));
+            .and_then(|()| {
+                stored::write(&self.engine.layout.container_record(id.as_str()), &record)
+                    .during("recording a container")
+            });
         if written.is_err() {
             let _ = self.engine.snapshots.remove(&snapshot.id);
         }
@@ -106,7 +119,10 @@ impl Containers<'_> {
 
     /// Returns whether a name without a record is old enough that nobody is still writing the record.
     fn is_abandoned(&self, path: &std::path::Path) -> bool {
-        let age = std::fs::metadata(path).and_then(|metadata| metadata.modified()).ok().and_then(|time| time.elapsed().ok());
+        let age = std::fs::metadata(path)
+            .and_then(|metadata| metadata.modified())
+            .ok()
+            .and_then(|time| time.elapsed().ok());
         age.is_some_and(|age| age.as_secs() >= 5)
     }
 }
@@ -120,21 +136,33 @@ fn check(spec: &ContainerSpec) -> Result<()> {
     }
     const LEAST_MEMORY: u64 = 6 * 1024 * 1024;
     if let Some(memory) = spec.resources.memory.filter(|memory| *memory < LEAST_MEMORY) {
-        return user("memory-limit", format!("a memory limit of {memory} bytes is below the least that works, 6 MiB"));
+        return user(
+            "memory-limit",
+            format!("a memory limit of {memory} bytes is below the least that works, 6 MiB"),
+        );
     }
     let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get) as u64;
     if let Some(millicpus) = spec.resources.millicpus.filter(|limit| *limit > processors * 1_000) {
         let asked = millicpus as f64 / 1_000.0;
-        return user("cpu-limit", format!("{asked} processors are more than the {processors} that this machine has"));
+        return user(
+            "cpu-limit",
+            format!("{asked} processors are more than the {processors} that this machine has"),
+        );
     }
     for mount in &spec.mounts {
         if !mount.target.starts_with('/') || mount.target == "/" {
-            return user("mount-target", format!("`{}` is no path that something can be mounted at", mount.target));
+            return user(
+                "mount-target",
+                format!("`{}` is no path that something can be mounted at", mount.target),
+            );
         }
         if let MountKind::Bind { source, create_host_path: false } = &mount.kind
             && !source.exists()
         {
-            return user("mount-source", format!("{} does not exist, so it cannot be mounted", source.display()));
+            return user(
+                "mount-source",
+                format!("{} does not exist, so it cannot be mounted", source.display()),
+            );
         }
     }
     Ok(())

@@ -43,20 +43,24 @@ impl Containers<'_> {
                 Diagnostic::error("not-running", message).with_hint(format!("coracle start {name}")),
             ));
         }
-        let user = match &request.user {
-            None => None,
-            Some(user) => {
-                let snapshot: SnapshotId = view.record.snapshot.parse().during("reading the container's record")?;
-                let root = self
-                    .engine
-                    .snapshots
-                    .held(&snapshot)
-                    .and_then(|overlay| overlay.mount_detached(true))
-                    .during("looking into the container")?;
-                let found = look_up_user(&RootFs::new(root), user, &[]);
-                Some(found.map_err(|error| Failure::user(Diagnostic::error("no-such-user", error.to_string())))?)
-            }
-        };
+        let user =
+            match &request.user {
+                None => None,
+                Some(user) => {
+                    let snapshot: SnapshotId =
+                        view.record.snapshot.parse().during("reading the container's record")?;
+                    let root = self
+                        .engine
+                        .snapshots
+                        .held(&snapshot)
+                        .and_then(|overlay| overlay.mount_detached(true))
+                        .during("looking into the container")?;
+                    let found = look_up_user(&RootFs::new(root), user, &[]);
+                    Some(found.map_err(|error| {
+                        Failure::user(Diagnostic::error("no-such-user", error.to_string()))
+                    })?)
+                }
+            };
         let spec = ExecSpec {
             args: request.command,
             env: request.environment.into_iter().collect(),
@@ -70,7 +74,10 @@ impl Containers<'_> {
         let failed = |error: RuntimeError| match error {
             RuntimeError::Shim { message, code } => {
                 let diagnostic = Diagnostic::error("cannot-run", format!("in container `{name}`: {message}"));
-                Failure { fault: Fault::Container(u8::try_from(code).unwrap_or(125)), diagnostics: vec![diagnostic] }
+                Failure {
+                    fault: Fault::Container(u8::try_from(code).unwrap_or(125)),
+                    diagnostics: vec![diagnostic],
+                }
             }
             error => Failure::ours(format_args!("running a command in container {name}"), &error),
         };

@@ -12,7 +12,8 @@ impl Containers<'_> {
         let view = self.find(name)?;
         let spec = &view.record.spec;
         let arguments: Vec<&String> = spec.entrypoint.iter().chain(&spec.command).collect();
-        let environment: Vec<String> = spec.environment.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let environment: Vec<String> =
+            spec.environment.iter().map(|(name, value)| format!("{name}={value}")).collect();
         let networks = self.endpoints(&view)?;
         Ok(json!({
             "Id": view.record.id, "Created": view.record.created.to_string(), "Name": format!("/{}", spec.name),
@@ -72,7 +73,9 @@ impl Containers<'_> {
         let mount = |mount: &coracle_container::Mount| {
             let (kind, name, source) = match &mount.kind {
                 MountKind::Bind { source, .. } => ("bind", None, Some(source.clone())),
-                MountKind::Volume { name, .. } => ("volume", Some(name), Some(self.engine.volumes().data(name))),
+                MountKind::Volume { name, .. } => {
+                    ("volume", Some(name), Some(self.engine.volumes().data(name)))
+                }
                 MountKind::Tmpfs { .. } => ("tmpfs", None, None),
             };
             json!({"Type": kind, "Name": name, "Source": source, "Destination": mount.target, "RW": !mount.read_only})

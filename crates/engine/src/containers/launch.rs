@@ -40,7 +40,8 @@ impl Containers<'_> {
             .spawn_shim(&record, &prepared)
             .map_err(|error| self.runtime_failure(&record.spec, &error))?;
         for note in &spawned.notes {
-            let diagnostic = Diagnostic::warning("not-honoured", format!("container `{}`: {note}", record.spec.name));
+            let diagnostic =
+                Diagnostic::warning("not-honoured", format!("container `{}`: {note}", record.spec.name));
             self.engine.reporter.event(Event::Notice(diagnostic));
         }
         let connected = self.connect(&record, &spawned).and_then(|()| {
@@ -67,9 +68,11 @@ impl Containers<'_> {
     /// Attaches the network, writes the files of `/etc`, and has names and ports served.
     fn connect(&self, record: &ContainerRecord, spawned: &Spawned) -> Result<()> {
         let spec = &record.spec;
-        let holder = process::identify(spawned.pid)
-            .ok_or_else(|| Failure::ours("looking for the shim", &std::io::Error::from(std::io::ErrorKind::NotFound)))?;
-        let namespace = std::fs::File::open(spawned.network_namespace()).during("opening the network namespace")?;
+        let holder = process::identify(spawned.pid).ok_or_else(|| {
+            Failure::ours("looking for the shim", &std::io::Error::from(std::io::ErrorKind::NotFound))
+        })?;
+        let namespace =
+            std::fs::File::open(spawned.network_namespace()).during("opening the network namespace")?;
         let attachments = self.engine.networks().attach(&record.id, spec, holder, namespace.as_fd())?;
         self.write_etc(record, &attachments)?;
         if spec.network_mode == NetworkMode::Bridge {
@@ -101,7 +104,8 @@ impl Containers<'_> {
         ];
         for (name, text) in files {
             // Written in place: a running container has the very file mounted.
-            std::fs::write(directory.join(name), text).during(format_args!("writing a container's /etc/{name}"))?;
+            std::fs::write(directory.join(name), text)
+                .during(format_args!("writing a container's /etc/{name}"))?;
         }
         Ok(())
     }
@@ -123,7 +127,8 @@ impl Containers<'_> {
                 .open(directory.join(name))
                 .during("making a container's /etc files")?;
         }
-        let root = RootFs::new(overlay.mount_detached(true).during(format_args!("looking into {}", spec.image))?);
+        let root =
+            RootFs::new(overlay.mount_detached(true).during(format_args!("looking into {}", spec.image))?);
         let user = self.user(spec, &root)?;
         let mounts = self.mounts(spec, &root)?;
         let path = |name: &str| Some(directory.join(name));
@@ -131,7 +136,11 @@ impl Containers<'_> {
             overlay: overlay_of(overlay),
             user,
             mounts,
-            etc: EtcFiles { hosts: path("hosts"), hostname: path("hostname"), resolv_conf: path("resolv.conf") },
+            etc: EtcFiles {
+                hosts: path("hosts"),
+                hostname: path("hostname"),
+                resolv_conf: path("resolv.conf"),
+            },
             network: match spec.network_mode {
                 NetworkMode::Bridge | NetworkMode::None => NetworkNamespace::Own,
                 NetworkMode::Host => NetworkNamespace::Host,
@@ -172,10 +181,12 @@ impl Containers<'_> {
                 MountKind::Bind { source, create_host_path } => {
                     if !source.exists() {
                         if !create_host_path {
-                            let message = format!("{} does not exist, so it cannot be mounted", source.display());
+                            let message =
+                                format!("{} does not exist, so it cannot be mounted", source.display());
                             return Err(Failure::user(Diagnostic::error("mount-source", message)));
                         }
-                        std::fs::create_dir_all(source).during(format_args!("making {}", source.display()))?;
+                        std::fs::create_dir_all(source)
+                            .during(format_args!("making {}", source.display()))?;
                     }
                     ResolvedSource::Path(source.clone())
                 }
@@ -203,8 +214,10 @@ impl Containers<'_> {
         let mut diagnostic =
             Diagnostic::error("cannot-start", format!("container `{}` cannot start: {message}", spec.name));
         diagnostic = match code {
-            127 => diagnostic.with_hint(format!("`{command}` is not in the image `{}`; check the command", spec.image)),
-            126 => diagnostic.with_hint(format!("`{command}` cannot be run: is it executable, and for this machine?")),
+            127 => diagnostic
+                .with_hint(format!("`{command}` is not in the image `{}`; check the command", spec.image)),
+            126 => diagnostic
+                .with_hint(format!("`{command}` cannot be run: is it executable, and for this machine?")),
             _ => diagnostic,
         };
         let code = u8::try_from(*code).unwrap_or(125);

@@ -45,13 +45,24 @@ impl Containers<'_> {
         cancel: &AtomicBool,
         sink: &mut dyn FnMut(LogLine),
     ) -> Result<()> {
-        let query =
-            LogQuery { follow: request.follow, tail: request.tail, since: request.since, until: request.until };
+        let query = LogQuery {
+            follow: request.follow,
+            tail: request.tail,
+            since: request.since,
+            until: request.until,
+        };
         let mut give = |entry: coracle_runtime::LogEntry<'_>| {
-            sink(LogLine { time: entry.time, stream: entry.stream, bytes: entry.text.into_owned().into_bytes() });
+            sink(LogLine {
+                time: entry.time,
+                stream: entry.stream,
+                bytes: entry.text.into_owned().into_bytes(),
+            });
             !cancel.load(Ordering::Relaxed)
         };
-        self.engine.runtime.logs(id, &query, &mut give).during(format_args!("reading the log of {}", id.short()))
+        self.engine
+            .runtime
+            .logs(id, &query, &mut give)
+            .during(format_args!("reading the log of {}", id.short()))
     }
 
     /// Returns the last lines of a container's log, for evidence; nothing rather than an error.

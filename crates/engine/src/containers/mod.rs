@@ -23,6 +23,7 @@ use coracle_oci::ImageId;
 use coracle_report::Diagnostic;
 
 pub use exec::ExecRequest;
+pub(crate) use launch::{look_up_user, overlay_of};
 pub use logs::{LogLine, LogRequest, LogStream};
 pub use request::{ContainerRequest, HealthRequest};
 pub use run::AttachStreams;
@@ -99,7 +100,8 @@ impl Containers<'_> {
             _ => {
                 let message = format!("`{name}` begins the ids of {} containers", matching.len());
                 return Err(Failure::user(
-                    Diagnostic::error("ambiguous-container", message).with_hint("give more digits: coracle ps -a"),
+                    Diagnostic::error("ambiguous-container", message)
+                        .with_hint("give more digits: coracle ps -a"),
                 ));
             }
         }
@@ -134,7 +136,8 @@ impl Containers<'_> {
 
     /// Returns a container's record; `None` when there is none.
     pub fn record(&self, id: &ContainerId) -> Result<Option<ContainerRecord>> {
-        stored::read(&self.engine.layout.container_record(id.as_str())).during(format_args!("reading the record of container {}", id.short()))
+        stored::read(&self.engine.layout.container_record(id.as_str()))
+            .during(format_args!("reading the record of container {}", id.short()))
     }
 
     /// Returns what a container is now; the loss of its shim is found out and recorded here.
@@ -163,7 +166,11 @@ impl Containers<'_> {
     /// Returns the names of containers that use a volume.
     pub(crate) fn using_volume(&self, volume: &str) -> Result<Vec<String>> {
         let uses = |record: &ContainerRecord| {
-            record.spec.mounts.iter().any(|mount| matches!(&mount.kind, MountKind::Volume { name, .. } if name == volume))
+            record
+                .spec
+                .mounts
+                .iter()
+                .any(|mount| matches!(&mount.kind, MountKind::Volume { name, .. } if name == volume))
         };
         let mut users = Vec::new();
         for id in self.ids()? {

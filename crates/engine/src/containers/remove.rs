@@ -19,10 +19,14 @@ impl Containers<'_> {
             if !force {
                 let message = format!("container `{name}` is running");
                 return Err(Failure::user(
-                    Diagnostic::error("running", message).with_hint(format!("coracle stop {name}, or use --force")),
+                    Diagnostic::error("running", message)
+                        .with_hint(format!("coracle stop {name}, or use --force")),
                 ));
             }
-            self.engine.runtime.stop(id, Some(9), Some(std::time::Duration::ZERO)).during("killing the container")?;
+            self.engine
+                .runtime
+                .stop(id, Some(9), Some(std::time::Duration::ZERO))
+                .during("killing the container")?;
             self.reap(id)?;
         }
         // A container that was to be removed at its end is gone by now.
@@ -77,7 +81,8 @@ impl Containers<'_> {
         for mount in &record.spec.mounts {
             let MountKind::Volume { name, .. } = &mount.kind else { continue };
             let volumes = self.engine.volumes();
-            let anonymous = volumes.list()?.into_iter().any(|volume| volume.name == *name && volume.anonymous);
+            let anonymous =
+                volumes.list()?.into_iter().any(|volume| volume.name == *name && volume.anonymous);
             if anonymous && self.using_volume(name)?.is_empty() {
                 volumes.remove(name)?;
             }

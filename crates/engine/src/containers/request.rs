@@ -122,7 +122,12 @@ pub struct HealthRequest {
 }
 
 /// Folds the image's defaults into `request`. `name` is the final name.
-pub fn fold(request: ContainerRequest, name: String, image: &ImageConfig, id: ImageId) -> Result<ContainerSpec, Diagnostic> {
+pub fn fold(
+    request: ContainerRequest,
+    name: String,
+    image: &ImageConfig,
+    id: ImageId,
+) -> Result<ContainerSpec, Diagnostic> {
     let defaults = &image.config;
     let (entrypoint, command) = match request.entrypoint {
         // Docker: an entry point given by the user drops the image's command.
@@ -171,8 +176,11 @@ pub fn fold(request: ContainerRequest, name: String, image: &ImageConfig, id: Im
     let working_directory = match request.working_directory {
         Some(path) if path.starts_with('/') => path,
         Some(path) => {
-            return Err(Diagnostic::error("working-directory", format!("working directory `{path}` is not absolute"))
-                .with_hint(format!("write it from the root: -w /{path}")));
+            return Err(Diagnostic::error(
+                "working-directory",
+                format!("working directory `{path}` is not absolute"),
+            )
+            .with_hint(format!("write it from the root: -w /{path}")));
         }
         None if defaults.working_dir.is_empty() => "/".to_owned(),
         None => defaults.working_dir.clone(),
@@ -245,8 +253,16 @@ pub fn health(request: &HealthRequest, image: Option<&HealthcheckConfig>) -> Opt
     Some(Healthcheck {
         interval: pick(request.interval, image.map(|image| image.interval), defaults.interval),
         timeout: pick(request.timeout, image.map(|image| image.timeout), defaults.timeout),
-        start_period: pick(request.start_period, image.map(|image| image.start_period), defaults.start_period),
-        start_interval: pick(request.start_interval, image.map(|image| image.start_interval), defaults.start_interval),
+        start_period: pick(
+            request.start_period,
+            image.map(|image| image.start_period),
+            defaults.start_period,
+        ),
+        start_interval: pick(
+            request.start_interval,
+            image.map(|image| image.start_interval),
+            defaults.start_interval,
+        ),
         retries: retries.unwrap_or(defaults.retries),
         command: defaults.command,
     })
@@ -291,7 +307,8 @@ mod tests {
 
     #[test]
     fn the_users_command_keeps_the_entry_point() {
-        let spec = fold_with(ContainerRequest { command: vec!["shell".to_owned()], ..ContainerRequest::default() });
+        let spec =
+            fold_with(ContainerRequest { command: vec!["shell".to_owned()], ..ContainerRequest::default() });
         assert_eq!((spec.entrypoint, spec.command), (vec!["/entry".to_owned()], vec!["shell".to_owned()]));
     }
 
@@ -305,7 +322,8 @@ mod tests {
     #[test]
     fn defaults_of_the_image_are_folded_in() {
         let environment = IndexMap::from([("B".to_owned(), "3".to_owned())]);
-        let spec = fold_with(ContainerRequest { environment, publish_all: true, ..ContainerRequest::default() });
+        let spec =
+            fold_with(ContainerRequest { environment, publish_all: true, ..ContainerRequest::default() });
         assert_eq!(spec.environment["A"], "1");
         assert_eq!(spec.environment["B"], "3");
         assert!(spec.environment.contains_key("PATH"));

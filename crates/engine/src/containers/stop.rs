@@ -25,7 +25,9 @@ impl Containers<'_> {
     /// Sends a signal to a container's first process.
     pub fn kill(&self, id: &ContainerId, signal: &str) -> Result<()> {
         let number = signal_number(signal).map_err(|error| {
-            Failure::user(Diagnostic::error("no-such-signal", error.to_string()).with_hint("kill -l lists signals"))
+            Failure::user(
+                Diagnostic::error("no-such-signal", error.to_string()).with_hint("kill -l lists signals"),
+            )
         })?;
         let view = self.view(id)?.ok_or_else(|| gone(id))?;
         if !view.state.is_running() {
@@ -42,7 +44,9 @@ impl Containers<'_> {
             match view.state {
                 ContainerState::Exited { code, .. } => return Ok(code),
                 ContainerState::Created => std::thread::sleep(Duration::from_millis(100)),
-                ContainerState::Running { .. } | ContainerState::Paused { .. } | ContainerState::Restarting { .. } => {
+                ContainerState::Running { .. }
+                | ContainerState::Paused { .. }
+                | ContainerState::Restarting { .. } => {
                     match self.engine.runtime.waiter(id, false).and_then(coracle_runtime::Waiter::wait) {
                         Ok(ended) => return Ok(ended.code),
                         // It ended while we connected: its record tells.

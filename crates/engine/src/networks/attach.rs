@@ -52,7 +52,8 @@ impl Networks<'_> {
             hardware: None,
             mtu,
         };
-        let plan = Attachment { interfaces: attachments.endpoints.iter().enumerate().map(interface).collect() };
+        let plan =
+            Attachment { interfaces: attachments.endpoints.iter().enumerate().map(interface).collect() };
         let connected = netlink::attach(namespace, &plan)
             .during(format_args!("connecting container {} (generation {generation})", spec.name));
         if let Err(failure) = connected {
@@ -81,12 +82,11 @@ impl Networks<'_> {
             let taken = state.addresses(&network.name);
             let last = state.last.get(&network.name).copied();
             let address =
-                ipam::choose_address(network.subnet, network.gateway, &taken, wanted.ipv4_address, last).map_err(
-                    |error| {
+                ipam::choose_address(network.subnet, network.gateway, &taken, wanted.ipv4_address, last)
+                    .map_err(|error| {
                         let message = format!("network `{}`: {error}", network.name);
                         Failure::user(Diagnostic::error("network-addresses", message))
-                    },
-                )?;
+                    })?;
             state.last.insert(network.name.clone(), address);
             self.raise(network)?;
             let number = u8::try_from(number).unwrap_or(u8::MAX);
@@ -98,14 +98,20 @@ impl Networks<'_> {
             });
         }
         // Published ports lead to the first network that is reachable from outside.
-        let outside = endpoints.iter().zip(networks).find(|(_, network)| !network.internal).map(|(endpoint, _)| endpoint);
+        let outside = endpoints
+            .iter()
+            .zip(networks)
+            .find(|(_, network)| !network.internal)
+            .map(|(endpoint, _)| endpoint);
         let ports = match outside {
             Some(endpoint) => publish(spec, endpoint)?,
             None if spec.ports.is_empty() => Vec::new(),
             None => {
-                let message = format!("container `{}` publishes ports but is only on internal networks", spec.name);
+                let message =
+                    format!("container `{}` publishes ports but is only on internal networks", spec.name);
                 return Err(Failure::user(
-                    Diagnostic::error("port-internal", message).with_hint("attach it to a network that is not internal"),
+                    Diagnostic::error("port-internal", message)
+                        .with_hint("attach it to a network that is not internal"),
                 ));
             }
         };

@@ -17,8 +17,8 @@ pub use attach::Attachments;
 pub use state::{Attached, Endpoint, NetworkState};
 
 use crate::containers::request::{DEFAULT_NETWORK, STANDALONE};
+use crate::{During, Engine, Failure, Result};
 use crate::{process, stored};
-use crate::{Engine, Failure, Result, During};
 
 /// What a new network should be.
 #[derive(Clone, Debug, Default)]
@@ -51,7 +51,10 @@ impl Networks<'_> {
     pub fn create_in(&self, request: NetworkRequest, scope: &str) -> Result<NetworkRecord> {
         let name = &request.name;
         if [DEFAULT_NETWORK, "host", "none", "default"].contains(&name.as_str()) {
-            return Err(Failure::user(Diagnostic::error("network-name", format!("network name `{name}` is reserved"))));
+            return Err(Failure::user(Diagnostic::error(
+                "network-name",
+                format!("network name `{name}` is reserved"),
+            )));
         }
         if !is_name(name) {
             let message = format!("`{name}` is no network name; use letters, digits, `_`, `.` and `-`");
@@ -70,15 +73,17 @@ impl Networks<'_> {
 
     /// Decides a new network's addresses. The caller holds the lock.
     fn plan(&self, request: NetworkRequest, scope: &str) -> Result<NetworkRecord> {
-        let user = |error: ipam::IpamError| Failure::user(Diagnostic::error("network-addresses", error.to_string()));
+        let user =
+            |error: ipam::IpamError| Failure::user(Diagnostic::error("network-addresses", error.to_string()));
         let mut taken = host_facts()?.taken;
         taken.extend(self.list()?.into_iter().map(|record| record.subnet));
         let subnet = match &request.subnet {
             None => ipam::choose_subnet(&taken).map_err(user)?,
             Some(text) => {
-                let subnet: Subnet = text.parse().map_err(|error: coracle_network::subnet::SubnetError| {
-                    Failure::user(Diagnostic::error("network-addresses", error.to_string()))
-                })?;
+                let subnet: Subnet =
+                    text.parse().map_err(|error: coracle_network::subnet::SubnetError| {
+                        Failure::user(Diagnostic::error("network-addresses", error.to_string()))
+                    })?;
                 ipam::check_subnet(subnet, &taken).map_err(user)?;
                 subnet
             }
@@ -141,7 +146,8 @@ impl Networks<'_> {
             return Ok(record);
         }
         let all = self.list()?;
-        let matching: Vec<_> = all.iter().filter(|record| name.len() >= 4 && record.id.starts_with(name)).collect();
+        let matching: Vec<_> =
+            all.iter().filter(|record| name.len() >= 4 && record.id.starts_with(name)).collect();
         match matching.as_slice() {
             [record] => Ok((*record).clone()),
             _ => {
@@ -166,10 +172,12 @@ impl Networks<'_> {
         if !users.is_empty() {
             let message = format!("network `{}` is in use by {}", record.name, users.join(", "));
             return Err(Failure::user(
-                Diagnostic::error("network-in-use", message).with_hint(format!("coracle rm -f {}", users.join(" "))),
+                Diagnostic::error("network-in-use", message)
+                    .with_hint(format!("coracle rm -f {}", users.join(" "))),
             ));
         }
-        records::remove(&self.engine.layout.network_record(&record.name)).during("removing a network's record")?;
+        records::remove(&self.engine.layout.network_record(&record.name))
+            .during("removing a network's record")?;
         nftables::apply(&state.rules(&self.list()?), &lock).during("taking a network's rules away")?;
         netlink::delete_link(&record.bridge).during("taking a network's bridge away")
     }
@@ -196,12 +204,14 @@ impl Networks<'_> {
 
     /// Returns the network called `name`, if there is one.
     pub fn record(&self, name: &str) -> Result<Option<NetworkRecord>> {
-        stored::read(&self.engine.layout.network_record(name)).during(format_args!("reading the record of network {name}"))
+        stored::read(&self.engine.layout.network_record(name))
+            .during(format_args!("reading the record of network {name}"))
     }
 
     /// Returns who is attached where, the dead included.
     pub fn read_state(&self) -> Result<NetworkState> {
-        let state = stored::read(&self.engine.layout.network_state()).during("reading the state of the networks")?;
+        let state =
+            stored::read(&self.engine.layout.network_state()).during("reading the state of the networks")?;
         Ok(state.unwrap_or_default())
     }
 
@@ -212,7 +222,8 @@ impl Networks<'_> {
     }
 
     fn write_state(&self, state: &NetworkState) -> Result<()> {
-        stored::write_fast(&self.engine.layout.network_state(), state).during("writing the state of the networks")
+        stored::write_fast(&self.engine.layout.network_state(), state)
+            .during("writing the state of the networks")
     }
 
     fn write(&self, record: &NetworkRecord) -> Result<()> {

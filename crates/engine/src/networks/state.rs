@@ -66,7 +66,8 @@ impl NetworkState {
     /// Drops containers whose holder is gone. Returns the scopes that lost one.
     pub fn prune(&mut self, lives: impl Fn(&ProcessIdentity) -> bool) -> BTreeSet<String> {
         let dead: Vec<_> = self.containers.iter().filter(|(_, attached)| !lives(&attached.holder)).collect();
-        let dead: Vec<_> = dead.into_iter().map(|(id, attached)| (id.clone(), attached.scope.clone())).collect();
+        let dead: Vec<_> =
+            dead.into_iter().map(|(id, attached)| (id.clone(), attached.scope.clone())).collect();
         for (id, _) in &dead {
             self.containers.remove(id);
         }

@@ -46,7 +46,8 @@ impl<'a> ProjectHost<'a> {
 pub(crate) fn told<T>(result: Result<T>) -> std::result::Result<T, Diagnostic> {
     result.map_err(|failure| {
         let mut all = failure.diagnostics.into_iter();
-        let mut first = all.next().unwrap_or_else(|| Diagnostic::error("internal", "a failure without a reason"));
+        let mut first =
+            all.next().unwrap_or_else(|| Diagnostic::error("internal", "a failure without a reason"));
         for other in all {
             first.notes.push(other.to_string());
             first.hints.extend(other.hints);

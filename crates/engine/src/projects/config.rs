@@ -1,6 +1,8 @@
 //! A resolved project as JSON, in the words of the Compose specification.
 
-use coracle_composefile::{DependencyCondition, FileContent, HostPorts, MountSource, Project, Protocol, Service};
+use coracle_composefile::{
+    DependencyCondition, FileContent, HostPorts, MountSource, Project, Protocol, Service,
+};
 use serde_json::{Map, Value, json};
 
 /// Returns the project; what is a secret's content is left out.
@@ -11,7 +13,8 @@ pub(super) fn render(project: &Project) -> Value {
         .networks
         .iter()
         .map(|(key, network)| {
-            let value = json!({"name": network.name, "external": network.external, "internal": network.internal});
+            let value =
+                json!({"name": network.name, "external": network.external, "internal": network.internal});
             (key.clone(), value)
         })
         .collect();

@@ -37,7 +37,8 @@ impl Projects<'_> {
         };
         let plan = down(&project.name, &observed, &choices);
         if !plan.orphans.is_empty() {
-            let message = format!("left alone, because no file names them any more: {}", plan.orphans.join(", "));
+            let message =
+                format!("left alone, because no file names them any more: {}", plan.orphans.join(", "));
             self.engine.reporter.event(Event::Notice(
                 Diagnostic::warning("orphans", message).with_hint("remove them with --remove-orphans"),
             ));
@@ -46,7 +47,8 @@ impl Projects<'_> {
         if options.dry_run {
             return Ok(text);
         }
-        let host = ProjectHost::new(self.engine, &project.name, Duration::from_secs(60)).stopping(options.timeout);
+        let host =
+            ProjectHost::new(self.engine, &project.name, Duration::from_secs(60)).stopping(options.timeout);
         execute(&plan, &host, &*self.engine.reporter, None, cancel).map_err(Failure::findings)?;
         if plan.orphans.is_empty() {
             // Holds generated files; the next `up` makes it again. The lock's file goes last.

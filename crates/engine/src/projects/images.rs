@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 
 use coracle_compose::ResolvedImage;
 use coracle_composefile::{Build, Project, PullPolicy, Service};
-use coracle_report::{Diagnostic, Event, Task, Outcome};
+use coracle_report::{Diagnostic, Event, Outcome, Task};
 use indexmap::IndexMap;
 
 use super::{BuildPolicy, Projects};
@@ -64,14 +64,17 @@ impl Projects<'_> {
         let mut found = ProjectImages::default();
         let mut failures = Vec::new();
         for (place, result) in results.into_iter().enumerate() {
-            let users = chosen.iter().zip(&of_service).filter(|(_, at)| **at == place).map(|(service, _)| *service);
+            let users =
+                chosen.iter().zip(&of_service).filter(|(_, at)| **at == place).map(|(service, _)| *service);
             match result {
                 Ok(image) => {
                     found.images.extend(users.map(|service| (service.name.clone(), image.clone())));
                 }
                 Err(failure) => {
                     let users: Vec<&Service> = users.collect();
-                    if users.iter().all(|service| service.optional) && failure.first().code == "registry-unreachable" {
+                    if users.iter().all(|service| service.optional)
+                        && failure.first().code == "registry-unreachable"
+                    {
                         for service in users {
                             let task = Task::start(&*self.engine.reporter, None, service.name.clone());
                             let why = failure.first().message.clone();
@@ -88,10 +91,19 @@ impl Projects<'_> {
             return Ok(found);
         }
         let fault = failures[0].fault;
-        Err(Failure { fault, diagnostics: failures.into_iter().flat_map(|failure| failure.diagnostics).collect() })
+        Err(Failure {
+            fault,
+            diagnostics: failures.into_iter().flat_map(|failure| failure.diagnostics).collect(),
+        })
     }
 
-    fn image(&self, want: &Want, policy: BuildPolicy, no_cache: bool, cancel: &AtomicBool) -> Result<ResolvedImage> {
+    fn image(
+        &self,
+        want: &Want,
+        policy: BuildPolicy,
+        no_cache: bool,
+        cancel: &AtomicBool,
+    ) -> Result<ResolvedImage> {
         let engine = self.engine;
         let pull = match want.pull {
             PullPolicy::Missing | PullPolicy::Build => Pull::Missing,
@@ -104,9 +116,10 @@ impl Projects<'_> {
                 let built = engine.builds().build(&options, cancel)?;
                 engine.images().ensure(&built.id.to_string(), Pull::Never, None)?
             }
-            Some(_) => engine.images().ensure(&want.name, Pull::Never, None).map_err(|failure| {
-                failure.with_hint("build it: leave out --no-build")
-            })?,
+            Some(_) => engine
+                .images()
+                .ensure(&want.name, Pull::Never, None)
+                .map_err(|failure| failure.with_hint("build it: leave out --no-build"))?,
             None => {
                 let image = engine.images().ensure(&want.name, pull, None)?;
                 if image.stand_in && policy == BuildPolicy::Always {
@@ -120,7 +133,11 @@ impl Projects<'_> {
     }
 
     /// Returns images without building or fetching: what a dry run can know.
-    pub(super) fn stored_images(&self, project: &Project, services: &BTreeSet<String>) -> Result<ProjectImages> {
+    pub(super) fn stored_images(
+        &self,
+        project: &Project,
+        services: &BTreeSet<String>,
+    ) -> Result<ProjectImages> {
         let mut found = ProjectImages::default();
         for service in project.services.values().filter(|service| services.contains(&service.name)) {
             let name = service.image.familiar();
@@ -129,12 +146,20 @@ impl Projects<'_> {
                     let image = ResolvedImage { id: image.id, config: image.config.config };
                     found.images.insert(service.name.clone(), image);
                 }
-                None if service.optional => found.skipped.push((service.name.clone(), format!("{name} is not stored"))),
+                None if service.optional => {
+                    found.skipped.push((service.name.clone(), format!("{name} is not stored")))
+                }
                 None => {
                     let message = format!("image `{name}` of service `{}` is not there yet", service.name);
-                    let hint = if service.build.is_some() { "build it first: coracle build ENV" } else { "fetch it first: coracle up" };
+                    let hint = if service.build.is_some() {
+                        "build it first: coracle build ENV"
+                    } else {
+                        "fetch it first: coracle up"
+                    };
                     return Err(Failure::user(
-                        Diagnostic::error("no-image", message).with_span(service.span.clone()).with_hint(hint),
+                        Diagnostic::error("no-image", message)
+                            .with_span(service.span.clone())
+                            .with_hint(hint),
                     ));
                 }
             }

@@ -81,7 +81,8 @@ impl LoadedProject {
             let message = format!("project `{}` has no service `{name}`", self.name());
             let mut diagnostic = Diagnostic::error("unknown-service", message);
             if self.loaded.project.inactive_services.contains_key(name) {
-                diagnostic = diagnostic.with_hint(format!("`{name}` belongs to a profile: enable it with --profile"));
+                diagnostic =
+                    diagnostic.with_hint(format!("`{name}` belongs to a profile: enable it with --profile"));
             } else if let Some(near) = near::nearest(name, known.iter().copied()) {
                 diagnostic = diagnostic.with_hint(format!("did you mean `{near}`?"));
             }
@@ -117,7 +118,10 @@ impl Projects<'_> {
                 Some(_) => start.clone(),
                 None => files[0].parent().unwrap_or(&start).to_owned(),
             };
-            let name = selection.environment.as_ref().map_or_else(|| ".env".to_owned(), |name| format!(".env.{name}"));
+            let name = selection
+                .environment
+                .as_ref()
+                .map_or_else(|| ".env".to_owned(), |name| format!(".env.{name}"));
             let env_file = directory.join(name);
             let env_files = if env_file.is_file() { vec![env_file] } else { Vec::new() };
             (files, env_files, directory)
@@ -156,7 +160,8 @@ impl Projects<'_> {
         });
         let place = |view: &ContainerView| order.iter().position(|name| view.service() == Some(name));
         views.sort_by(|a, b| {
-            (place(a).unwrap_or(usize::MAX), &a.record.spec.name).cmp(&(place(b).unwrap_or(usize::MAX), &b.record.spec.name))
+            (place(a).unwrap_or(usize::MAX), &a.record.spec.name)
+                .cmp(&(place(b).unwrap_or(usize::MAX), &b.record.spec.name))
         });
         Ok(views)
     }

@@ -24,7 +24,7 @@ impl Projects<'_> {
         }
         // Ports that the project itself holds now are free when their container is replaced.
         let state = self.engine.networks().read_state()?;
-        let own: Vec<&coracle_network::PublishedPort> = state
+        let own: Vec<&PublishedPort> = state
             .containers
             .iter()
             .filter(|(id, _)| observed.containers.iter().any(|container| container.id == **id))

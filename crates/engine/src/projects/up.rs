@@ -6,11 +6,11 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use coracle_compose::{
-    Dependencies, GeneratedFile, Inputs, ObservedContainer, ObservedNetwork, ObservedState, ObservedVolume, Options,
-    Orphans, Recreate, desired, execute, reconcile, source_files,
+    Dependencies, GeneratedFile, Inputs, ObservedContainer, ObservedNetwork, ObservedState, ObservedVolume,
+    Options, Orphans, Recreate, desired, execute, reconcile, source_files,
 };
 use coracle_composefile::Project;
-use coracle_container::{PublishedPort, Protocol};
+use coracle_container::{Protocol, PublishedPort};
 use coracle_oci::Digest;
 use coracle_report::{Diagnostic, Event};
 use coracle_store::records;
@@ -111,12 +111,17 @@ impl Projects<'_> {
         let choices = Options {
             services: options.services.clone(),
             recreate: if options.force_recreate { Recreate::Always } else { Recreate::Changed },
-            dependencies: if options.no_dependencies { Dependencies::LeftAlone } else { Dependencies::Included },
+            dependencies: if options.no_dependencies {
+                Dependencies::LeftAlone
+            } else {
+                Dependencies::Included
+            },
             orphans: if options.remove_orphans { Orphans::Removed } else { Orphans::Kept },
         };
         let plan = reconcile(&wanted, &observed, &choices).map_err(Failure::findings)?;
         if !plan.orphans.is_empty() {
-            let message = format!("containers of services that no file names any more: {}", plan.orphans.join(", "));
+            let message =
+                format!("containers of services that no file names any more: {}", plan.orphans.join(", "));
             self.engine.reporter.event(Event::Notice(
                 Diagnostic::warning("orphans", message).with_hint("remove them with --remove-orphans"),
             ));
@@ -139,12 +144,16 @@ impl Projects<'_> {
     /// Returns what a project has on the host.
     pub(super) fn observe(&self, project: &str) -> Result<ObservedState> {
         let views = self.engine.containers().list()?;
-        let containers =
-            views.iter().filter_map(|view| ObservedContainer::of(project, &view.record, &view.state)).collect();
+        let containers = views
+            .iter()
+            .filter_map(|view| ObservedContainer::of(project, &view.record, &view.state))
+            .collect();
         let networks = self.engine.networks().list()?;
-        let networks = networks.into_iter().map(|record| ObservedNetwork { name: record.name, labels: record.labels });
+        let networks =
+            networks.into_iter().map(|record| ObservedNetwork { name: record.name, labels: record.labels });
         let volumes = self.engine.volumes().list()?;
-        let volumes = volumes.into_iter().map(|record| ObservedVolume { name: record.name, labels: record.labels });
+        let volumes =
+            volumes.into_iter().map(|record| ObservedVolume { name: record.name, labels: record.labels });
         Ok(ObservedState { containers, networks: networks.collect(), volumes: volumes.collect() })
     }
 
@@ -186,8 +195,11 @@ impl Projects<'_> {
 
 /// Returns the services that an `up` speaks of: those named, or all, with what they depend on.
 fn closure(project: &Project, options: &UpOptions) -> BTreeSet<String> {
-    let mut open: Vec<&String> =
-        if options.services.is_empty() { project.services.keys().collect() } else { options.services.iter().collect() };
+    let mut open: Vec<&String> = if options.services.is_empty() {
+        project.services.keys().collect()
+    } else {
+        options.services.iter().collect()
+    };
     let mut found = BTreeSet::new();
     while let Some(name) = open.pop() {
         let Some(service) = project.services.get(name) else { continue };
@@ -230,13 +242,16 @@ fn addresses(view: &ContainerView) -> Vec<String> {
 fn address(port: &PublishedPort) -> Option<String> {
     let number = port.host_port?;
     let host = match port.host_ip {
-        Some(ip) if !ip.is_unspecified() && !ip.is_loopback() => std::net::SocketAddr::new(ip, number).to_string(),
+        Some(ip) if !ip.is_unspecified() && !ip.is_loopback() => {
+            std::net::SocketAddr::new(ip, number).to_string()
+        }
         _ => format!("localhost:{number}"),
     };
     Some(match port.container_port {
         443 | 8443 => format!("https://{}", host.trim_end_matches(":443")),
         // What is known to speak something else than HTTP.
-        21 | 22 | 25 | 53 | 465 | 587 | 1433 | 1521 | 1883 | 2181 | 3306 | 5432 | 5672 | 6379 | 9092 | 11211 | 27017 => host,
+        21 | 22 | 25 | 53 | 465 | 587 | 1433 | 1521 | 1883 | 2181 | 3306 | 5432 | 5672 | 6379 | 9092
+        | 11211 | 27017 => host,
         _ => format!("http://{}", host.trim_end_matches(":80")),
     })
 }

@@ -6,7 +6,8 @@ use coracle_build::{MissingCause, Selection, SourceFault, SourcePath};
 use coracle_dockerfile::{Glob, IgnoreFile, Verdict, ignore_file_names};
 use coracle_oci::Digest;
 use coracle_report::Diagnostic;
-use coracle_snapshot::{DigestOptions, FileKind, Metadata, RootFs, SnapshotError, Visit, digest_tree};
+use coracle_snapshot::rootfs::{DigestOptions, FileKind, Metadata, Visit, digest_tree};
+use coracle_snapshot::{RootFs, SnapshotError};
 
 use crate::{During, Failure, Result};
 
@@ -217,6 +218,7 @@ pub fn both(first: Visit, second: Visit) -> Visit {
 }
 
 fn other(error: SnapshotError) -> SourceFault {
-    let failure = Result::<(), _>::Err(error).during("reading the files of a step").expect_err("it is an error");
+    let failure =
+        Result::<(), _>::Err(error).during("reading the files of a step").expect_err("it is an error");
     SourceFault::Other(failure.diagnostics.into_iter().next().expect("a failure says why"))
 }

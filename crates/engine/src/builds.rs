@@ -1,0 +1,164 @@
+//! Building images: a Dockerfile and a context in, an image in the store out.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+
+use coracle_build::{BuildRequest, CachePolicy, StepOrigin};
+use coracle_oci::{DiffId, ImageId, Reference};
+use coracle_report::{Diagnostic, TaskId};
+use coracle_snapshot::SnapshotId;
+use indexmap::IndexMap;
+
+use crate::ports::build::{EngineHost, cached};
+use crate::{During, Engine, Failure, Images, Result};
+
+/// Whether `RUN` steps see the host's certificate authorities.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum HostCa {
+    /// When the host trusts authorities of its own.
+    #[default]
+    Auto,
+    /// In any case.
+    Always,
+    /// Not at all.
+    Never,
+}
+
+/// What is to be built.
+#[derive(Clone, Debug, Default)]
+pub struct BuildOptions {
+    /// The directory of the context.
+    pub context: PathBuf,
+    /// The Dockerfile; `None` is `Dockerfile` in the context.
+    pub dockerfile: Option<PathBuf>,
+    /// The text of a Dockerfile instead of a file.
+    pub dockerfile_inline: Option<String>,
+    /// The stage; `None` is the last.
+    pub target: Option<String>,
+    /// Build arguments.
+    pub build_args: IndexMap<String, String>,
+    /// Labels of the image.
+    pub labels: BTreeMap<String, String>,
+    /// Names of the image.
+    pub tags: Vec<String>,
+    /// Use no cached step.
+    pub no_cache: bool,
+    /// Fetch base images even when they are there.
+    pub pull: bool,
+    /// Whether `RUN` steps see the host's certificate authorities.
+    pub host_ca: HostCa,
+    /// The task that the build is a part of.
+    pub parent: Option<TaskId>,
+}
+
+/// A built image.
+#[derive(Clone, Debug)]
+pub struct BuiltImage {
+    /// Its id.
+    pub id: ImageId,
+    /// Whether every step was cached.
+    pub cached: bool,
+}
+
+/// The builder of an engine.
+#[derive(Clone, Copy)]
+pub struct Builds<'a> {
+    pub(crate) engine: &'a Engine,
+}
+
+impl Builds<'_> {
+    /// Builds an image, gives it its names, and returns it.
+    pub fn build(&self, options: &BuildOptions, cancel: &AtomicBool) -> Result<BuiltImage> {
+        let tags: Vec<Reference> =
+            options.tags.iter().map(|tag| Images::parse(tag)).collect::<Result<_>>()?;
+        if !options.context.is_dir() {
+            let message = format!("build context {} is not a directory", options.context.display());
+            return Err(Failure::user(Diagnostic::error("build-context", message)));
+        }
+        let (file, text) = self.dockerfile(options)?;
+        let dockerfile = coracle_dockerfile::parse(&file, &text)?;
+        let mut request = BuildRequest::new(dockerfile);
+        request.target.clone_from(&options.target);
+        request.build_args =
+            options.build_args.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
+        request.labels.clone_from(&options.labels);
+        request.cache = if options.no_cache { CachePolicy::Ignore } else { CachePolicy::Use };
+        request.created = self.created();
+        // Held meanwhile: nothing that the build has begun to use may be collected.
+        let _adding = self.engine.store.adding().during("adding an image to the store")?;
+        let host = EngineHost::new(self.engine, options, &file)?;
+        let built = coracle_build::build(&request, &host, &*self.engine.reporter, options.parent, cancel)?;
+        let layers = self.layers(built.snapshot.as_ref().map(coracle_build::SnapshotRef::as_str))?;
+        let image = self.engine.images().keep(&built.config, &layers, None)?;
+        for tag in &tags {
+            self.engine.store.set_reference(tag, &image.manifest_digest).during("naming the image")?;
+        }
+        let cached = built.steps.iter().all(|step| step.origin != StepOrigin::Made);
+        Ok(BuiltImage { id: image.id, cached })
+    }
+
+    /// Finds the Dockerfile and reads it.
+    fn dockerfile(&self, options: &BuildOptions) -> Result<(PathBuf, String)> {
+        if let Some(text) = &options.dockerfile_inline {
+            return Ok((PathBuf::from("dockerfile_inline"), text.clone()));
+        }
+        let path = match &options.dockerfile {
+            None => options.context.join("Dockerfile"),
+            Some(path) => path.clone(),
+        };
+        match std::fs::read_to_string(&path) {
+            Ok(text) => Ok((path, text)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                Err(Failure::user(no_dockerfile(&path)))
+            }
+            Err(error) => {
+                let message = format!("cannot read {}: {error}", path.display());
+                Err(Failure::user(Diagnostic::error("dockerfile", message)))
+            }
+        }
+    }
+
+    /// Returns the time that stands in the image: fixed by `SOURCE_DATE_EPOCH`, else left out, so that equal input gives an
+    /// equal image.
+    fn created(&self) -> Option<String> {
+        let seconds = self.engine.environment.get("SOURCE_DATE_EPOCH")?.parse().ok()?;
+        jiff::Timestamp::from_second(seconds).ok().map(|time| time.to_string())
+    }
+
+    /// Returns the layers of a stack with their lengths, lowest first.
+    fn layers(&self, top: Option<&str>) -> Result<Vec<(DiffId, u64)>> {
+        let Some(top) = top else { return Ok(Vec::new()) };
+        let id: SnapshotId = top.parse().during("reading a snapshot's id")?;
+        let mut layers = Vec::new();
+        for snapshot in self.engine.snapshots.stack(&id).during("listing an image's layers")? {
+            let diff_id = snapshot.diff_id.ok_or_else(|| {
+                let error = std::io::Error::other("a layer was not hashed");
+                Failure::ours(format_args!("putting the image together at snapshot {}", snapshot.id), &error)
+            })?;
+            layers.push((diff_id, snapshot.size.unwrap_or(0)));
+        }
+        Ok(layers)
+    }
+
+    /// Returns the snapshots that the build cache names.
+    pub(crate) fn cached_snapshots(&self) -> Result<BTreeSet<SnapshotId>> {
+        cached(self.engine)
+    }
+}
+
+fn no_dockerfile(path: &Path) -> Diagnostic {
+    let directory = path.parent().unwrap_or(Path::new("."));
+    let entries = std::fs::read_dir(directory).into_iter().flatten();
+    let names: Vec<String> = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
+    let like: Vec<&str> = names
+        .iter()
+        .map(String::as_str)
+        .filter(|name| name.to_ascii_lowercase().contains("dockerfile"))
+        .collect();
+    let diagnostic = Diagnostic::error("no-dockerfile", format!("there is no {}", path.display()));
+    match like.first() {
+        Some(name) => diagnostic.with_hint(format!("did you mean -f {}?", directory.join(name).display())),
+        None => diagnostic.with_hint("name the Dockerfile with -f, or the right context directory"),
+    }
+}

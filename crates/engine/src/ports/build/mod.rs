@@ -1,0 +1,233 @@
+//! The builder's port, carried out: images, cache, files and commands.
+
+mod copy;
+mod exec;
+mod hashing;
+mod sources;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use coracle_build::{
+    BuildHost, CacheKey, CacheRecord, CopyRequest, DirectoryRequest, Downloaded, ExecOutcome, ExecRequest,
+    KeyLock, OutputSink, ResolvedBase, Selection, SnapshotRef, SourceFault, SourcePlace,
+};
+use coracle_oci::{DiffId, Digest, Platform, Reference};
+use coracle_report::{Diagnostic, TaskId};
+use coracle_snapshot::{RootFs, SnapshotId};
+use coracle_store::FileLock;
+
+use self::hashing::Hashing;
+use self::sources::Sources;
+use super::compose::told;
+use crate::builds::{BuildOptions, HostCa};
+use crate::{During, Engine, Failure, Pull, Result, stored};
+
+/// An engine during one build.
+pub struct EngineHost<'a> {
+    pub(super) engine: &'a Engine,
+    context: Sources,
+    pub(super) context_path: PathBuf,
+    pull: Pull,
+    /// The host's certificate authorities, when steps are lent them.
+    pub(super) host_ca: Option<PathBuf>,
+    hashing: Hashing<'a>,
+    /// Stand-ins that the user was told of.
+    told: Mutex<BTreeSet<Reference>>,
+    /// Digests of files of snapshots, which never change.
+    digests: Mutex<BTreeMap<(String, String), Digest>>,
+}
+
+impl<'a> EngineHost<'a> {
+    /// Prepares a build.
+    pub fn new(engine: &'a Engine, options: &BuildOptions, dockerfile: &Path) -> Result<Self> {
+        Ok(Self {
+            engine,
+            context: Sources::context(&options.context, dockerfile)?,
+            context_path: std::path::absolute(&options.context).during("looking for the build context")?,
+            pull: if options.pull { Pull::Always } else { Pull::Missing },
+            host_ca: host_ca(engine, options.host_ca),
+            hashing: Hashing::new(engine),
+            told: Mutex::default(),
+            digests: Mutex::default(),
+        })
+    }
+
+    /// Opens a place that files are taken from; `None` is the context.
+    fn tree(&self, place: &SourcePlace) -> Result<Option<Sources>, SourceFault> {
+        match place {
+            SourcePlace::Context => Ok(None),
+            SourcePlace::Snapshot(snapshot) => {
+                let id = told(parse(snapshot)).map_err(SourceFault::Other)?;
+                let view = self.engine.snapshots.view(&id).during("looking into a stage");
+                let view = told(view).map_err(SourceFault::Other)?;
+                Ok(Some(Sources::tree(RootFs::new(view))))
+            }
+            SourcePlace::Empty => {
+                let made = tempfile::tempdir().during("making an empty directory").and_then(|directory| {
+                    RootFs::open_directory(directory.path()).during("opening an empty directory")
+                });
+                Ok(Some(Sources::tree(told(made).map_err(SourceFault::Other)?)))
+            }
+        }
+    }
+
+    /// Commits what was written and has it hashed off the critical path.
+    pub(super) fn commit(&self, active: coracle_snapshot::ActiveSnapshot) -> Result<SnapshotRef> {
+        let snapshot = active.commit().during("committing a step")?;
+        self.hashing.begin(&snapshot.id);
+        Ok(SnapshotRef::new(snapshot.id.to_string()))
+    }
+}
+
+/// Reads the builder's name of a snapshot.
+pub(super) fn parse(snapshot: &SnapshotRef) -> Result<SnapshotId> {
+    snapshot.as_str().parse().during("reading a snapshot's id")
+}
+
+pub(super) fn parse_parent(parent: Option<&SnapshotRef>) -> Result<Option<SnapshotId>> {
+    parent.map(parse).transpose()
+}
+
+impl BuildHost for EngineHost<'_> {
+    fn resolve_base(
+        &self,
+        reference: &Reference,
+        _platform: &Platform,
+        task: TaskId,
+    ) -> Result<ResolvedBase, Diagnostic> {
+        let image = told(self.engine.images().ensure(&reference.to_string(), self.pull, Some(task)))?;
+        let first = self.told.lock().unwrap_or_else(PoisonError::into_inner).insert(reference.clone());
+        if image.stand_in && first {
+            self.engine.images().say_stand_in(reference);
+        }
+        Ok(ResolvedBase {
+            config: image.config,
+            key: image.id.digest(),
+            snapshot: image.snapshot.map(|id| SnapshotRef::new(id.to_string())),
+        })
+    }
+
+    fn cache_get(&self, key: &CacheKey) -> Option<CacheRecord> {
+        let path = self.engine.layout.cache_record(&key.digest());
+        let record: CacheRecord = stored::read(&path).ok().flatten()?;
+        let there = |snapshot: &SnapshotRef| {
+            parse(snapshot)
+                .is_ok_and(|id| self.engine.snapshots.get(&id).is_ok_and(|found| found.is_committed()))
+        };
+        if !record.snapshot.iter().chain(&record.parent).all(there) {
+            return None;
+        }
+        let _ = self.engine.store.touch_cached(&key.digest());
+        Some(record)
+    }
+
+    fn cache_put(&self, key: &CacheKey, record: &CacheRecord) -> Result<(), Diagnostic> {
+        // Not forced to the disk: a record that is lost only costs the step again.
+        told(
+            stored::write_fast(&self.engine.layout.cache_record(&key.digest()), record)
+                .during("recording a step"),
+        )
+    }
+
+    fn lock(&self, key: &CacheKey, cancel: &AtomicBool) -> Result<KeyLock, Diagnostic> {
+        let path = self.engine.layout.cache_lock(&key.digest());
+        loop {
+            if let Some(lock) = told(FileLock::try_exclusive(&path).during("locking a step"))? {
+                return Ok(KeyLock::new(Unlock(Some(lock))));
+            }
+            if cancel.load(Ordering::Relaxed) {
+                return Err(Diagnostic::error("cancelled", "the build was cancelled"));
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    fn digest_sources(&self, place: &SourcePlace, selection: &Selection) -> Result<Digest, SourceFault> {
+        let tree = self.tree(place)?;
+        let SourcePlace::Snapshot(snapshot) = place else {
+            return tree.as_ref().unwrap_or(&self.context).digest(selection);
+        };
+        let name = (snapshot.to_string(), format!("{selection:?}"));
+        let known = self.digests.lock().unwrap_or_else(PoisonError::into_inner).get(&name).copied();
+        if let Some(digest) = known {
+            return Ok(digest);
+        }
+        let digest = tree.as_ref().unwrap_or(&self.context).digest(selection)?;
+        self.digests.lock().unwrap_or_else(PoisonError::into_inner).insert(name, digest);
+        Ok(digest)
+    }
+
+    fn download(&self, url: &str, _task: TaskId, _cancel: &AtomicBool) -> Result<Downloaded, Diagnostic> {
+        Err(Diagnostic::error("not-supported", format!("ADD of a URL is not supported yet: {url}"))
+            .with_hint("fetch it in a RUN step, or put the file into the context"))
+    }
+
+    fn copy(&self, request: &CopyRequest) -> Result<Option<SnapshotRef>, SourceFault> {
+        let tree = self.tree(&request.place)?;
+        self.copy_files(request, tree.as_ref().unwrap_or(&self.context))
+    }
+
+    fn make_directory(&self, request: &DirectoryRequest) -> Result<Option<SnapshotRef>, Diagnostic> {
+        told(self.make_path(request))
+    }
+
+    fn exec(&self, request: &ExecRequest<'_>, output: OutputSink<'_>) -> Result<ExecOutcome, Diagnostic> {
+        told(self.run(request, output))
+    }
+
+    fn diff_id(&self, snapshot: &SnapshotRef) -> Result<DiffId, Diagnostic> {
+        told(parse(snapshot).and_then(|id| self.hashing.diff_id(&id)))
+    }
+}
+
+/// Removes the lock's file when it is given up, so that keys leave nothing behind.
+struct Unlock(Option<FileLock>);
+
+impl Drop for Unlock {
+    fn drop(&mut self) {
+        if let Some(lock) = self.0.take() {
+            let _ = lock.remove();
+        }
+    }
+}
+
+/// Returns the snapshots that cache records name. Records that cannot be read count as none.
+pub(crate) fn cached(engine: &Engine) -> Result<BTreeSet<SnapshotId>> {
+    let mut found = BTreeSet::new();
+    for path in coracle_store::records::list(&engine.layout.cache()).during("listing the build cache")? {
+        let record: Option<CacheRecord> =
+            if path.is_file() { stored::read(&path).ok().flatten() } else { None };
+        found.extend(record.and_then(|record| record.snapshot).and_then(|snapshot| parse(&snapshot).ok()));
+    }
+    Ok(found)
+}
+
+/// Returns the bundle of certificate authorities to lend, if one is to be lent.
+fn host_ca(engine: &Engine, wish: HostCa) -> Option<PathBuf> {
+    let variable = |name: &str| engine.environment.get(name).filter(|value| !value.is_empty());
+    let own = || {
+        let local = std::fs::read_dir("/usr/local/share/ca-certificates").into_iter().flatten().flatten();
+        let names = ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NODE_EXTRA_CA_CERTS"];
+        local.count() > 0 || names.iter().any(|name| variable(name).is_some())
+    };
+    let lend = match wish {
+        HostCa::Never => false,
+        HostCa::Always => true,
+        HostCa::Auto => own(),
+    };
+    let bundle =
+        variable("SSL_CERT_FILE").map_or_else(|| "/etc/ssl/certs/ca-certificates.crt".into(), PathBuf::from);
+    (lend && bundle.is_file()).then_some(bundle)
+}
+
+/// Returns a failure in the words of a source fault.
+pub(super) fn fault(failure: Failure) -> SourceFault {
+    match told::<()>(Err(failure)) {
+        Err(diagnostic) => SourceFault::Other(diagnostic),
+        Ok(()) => unreachable!("a failure stays one"),
+    }
+}
