@@ -30,7 +30,6 @@ use crate::{During, Engine, Failure, Pull, Result, stored};
 pub struct EngineHost<'a> {
     pub(super) engine: &'a Engine,
     context: Sources,
-    pub(super) context_path: PathBuf,
     pull: Pull,
     /// The host's certificate authorities, when steps are lent them.
     pub(super) host_ca: Option<PathBuf>,
@@ -47,7 +46,6 @@ impl<'a> EngineHost<'a> {
         Ok(Self {
             engine,
             context: Sources::context(&options.context, dockerfile)?,
-            context_path: std::path::absolute(&options.context).during("looking for the build context")?,
             pull: if options.pull { Pull::Always } else { Pull::Missing },
             host_ca: host_ca(engine, options.host_ca),
             hashing: Hashing::new(engine),

@@ -1,0 +1,375 @@
+//! A service and its image to a complete [`ContainerSpec`].
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use coracle_composefile as file;
+use coracle_composefile::{DependencyCondition, FileContent, MountSource, Project, Service};
+use coracle_container::{
+    ContainerSpec, Healthcheck, LogOptions, Mount, MountKind, NetworkAttachment, NetworkMode, Protocol,
+    PublishedPort, RestartPolicy, SecretFile, Ulimit,
+};
+use coracle_oci::{Digest, HealthCommand, HealthcheckConfig, RunConfig};
+use coracle_report::Diagnostic;
+use indexmap::IndexMap;
+
+use crate::desired::{DesiredVolume, GeneratedFile, Inputs, ResolvedImage, resources};
+use crate::{labels, ports};
+
+/// `PATH` of an image that sets none, Docker's default.
+const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// A file that a service is given, and the digest of its content.
+#[derive(Clone, Debug)]
+pub(crate) struct GrantedFile {
+    pub(crate) file: SecretFile,
+    pub(crate) content: Digest,
+    pub(crate) generated: Option<GeneratedFile>,
+}
+
+/// Resolves the secrets and configurations that a service is granted.
+pub(crate) fn granted_files(
+    inputs: Inputs<'_>,
+    service: &Service,
+) -> Result<Vec<GrantedFile>, Vec<Diagnostic>> {
+    let project = inputs.project;
+    let secrets = service.secrets.iter().map(|grant| ("secret", grant, &project.secrets));
+    let configs = service.configs.iter().map(|grant| ("config", grant, &project.configs));
+    let (mut granted, mut errors) = (Vec::new(), Vec::new());
+    for (word, grant, objects) in secrets.chain(configs) {
+        let Some(object) = objects.get(&grant.source) else { continue };
+        let (source, content, generated) = match &object.content {
+            FileContent::File(path) => {
+                if let Some(digest) = inputs.files.get(path) {
+                    (path.clone(), *digest, None)
+                } else {
+                    let message = format!("{word} `{}` has no file {}", grant.source, path.display());
+                    errors.push(
+                        Diagnostic::error("missing-file", message)
+                            .with_span(object.span.clone())
+                            .with_note(format!("service `{}` needs it", service.name))
+                            .with_hint(format!("create it: printf '%s' VALUE > {}", path.display())),
+                    );
+                    continue;
+                }
+            }
+            FileContent::Inline(text) => {
+                let path = inputs.generated_directory.join(format!("{word}-{}", grant.source));
+                let generated = GeneratedFile { path: path.clone(), content: text.clone() };
+                (path, Digest::of(text), Some(generated))
+            }
+            FileContent::External(name) => {
+                let message = format!("{word} `{name}` is external, which is not supported yet");
+                errors.push(
+                    Diagnostic::error("not-supported", message)
+                        .with_span(object.span.clone())
+                        .with_hint("give it a `file` or an `environment` variable"),
+                );
+                continue;
+            }
+        };
+        let target = grant.target.clone();
+        let file = SecretFile { source, target, uid: grant.uid, gid: grant.gid, mode: grant.mode };
+        granted.push(GrantedFile { file, content, generated });
+    }
+    if errors.is_empty() { Ok(granted) } else { Err(errors) }
+}
+
+/// Returns the specification of one replica, without the labels that [`label`] adds.
+pub(crate) fn container_spec(
+    project: &Project,
+    service: &Service,
+    image: &ResolvedImage,
+    files: &[GrantedFile],
+    ordinal: u32,
+) -> Result<ContainerSpec, Vec<Diagnostic>> {
+    let defaults = &image.config;
+    let (entrypoint, command) = command_line(service, defaults);
+    if entrypoint.is_empty() && command.is_empty() {
+        let message = format!(
+            "service `{}`: neither it nor image `{}` has a command",
+            service.name,
+            service.image.familiar()
+        );
+        let hint = "give the service a `command`";
+        return Err(vec![
+            Diagnostic::error("no-command", message).with_span(service.span.clone()).with_hint(hint),
+        ]);
+    }
+    let name = match &service.container_name {
+        Some(name) => name.clone(),
+        None => format!("{}-{}-{ordinal}", project.name, service.name),
+    };
+    let (network_mode, networks) = networks(project, service);
+    let mut ports = Vec::new();
+    for port in &service.ports {
+        let host_port = ports::host_port(service, port, ordinal).map_err(|error| vec![*error])?;
+        let protocol = match port.protocol {
+            file::Protocol::Tcp => Protocol::Tcp,
+            file::Protocol::Udp => Protocol::Udp,
+        };
+        ports.push(PublishedPort { host_ip: port.host_ip, host_port, container_port: port.target, protocol });
+    }
+    let labels = defaults.labels.clone().into_iter().chain(service.labels.clone()).collect();
+    let working_directory = service.working_dir.clone().unwrap_or_else(|| defaults.working_dir.clone());
+    let working_directory =
+        if working_directory.starts_with('/') { working_directory } else { format!("/{working_directory}") };
+    Ok(ContainerSpec {
+        name,
+        image: service.image.familiar(),
+        image_id: image.id,
+        entrypoint,
+        command,
+        environment: environment(service, defaults),
+        working_directory,
+        user: service.user.clone().unwrap_or_else(|| defaults.user.clone()),
+        group_add: service.group_add.clone(),
+        hostname: service.hostname.clone(),
+        labels,
+        tty: service.tty,
+        open_stdin: service.stdin_open,
+        init: service.init,
+        auto_remove: false,
+        read_only: service.read_only,
+        privileged: service.privileged,
+        no_new_privileges: service.no_new_privileges,
+        seccomp_unconfined: service.seccomp_unconfined,
+        cap_add: service.cap_add.clone(),
+        cap_drop: service.cap_drop.clone(),
+        mounts: mounts(project, service, defaults, ordinal),
+        secrets: files.iter().map(|granted| granted.file.clone()).collect(),
+        network_mode,
+        networks,
+        ports,
+        extra_hosts: service.extra_hosts.clone(),
+        dns: service.dns.clone(),
+        dns_search: service.dns_search.clone(),
+        resources: resources(&service.resources),
+        ulimits: service
+            .ulimits
+            .iter()
+            .map(|ulimit| Ulimit { name: ulimit.name.clone(), soft: ulimit.soft, hard: ulimit.hard })
+            .collect(),
+        sysctls: service.sysctls.clone().into_iter().collect(),
+        devices: service.devices.clone(),
+        shm_size: service.shm_size,
+        restart: restart(service.restart),
+        healthcheck: healthcheck(service.healthcheck.as_ref(), defaults.healthcheck.as_ref()),
+        stop_signal: service
+            .stop_signal
+            .clone()
+            .or_else(|| defaults.stop_signal.clone())
+            .unwrap_or_else(|| "SIGTERM".to_owned()),
+        stop_grace_seconds: service
+            .stop_grace_period
+            .map_or(10, |period| period.as_millis().div_ceil(1000) as u64),
+        log: log(&service.logging),
+        scope: project.name.clone(),
+    })
+}
+
+/// Folds entry points and commands: a service's entry point makes the image's command void (Compose, `entrypoint`).
+fn command_line(service: &Service, defaults: &RunConfig) -> (Vec<String>, Vec<String>) {
+    let entrypoint = service.entrypoint.clone();
+    let command = match (&service.command, &entrypoint) {
+        (Some(command), _) => command.clone(),
+        (None, Some(_)) => Vec::new(),
+        (None, None) => defaults.cmd.clone().unwrap_or_default(),
+    };
+    (entrypoint.or_else(|| defaults.entrypoint.clone()).unwrap_or_default(), command)
+}
+
+fn environment(service: &Service, defaults: &RunConfig) -> IndexMap<String, String> {
+    let mut environment: IndexMap<String, String> = defaults
+        .env
+        .iter()
+        .filter_map(|entry| entry.split_once('='))
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect();
+    environment.entry("PATH".to_owned()).or_insert_with(|| DEFAULT_PATH.to_owned());
+    environment.extend(service.environment.clone());
+    environment
+}
+
+/// Converts the mounts, and gives a volume of its own to each path that the image wants one for.
+fn mounts(project: &Project, service: &Service, defaults: &RunConfig, ordinal: u32) -> Vec<Mount> {
+    let anonymous = |target: &str| MountKind::Volume {
+        name: anonymous_volume(project, service, ordinal, target),
+        no_copy: false,
+    };
+    let mut mounts: Vec<Mount> = service
+        .mounts
+        .iter()
+        .map(|mount| {
+            let kind = match &mount.source {
+                MountSource::Bind { path, create_host_path } => {
+                    MountKind::Bind { source: path.clone(), create_host_path: *create_host_path }
+                }
+                MountSource::Volume { key, no_copy } => {
+                    let name =
+                        project.volumes.get(key).map_or_else(|| key.clone(), |volume| volume.name.clone());
+                    MountKind::Volume { name, no_copy: *no_copy }
+                }
+                MountSource::Anonymous => anonymous(&mount.target),
+                MountSource::Tmpfs { size, mode } => MountKind::Tmpfs { size: *size, mode: *mode },
+            };
+            Mount { kind, target: mount.target.clone(), read_only: mount.read_only }
+        })
+        .collect();
+    for target in defaults.volumes.keys() {
+        let target = target.trim_end_matches('/');
+        if !target.is_empty() && mounts.iter().all(|mount| mount.target != target) {
+            mounts.push(Mount { kind: anonymous(target), target: target.to_owned(), read_only: false });
+        }
+    }
+    mounts
+}
+
+/// Returns the name of a volume that no file names. It is derived, not drawn, so that a replaced container finds
+/// its predecessor's data.
+fn anonymous_volume(project: &Project, service: &Service, ordinal: u32, target: &str) -> String {
+    let digest = Digest::of(format!("{}\0{}\0{ordinal}\0{target}", project.name, service.name));
+    format!("{}_{}-{ordinal}_{}", project.name, service.name, digest.short())
+}
+
+/// Returns the volumes that a specification mounts.
+pub(crate) fn volumes(
+    project: &Project,
+    service: &Service,
+    spec: &ContainerSpec,
+) -> IndexMap<String, DesiredVolume> {
+    let owner = |key: Option<&str>| {
+        let mut all = BTreeMap::from([(labels::PROJECT.to_owned(), project.name.clone())]);
+        match key {
+            Some(key) => all.insert(labels::VOLUME.to_owned(), key.to_owned()),
+            None => all.insert(labels::ANONYMOUS_VOLUME.to_owned(), service.name.clone()),
+        };
+        all
+    };
+    let mut out = IndexMap::new();
+    for mount in &spec.mounts {
+        let MountKind::Volume { name, .. } = &mount.kind else { continue };
+        let known = project.volumes.iter().find(|(_, volume)| volume.name == *name);
+        let volume = match known {
+            Some((key, volume)) => {
+                let mut labels = owner(Some(key));
+                labels.extend(volume.labels.clone());
+                let span = Some(volume.span.clone());
+                DesiredVolume { name: name.clone(), external: volume.external, labels, span }
+            }
+            None => DesiredVolume { name: name.clone(), external: false, labels: owner(None), span: None },
+        };
+        out.insert(name.clone(), volume);
+    }
+    out
+}
+
+fn networks(project: &Project, service: &Service) -> (NetworkMode, Vec<NetworkAttachment>) {
+    match service.network_mode {
+        file::NetworkMode::None => (NetworkMode::None, Vec::new()),
+        file::NetworkMode::Host => (NetworkMode::Host, Vec::new()),
+        file::NetworkMode::DefaultBridge => {
+            let attachment =
+                NetworkAttachment { network: "bridge".to_owned(), aliases: Vec::new(), ipv4_address: None };
+            (NetworkMode::Bridge, vec![attachment])
+        }
+        file::NetworkMode::Networks if service.networks.is_empty() => (NetworkMode::None, Vec::new()),
+        file::NetworkMode::Networks => {
+            let attach = |(key, attachment): (&String, &file::NetworkAttachment)| {
+                let network =
+                    project.networks.get(key).map_or_else(|| key.clone(), |network| network.name.clone());
+                let mut aliases = vec![service.name.clone()];
+                for alias in &attachment.aliases {
+                    if !aliases.contains(alias) {
+                        aliases.push(alias.clone());
+                    }
+                }
+                NetworkAttachment { network, aliases, ipv4_address: attachment.ipv4_address }
+            };
+            (NetworkMode::Bridge, service.networks.iter().map(attach).collect())
+        }
+    }
+}
+
+fn restart(policy: file::RestartPolicy) -> RestartPolicy {
+    match policy {
+        file::RestartPolicy::No => RestartPolicy::No,
+        file::RestartPolicy::Always => RestartPolicy::Always,
+        file::RestartPolicy::UnlessStopped => RestartPolicy::UnlessStopped,
+        file::RestartPolicy::OnFailure { max_retries } => RestartPolicy::OnFailure { max_retries },
+    }
+}
+
+/// Returns whether the health of a service's containers is probed.
+pub(crate) fn has_health(service: &Service, image: &ResolvedImage) -> bool {
+    healthcheck(service.healthcheck.as_ref(), image.config.healthcheck.as_ref()).is_some()
+}
+
+/// Folds a service's health check over its image's; `None` when neither gives a command or probing is turned off.
+fn healthcheck(own: Option<&file::Healthcheck>, image: Option<&HealthcheckConfig>) -> Option<Healthcheck> {
+    let command = own.and_then(|own| own.command.clone()).or_else(|| image?.command())?;
+    if command == HealthCommand::None {
+        return None;
+    }
+    let mut check = Healthcheck::with_defaults(command);
+    let milliseconds = |duration: Option<Duration>, inherited: Option<u64>, default: u64| match duration {
+        Some(duration) if !duration.is_zero() => duration.as_millis() as u64,
+        // The image stores nanoseconds, 0 is "not said".
+        Some(_) | None => inherited.filter(|ns| *ns > 0).map_or(default, |ns| ns.div_ceil(1_000_000)),
+    };
+    let own = own.cloned().unwrap_or_default();
+    check.interval = milliseconds(own.interval, image.map(|image| image.interval), check.interval);
+    check.timeout = milliseconds(own.timeout, image.map(|image| image.timeout), check.timeout);
+    check.start_period =
+        milliseconds(own.start_period, image.map(|image| image.start_period), check.start_period);
+    check.start_interval =
+        milliseconds(own.start_interval, image.map(|image| image.start_interval), check.start_interval);
+    let retries = own.retries.filter(|retries| *retries > 0);
+    let inherited = image.map(|image| image.retries as u32).filter(|retries| *retries > 0);
+    check.retries = retries.or(inherited).unwrap_or(check.retries);
+    Some(check)
+}
+
+fn log(logging: &file::Logging) -> LogOptions {
+    let defaults = LogOptions::default();
+    LogOptions {
+        disabled: logging.disabled,
+        max_size: logging.max_size.unwrap_or(defaults.max_size),
+        max_files: logging.max_files.unwrap_or(defaults.max_files),
+    }
+}
+
+/// Adds the labels by which a container is found again.
+pub(crate) fn label(
+    project: &Project,
+    service: &Service,
+    spec: &mut ContainerSpec,
+    ordinal: u32,
+    config_hash: &str,
+) {
+    let condition = |condition| match condition {
+        DependencyCondition::Started => "service_started",
+        DependencyCondition::Healthy => "service_healthy",
+        DependencyCondition::CompletedSuccessfully => "service_completed_successfully",
+    };
+    let depends_on: Vec<String> = service
+        .depends_on
+        .iter()
+        .map(|(name, dependency)| {
+            format!("{name}:{}:{}", condition(dependency.condition), dependency.restart)
+        })
+        .collect();
+    let files: Vec<String> = project.files.iter().map(|path| path.display().to_string()).collect();
+    let all = [
+        (labels::PROJECT, project.name.clone()),
+        (labels::SERVICE, service.name.clone()),
+        (labels::CONTAINER_NUMBER, ordinal.to_string()),
+        (labels::CONFIG_HASH, config_hash.to_owned()),
+        (labels::ONE_OFF, "False".to_owned()),
+        (labels::DEPENDS_ON, depends_on.join(",")),
+        (labels::IMAGE, spec.image_id.to_string()),
+        (labels::WORKING_DIRECTORY, project.directory.display().to_string()),
+        (labels::CONFIG_FILES, files.join(",")),
+    ];
+    spec.labels.extend(all.map(|(name, value)| (name.to_owned(), value)));
+}
