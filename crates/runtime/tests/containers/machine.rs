@@ -52,12 +52,9 @@ impl Leftovers {
             };
             let command = fs::read(entry.path().join("cmdline")).unwrap_or_default();
             let command = String::from_utf8_lossy(&command).replace('\0', " ");
-            let name = fs::read_to_string(entry.path().join("comm")).unwrap_or_default();
-            if command.contains("coracle-shim-host")
-                || name.trim() == "coracle-shim"
-                || name.starts_with("youki")
-            {
-                processes.push(format!("{pid} {command} {name}"));
+            // Others may run containers on this machine; ours have their bundles in a directory of this name.
+            if command.contains("/coracle-test") {
+                processes.push(format!("{pid} {command}"));
                 if let Ok(namespace) = fs::read_link(entry.path().join("ns/net")) {
                     namespaces.insert(namespace.to_string_lossy().into_owned());
                 }
@@ -99,9 +96,7 @@ pub fn machine() -> Option<Machine> {
     let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     // A test that failed may have left something that is just going.
     let end = Instant::now() + Duration::from_secs(20);
-    while Leftovers::count().processes.iter().any(|process| process.contains("coracle-shim"))
-        && Instant::now() < end
-    {
+    while !Leftovers::count().processes.is_empty() && Instant::now() < end {
         std::thread::sleep(Duration::from_millis(20));
     }
     let directory = tempfile::Builder::new().prefix("coracle-test").tempdir().unwrap();
@@ -260,10 +255,10 @@ impl Container<'_> {
         loop {
             match attachment.next(None).unwrap() {
                 Chunk::Output(Stream::Stdout, bytes) => {
-                    output.stdout.push_str(&String::from_utf8_lossy(bytes))
+                    output.stdout.push_str(&String::from_utf8_lossy(bytes));
                 }
                 Chunk::Output(Stream::Stderr, bytes) => {
-                    output.stderr.push_str(&String::from_utf8_lossy(bytes))
+                    output.stderr.push_str(&String::from_utf8_lossy(bytes));
                 }
                 Chunk::Nothing => {}
                 Chunk::Ended(Ended { code, error }) => {
@@ -285,7 +280,7 @@ impl Container<'_> {
 
     /// Waits until the state is as wanted, and returns it.
     pub fn until(&self, wanted: impl Fn(&ContainerState) -> bool) -> ContainerState {
-        let end = Instant::now() + Duration::from_secs(60);
+        let end = Instant::now() + Duration::from_mins(1);
         loop {
             let state = self.state();
             if wanted(&state) {
@@ -303,7 +298,7 @@ impl Container<'_> {
     /// Waits until a file that the container writes is there.
     pub fn until_file(&self, name: &str) -> String {
         let path = self.upper().join(name);
-        let end = Instant::now() + Duration::from_secs(60);
+        let end = Instant::now() + Duration::from_mins(1);
         loop {
             let mut text = String::new();
             if let Ok(mut file) = fs::File::open(&path) {
