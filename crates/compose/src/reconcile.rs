@@ -356,9 +356,8 @@ impl<'a> Planner<'a> {
             Recreate::Changed | Recreate::Never => {}
         }
         match there.state {
-            ObservedRun::Created => Decision::Start,
             ObservedRun::Exited { .. } if is_done(service, there.state) => Decision::Keep(there.state),
-            ObservedRun::Exited { .. } => Decision::Start,
+            ObservedRun::Created | ObservedRun::Exited { .. } => Decision::Start,
             ObservedRun::Running(_) | ObservedRun::Paused | ObservedRun::Restarting => {
                 let replaced = service.depends_on.iter().find(|dependency| {
                     dependency.restart

@@ -165,7 +165,7 @@ impl Images<'_> {
         match &result {
             Ok(_) => task.finish(Outcome::Done),
             Err(Refused::Unreachable(_)) => {
-                task.finish(Outcome::Skipped("registry not reachable".to_owned()))
+                task.finish(Outcome::Skipped("registry not reachable".to_owned()));
             }
             Err(error) => task.finish(Outcome::Failed(error.to_string())),
         }
@@ -239,7 +239,7 @@ impl Images<'_> {
     /// Returns the bytes of an image's layers as its manifest lists them.
     fn size(&self, image: &Image) -> u64 {
         let manifest = self.engine.store.manifest(&image.manifest_digest);
-        manifest.map(|manifest| manifest.layers.iter().map(coracle_oci::Descriptor::size).sum()).unwrap_or(0)
+        manifest.map_or(0, |manifest| manifest.layers.iter().map(coracle_oci::Descriptor::size).sum())
     }
 
     /// Finds an image of the store by name or the beginning of its id.

@@ -304,7 +304,7 @@ pub fn request(args: &ContainerArgs) -> Result<ContainerRequest> {
     for option in &args.security_opt {
         match option.as_str() {
             "no-new-privileges" | "no-new-privileges:true" | "no-new-privileges=true" => {
-                no_new_privileges = true
+                no_new_privileges = true;
             }
             "no-new-privileges:false" | "no-new-privileges=false" => no_new_privileges = false,
             "seccomp=unconfined" | "seccomp:unconfined" => seccomp_unconfined = true,

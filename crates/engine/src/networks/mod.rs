@@ -148,19 +148,15 @@ impl Networks<'_> {
         let all = self.list()?;
         let matching: Vec<_> =
             all.iter().filter(|record| name.len() >= 4 && record.id.starts_with(name)).collect();
-        match matching.as_slice() {
-            [record] => Ok((*record).clone()),
-            _ => {
-                let mut diagnostic = Diagnostic::error("no-such-network", format!("no such network: {name}"));
-                let names: Vec<_> = all.iter().map(|record| record.name.as_str()).collect();
-                if let Some(near) = crate::near::nearest(name, names.iter().copied()) {
-                    diagnostic = diagnostic.with_hint(format!("did you mean `{near}`?"));
-                } else {
-                    diagnostic = diagnostic.with_hint(format!("make it: coracle network create {name}"));
-                }
-                Err(Failure::user(diagnostic))
-            }
+        if let [record] = matching.as_slice() {
+            return Ok((*record).clone());
         }
+        let diagnostic = Diagnostic::error("no-such-network", format!("no such network: {name}"));
+        let names = all.iter().map(|record| record.name.as_str());
+        Err(Failure::user(match crate::near::nearest(name, names) {
+            Some(near) => diagnostic.with_hint(format!("did you mean `{near}`?")),
+            None => diagnostic.with_hint(format!("make it: coracle network create {name}")),
+        }))
     }
 
     /// Removes a network that no container is attached to.

@@ -48,7 +48,7 @@ impl Projects<'_> {
             return Ok(text);
         }
         let host =
-            ProjectHost::new(self.engine, &project.name, Duration::from_secs(60)).stopping(options.timeout);
+            ProjectHost::new(self.engine, &project.name, Duration::from_mins(1)).stopping(options.timeout);
         execute(&plan, &host, &*self.engine.reporter, None, cancel).map_err(Failure::findings)?;
         if plan.orphans.is_empty() {
             // Holds generated files; the next `up` makes it again. The lock's file goes last.

@@ -147,7 +147,7 @@ impl Projects<'_> {
                     found.images.insert(service.name.clone(), image);
                 }
                 None if service.optional => {
-                    found.skipped.push((service.name.clone(), format!("{name} is not stored")))
+                    found.skipped.push((service.name.clone(), format!("{name} is not stored")));
                 }
                 None => {
                     let message = format!("image `{name}` of service `{}` is not there yet", service.name);

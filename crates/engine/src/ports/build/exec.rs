@@ -255,7 +255,7 @@ impl EngineHost<'_> {
             };
             mounts.resolved.push(ResolvedMount { source, target: mount.target.clone(), read_only });
         }
-        for variable in request.secret_env.iter().filter(|variable| variable.required) {
+        if let Some(variable) = request.secret_env.iter().find(|variable| variable.required) {
             let message =
                 format!("secret `{}` was not given, and secrets cannot be given to builds yet", variable.id);
             return Err(Failure::user(Diagnostic::error("missing-secret", message)));
