@@ -160,6 +160,10 @@ fn render(services: &[Generated], internal: bool) -> String {
     let mut text = "services:\n".to_owned();
     for (index, service) in services.iter().enumerate() {
         let mut lines = vec![format!("image: i{}", service.image), format!("scale: {}", service.replicas)];
+        // What ends by itself and what serves are different commands: else a server would be taken for the job.
+        if service.job {
+            lines.push("command: [job]".to_owned());
+        }
         if service.health {
             lines.push("healthcheck: {test: [CMD, probe]}".to_owned());
         }

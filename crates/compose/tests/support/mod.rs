@@ -303,7 +303,8 @@ impl Host for World {
 
     fn wait(&self, name: &str, condition: Condition, cancel: &AtomicBool) -> Result<WaitOutcome, Diagnostic> {
         let mut state = self.lock();
-        loop {
+        // Far more looks than any container here needs: a wait that nothing can end is a fault of the plan.
+        for _ in 0..200 {
             let Some(made) = state.containers.get(name) else {
                 return Err(refuse(format!("no container {name}")));
             };
@@ -334,6 +335,7 @@ impl Host for World {
                 .expect("no thread panics while it holds the lock");
             state = again;
         }
+        Err(refuse(format!("{name} is {:?} for ever, never {condition}", state.containers[name].run)))
     }
 
     fn evidence(&self, name: &str) -> Evidence {
