@@ -16,7 +16,9 @@ use coracle_shim::config::{
     WorkingDirectory,
 };
 
-use crate::{Paths, ResolvedUser, RuntimeError, facts, signal_number};
+use oci_spec::runtime::Spec;
+
+use crate::{Paths, ResolvedUser, RuntimeError, facts, filters, signal_number};
 
 /// Everything that had to be looked up or made before a container can start.
 #[derive(Clone, Debug)]
@@ -82,7 +84,9 @@ pub(crate) fn write(
         hard_limits: facts::hard_limits(available),
         swap_accounting: cgroup::accounts_swap(),
     };
-    let written = oci_runtime_spec(container, &known)?;
+    let mut written = oci_runtime_spec(container, &known)?;
+    let filtered = filters::take(paths, &mut written.spec, &bundle)?;
+    let capabilities = take_capabilities(&mut written.spec);
     let spec = serde_json::to_vec(&written.spec)
         .map_err(|source| RuntimeError::Record { path: bundle.join(SPEC_FILE), source })?;
     write_file(&bundle.join(SPEC_FILE), &spec)?;
@@ -98,6 +102,9 @@ pub(crate) fn write(
         network_sysctls: written.network_sysctls,
         secrets: secrets(container),
         working_directory: working_directory(container, prepared),
+        capabilities,
+        filtered,
+        no_new_privileges: container.no_new_privileges,
         stream_owner: (prepared.user.uid, prepared.user.gid),
         terminal: container.tty,
         stdin: prepared.stdin,
@@ -121,6 +128,21 @@ pub(crate) fn write(
         .map_err(|source| RuntimeError::Record { path: bundle.join(CONFIG_FILE), source })?;
     write_file(&bundle.join(CONFIG_FILE), &text)?;
     Ok(written.notes)
+}
+
+/// Takes the capabilities out of the specification: the shim drops the others itself, after it loaded the filter.
+fn take_capabilities(spec: &mut Spec) -> Vec<String> {
+    let Some(mut process) = spec.process().clone() else { return Vec::new() };
+    let granted = process.capabilities().as_ref().and_then(|granted| granted.bounding().clone());
+    process.set_capabilities(None);
+    spec.set_process(Some(process));
+    let mut names: Vec<String> = granted
+        .iter()
+        .flatten()
+        .filter_map(|capability| serde_json::to_value(capability).ok()?.as_str().map(str::to_owned))
+        .collect();
+    names.sort();
+    names
 }
 
 pub(crate) fn make_directory(path: &Path) -> Result<(), RuntimeError> {

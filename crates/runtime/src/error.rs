@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use coracle_container::runtime_spec::RuntimeSpecError;
+use coracle_shim::filter::FilterError;
 
 use crate::SignalError;
 
@@ -33,6 +34,9 @@ pub enum RuntimeError {
     /// What is wanted cannot be expressed.
     #[error(transparent)]
     Spec(#[from] RuntimeSpecError),
+    /// The system call profile cannot be compiled.
+    #[error(transparent)]
+    Filter(#[from] FilterError),
     /// A signal that does not exist.
     #[error(transparent)]
     Signal(#[from] SignalError),
@@ -63,6 +67,7 @@ impl RuntimeError {
             Self::File { .. }
             | Self::Record { .. }
             | Self::Spec(_)
+            | Self::Filter(_)
             | Self::Signal(_)
             | Self::Spawn(_)
             | Self::NotRunning

@@ -10,6 +10,7 @@ mod connection;
 mod error;
 mod exec;
 mod facts;
+mod filters;
 mod logs;
 mod paths;
 mod signal;

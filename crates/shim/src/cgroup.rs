@@ -90,7 +90,13 @@ impl Cgroup {
             .directories
             .iter()
             .filter(|directory| directory.exists())
-            .map(|directory| File::options().write(true).open(directory.join("cgroup.procs")))
+            .map(|directory| {
+                // A thread that moves only itself takes no lock for which the kernel waits milliseconds; the unified
+                // hierarchy has no such file outside threaded groups.
+                let tasks = directory.join("tasks");
+                let door = if tasks.exists() { tasks } else { directory.join("cgroup.procs") };
+                File::options().write(true).open(door)
+            })
             .collect();
         doors.map(Doors)
     }
@@ -224,7 +230,7 @@ impl Cgroup {
 pub(crate) struct Doors(Vec<File>);
 
 impl Doors {
-    /// Moves this process in.
+    /// Moves this process, which has one thread, in.
     pub fn enter(&self) -> io::Result<()> {
         self.0.iter().try_for_each(|mut door| door.write_all(b"0"))
     }

@@ -3,6 +3,7 @@
 //! ```text
 //! <bundle>/shim.json      ShimConfig
 //! <bundle>/config.json    OCI runtime specification
+//! <bundle>/filter.bpf     compiled system call filter, if there is one
 //! <bundle>/rootfs         mount point, in the shim's own mount namespace
 //! <bundle>/secrets        tmpfs with secrets, in the shim's own mount namespace
 //! <bundle>/runtime        libcontainer's state
@@ -15,8 +16,10 @@ use serde::{Deserialize, Serialize};
 
 /// Name of the configuration in a bundle.
 pub const CONFIG_FILE: &str = "shim.json";
-/// Name of the OCI runtime specification in a bundle.
+/// Name of the OCI runtime specification in a bundle. It holds neither capabilities nor a filter.
 pub const SPEC_FILE: &str = "config.json";
+/// Name of the compiled system call filter in a bundle, see [`crate::filter`].
+pub const FILTER_FILE: &str = "filter.bpf";
 
 /// Everything a shim needs to know.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,6 +39,12 @@ pub struct ShimConfig {
     pub secrets: Vec<Secret>,
     /// Directory made in the root file system when it is missing.
     pub working_directory: Option<WorkingDirectory>,
+    /// Capabilities of its processes, with `CAP_`.
+    pub capabilities: Vec<String>,
+    /// Whether its processes are under the bundle's system call filter.
+    pub filtered: bool,
+    /// Whether set-user-id programs gain nothing.
+    pub no_new_privileges: bool,
     /// Owner of the standard streams, so that the container's user may reopen `/dev/stdout`.
     pub stream_owner: (u32, u32),
     /// Whether the container has a terminal.

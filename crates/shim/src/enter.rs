@@ -10,12 +10,13 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use libcontainer::capabilities;
-use libcontainer::oci_spec::runtime::{LinuxSeccomp, Spec};
+use libcontainer::oci_spec::runtime::Spec;
 use libcontainer::syscall::syscall::SyscallType;
 use rustix::fs::{Mode, OFlags};
 
 use crate::cgroup::{Cgroup, Doors};
 use crate::config::{self, ShimConfig};
+use crate::confinement::Confinement;
 use crate::exec::ExecRequest;
 use crate::executor::{CANNOT_RUN, CannotRun, become_program};
 use crate::launch::OURS;
@@ -79,16 +80,22 @@ pub(crate) fn become_member(
     spec: &Spec,
     request: &ExecRequest,
     doors: &Doors,
+    confinement: &Confinement,
     terminal: Option<OwnedFd>,
 ) -> CannotRun {
     let entered = doors.enter().map_err(|error| ours("cannot join the control group", &error));
-    match entered.and_then(|()| prepare(spec, request, terminal)) {
+    match entered.and_then(|()| prepare(spec, request, confinement, terminal)) {
         Ok(()) => become_program(&request.args),
         Err(refusal) => refusal,
     }
 }
 
-fn prepare(spec: &Spec, request: &ExecRequest, terminal: Option<OwnedFd>) -> Result<(), CannotRun> {
+fn prepare(
+    spec: &Spec,
+    request: &ExecRequest,
+    confinement: &Confinement,
+    terminal: Option<OwnedFd>,
+) -> Result<(), CannotRun> {
     let fail = |what: &'static str| move |error: io::Error| ours(what, &error);
     let Some(process) = spec.process() else { return Err(ours("malformed specification", &"no process")) };
     let kernel = SyscallType::Linux.create_syscall();
@@ -137,30 +144,12 @@ fn prepare(spec: &Spec, request: &ExecRequest, terminal: Option<OwnedFd>) -> Res
     capabilities::reset_effective(kernel.as_ref())
         .map_err(|error| ours("cannot raise capabilities", &error))?;
 
-    let filter =
-        spec.linux().as_ref().and_then(|linux| linux.seccomp().as_ref()).filter(|_| !request.privileged);
-    // Without `no_new_privileges` the filter needs a capability that goes next; with it, it comes as late as it can.
-    if let Some(filter) = filter.filter(|_| !no_new_privileges) {
-        load_filter(filter)?;
-    }
-    if !request.privileged
-        && let Some(granted) = process.capabilities()
-    {
-        capabilities::drop_privileges(granted, kernel.as_ref())
-            .map_err(|error| ours("cannot drop capabilities", &error))?;
+    if !request.privileged {
+        confinement.put_on()?;
     }
     syscall::keep_capabilities(false).map_err(fail("cannot drop capabilities"))?;
-    if let Some(filter) = filter.filter(|_| no_new_privileges) {
-        load_filter(filter)?;
-    }
     syscall::set_environment(&environment(process.env().as_deref().unwrap_or_default(), request));
     Ok(())
-}
-
-fn load_filter(filter: &LinuxSeccomp) -> Result<(), CannotRun> {
-    libcontainer::seccomp::initialize_seccomp(filter)
-        .map(drop)
-        .map_err(|error| ours("cannot load the seccomp filter", &error))
 }
 
 /// Returns the container's environment with the request's over it.

@@ -14,6 +14,7 @@ use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{CONFIG_FILE, ShimConfig};
+use crate::confinement::Confinement;
 use crate::executor::{CannotRun, complain};
 use crate::launch::OURS;
 use crate::state::ShimState;
@@ -78,6 +79,7 @@ fn execute(bundle: &Path, file: &Path) -> Result<i32, CannotRun> {
         _ => return Err(ours(&"the container does not run")),
     };
     let spec = enter::load_spec(bundle)?;
+    let confinement = Confinement::of(&config, bundle)?;
     let doors = enter::join(&config, pid)?;
     let terminal = if request.terminal {
         Some(enter::make_terminal().map_err(|error| ours(&format!("cannot make a terminal: {error}")))?)
@@ -88,12 +90,12 @@ fn execute(bundle: &Path, file: &Path) -> Result<i32, CannotRun> {
     let watched = [libc::SIGCHLD, libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT, libc::SIGWINCH];
     let signals = syscall::signal_descriptor(&watched).map_err(|error| ours(&error))?;
     let program = syscall::fork(|| {
-        let refusal = enter::become_member(&spec, &request, &doors, slave);
+        let refusal = enter::become_member(&spec, &request, &doors, &confinement, slave);
         complain(&refusal);
         refusal.code
     })
     .map_err(|error| ours(&error))?;
-    drop((spec, doors));
+    drop((spec, doors, confinement));
     Ok(relay(program, &signals, master))
 }
 

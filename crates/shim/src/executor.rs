@@ -8,6 +8,7 @@ use std::path::Path;
 use libcontainer::oci_spec::runtime::Spec;
 use libcontainer::workload::{Executor, ExecutorError, ExecutorValidationError};
 
+use crate::confinement::Confinement;
 use crate::syscall;
 
 /// Stands before a message that carries an exit code through libcontainer's texts.
@@ -116,6 +117,8 @@ pub(crate) fn become_program(args: &[String]) -> CannotRun {
 pub(crate) struct FirstProgram {
     /// Whether a small init stays as process 1 and the program is its child.
     pub init: bool,
+    /// What it may not do.
+    pub confinement: Confinement,
 }
 
 fn args(spec: &Spec) -> &[String] {
@@ -124,6 +127,9 @@ fn args(spec: &Spec) -> &[String] {
 
 impl Executor for FirstProgram {
     fn validate(&self, spec: &Spec) -> Result<(), ExecutorValidationError> {
+        // The user is set by now, and nothing that needs privileges is left to do.
+        let refused = |refusal: CannotRun| ExecutorValidationError::ArgValidationError(refusal.marked());
+        self.confinement.put_on().map_err(refused)?;
         let environment = spec.process().as_ref().and_then(|process| process.env().as_deref());
         let path = environment
             .unwrap_or_default()
@@ -132,9 +138,7 @@ impl Executor for FirstProgram {
             .find_map(|entry| entry.strip_prefix("PATH="))
             .unwrap_or_default();
         let program = args(spec).first().map_or("", String::as_str);
-        find_program(program, path)
-            .map(drop)
-            .map_err(|refusal| ExecutorValidationError::ArgValidationError(refusal.marked()))
+        find_program(program, path).map(drop).map_err(refused)
     }
 
     fn exec(&self, spec: &Spec) -> Result<(), ExecutorError> {

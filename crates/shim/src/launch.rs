@@ -17,6 +17,7 @@ use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
 use serde::{Deserialize, Serialize};
 
 use crate::config::ShimConfig;
+use crate::confinement::Confinement;
 use crate::executor::{CannotRun, FirstProgram};
 use crate::streams::ContainerEnds;
 use crate::syscall;
@@ -90,10 +91,11 @@ fn read_report(mut reader: io::PipeReader) -> io::Result<Report> {
 
 fn build(config: &ShimConfig, bundle: &Path, ends: Option<ContainerEnds>) -> Result<i32, CannotRun> {
     let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
+    let confinement = Confinement::of(config, bundle)?;
     fs::create_dir_all(runtime_root(bundle))
         .map_err(|error| CannotRun { code: OURS, message: error.to_string() })?;
     let built = ContainerBuilder::new(name(config).to_owned(), SyscallType::Linux)
-        .with_executor(FirstProgram { init: config.init })
+        .with_executor(FirstProgram { init: config.init, confinement })
         .with_root_path(runtime_root(bundle))
         .map(|builder| match ends {
             Some(ends) => builder.with_stdin(ends.stdin).with_stdout(ends.stdout).with_stderr(ends.stderr),

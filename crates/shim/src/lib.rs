@@ -21,12 +21,14 @@
 pub mod cgroup;
 pub mod config;
 pub mod exec;
+pub mod filter;
 pub mod identity;
 pub mod program;
 pub mod protocol;
 pub mod state;
 
 mod clients;
+mod confinement;
 mod enter;
 mod executor;
 mod health;

@@ -10,6 +10,7 @@ use rustix::fs::OFlags;
 use rustix::io::Errno;
 
 use crate::config::{HealthCheck, ShimConfig};
+use crate::confinement::Confinement;
 use crate::exec::ExecRequest;
 use crate::state::ProbeResult;
 use crate::{enter, syscall};
@@ -129,9 +130,10 @@ impl Probe {
 fn run(config: &ShimConfig, bundle: &Path, container: i32, request: &ExecRequest) -> i32 {
     let attempt = || {
         let spec = enter::load_spec(bundle)?;
+        let confinement = Confinement::of(config, bundle)?;
         let doors = enter::join(config, container)?;
         let program = syscall::fork(|| {
-            let refusal = enter::become_member(&spec, request, &doors, None);
+            let refusal = enter::become_member(&spec, request, &doors, &confinement, None);
             complain(&refusal.message);
             refusal.code
         });

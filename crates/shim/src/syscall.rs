@@ -232,3 +232,14 @@ pub(crate) fn make_tree_read_only(fd: BorrowedFd<'_>) -> io::Result<()> {
     };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
+
+/// Puts this process under a system call filter.
+pub(crate) fn load_filter(instructions: &[libc::sock_filter]) -> io::Result<()> {
+    let length = u16::try_from(instructions.len())
+        .map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "the system call filter is too long"))?;
+    let program = libc::sock_fprog { len: length, filter: instructions.as_ptr().cast_mut() };
+    // SAFETY: the kernel copies `len` instructions, all of which outlive the call, and writes to none.
+    let result =
+        unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &raw const program) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}

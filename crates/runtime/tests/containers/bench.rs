@@ -2,6 +2,8 @@
 
 use std::time::Instant;
 
+use coracle_runtime::{ExecSpec, LogQuery};
+
 use crate::machine::machine;
 
 #[test]
@@ -44,4 +46,44 @@ fn run_true() {
         median(3),
         median(4)
     );
+}
+
+#[test]
+#[ignore = "prints times"]
+fn exec_true_and_a_million_lines() {
+    let Some(machine) = machine() else { return };
+    let container = machine.container(&["sleep", "1000"]);
+    container.start();
+    let spec = ExecSpec { args: vec!["true".to_owned()], ..ExecSpec::default() };
+    let mut times: Vec<f64> = (0..30)
+        .map(|_| {
+            let begin = Instant::now();
+            assert_eq!(container.runtime().exec_captured(container.id(), &spec, 100).unwrap().code, 0);
+            begin.elapsed().as_secs_f64() * 1e3
+        })
+        .collect();
+    times.sort_by(f64::total_cmp);
+    println!("ms an exec: {:.1}", times[times.len() / 2]);
+    let shim = container.runtime().shim_pid(container.id()).unwrap().unwrap();
+    let rollup = std::fs::read_to_string(format!("/proc/{shim}/smaps_rollup")).unwrap();
+    for line in rollup.lines().filter(|line| line.starts_with("Pss:") || line.starts_with("Private")) {
+        println!("shim {line}");
+    }
+    let mut lines = machine.container(&["seq", "1000000"]);
+    lines.record.spec.log.max_size = 1 << 30;
+    let begin = Instant::now();
+    lines.start();
+    lines.until_exited();
+    println!("ms to write a million lines: {:.0}", begin.elapsed().as_secs_f64() * 1e3);
+    let begin = Instant::now();
+    let mut count = 0;
+    let query = LogQuery::default();
+    lines
+        .runtime()
+        .logs(lines.id(), &query, &mut |_| {
+            count += 1;
+            true
+        })
+        .unwrap();
+    println!("ms to read {count} back: {:.0}", begin.elapsed().as_secs_f64() * 1e3);
 }
