@@ -5,12 +5,15 @@
 /// The bridge of the network that containers join when nobody names one.
 pub const DEFAULT_BRIDGE: &str = "coracle0";
 
+/// What the names of all other bridges begin with.
+pub const BRIDGE_PREFIX: &str = "cr-";
+
 /// The longest name a link can have.
 pub const LONGEST_LINK_NAME: usize = 15;
 
 /// Returns the name of the bridge of the network with the id `network`: `cr-` and the first eight characters.
 pub fn bridge(network: &str) -> String {
-    format!("cr-{}", head(network, 8))
+    format!("{BRIDGE_PREFIX}{}", head(network, 8))
 }
 
 /// Returns the name of the host's end of the link number `index` of the container with the id `container`.

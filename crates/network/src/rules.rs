@@ -12,8 +12,7 @@
 //! | `input` | filter | containers of an internal network reach only the name server of this host |
 //!
 //! Every chain's policy is `accept`, and `accept` in one table does not overrule a `drop` in another: the host's own
-//! rules stay in force. Where they drop what they do not know (Docker sets its `FORWARD` policy so), see
-//! [`crate::nftables::forward_drops`].
+//! rules stay in force. See [`crate::nftables`] for hosts whose rules drop what they do not know.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};

@@ -65,9 +65,9 @@ pub enum Sense {
 /// One condition on a packet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Match {
-    /// It came in by the link of this name.
+    /// It came in by the link of this name; a final `*` stands for any rest.
     Input(Sense, String),
-    /// It goes out by the link of this name.
+    /// It goes out by the link of this name; a final `*` stands for any rest.
     Output(Sense, String),
     /// Its IPv4 source lies within.
     Source(Sense, Subnet),

@@ -8,19 +8,21 @@ use crate::subnet::Subnet;
 use crate::table::{Chain, Hook, Match, Rule, Sense, Statement, TABLE, Table};
 
 /// `NFNL_SUBSYS_NFTABLES`, the high byte of our messages' kinds.
-pub(super) const SUBSYSTEM: u16 = 10;
-const BATCH_BEGIN: u16 = 16;
-const BATCH_END: u16 = 17;
+const SUBSYSTEM: u16 = 10;
 const NEW_TABLE: u16 = 0;
-pub(super) const GET_TABLE: u16 = 1;
+const GET_TABLE: u16 = 1;
 const DELETE_TABLE: u16 = 2;
 const NEW_CHAIN: u16 = 3;
-pub(super) const GET_CHAIN: u16 = 4;
+const GET_CHAIN: u16 = 4;
 const NEW_RULE: u16 = 6;
+const GET_RULE: u16 = 7;
+const DELETE_RULE: u16 = 8;
 
-pub(super) const FAMILY_UNSPEC: u8 = 0;
+const FAMILY_UNSPEC: u8 = 0;
 /// `NFPROTO_INET`: IPv4 and IPv6 in one table.
 pub(super) const FAMILY_INET: u8 = 1;
+/// `NFPROTO_IPV4`.
+pub(super) const FAMILY_IPV4: u8 = 2;
 
 /// `NF_ACCEPT`, also the number of a chain's policy.
 const ACCEPT: u32 = 1;
@@ -32,11 +34,11 @@ const JUMP: u32 = (-3_i32).cast_unsigned();
 /// `IFNAMSIZ`.
 const LINK_NAME: usize = 16;
 
-/// Returns the messages that replace our table by `table`, or take it away, as one transaction: it happens wholly or not
-/// at all, and no packet meets a table in between.
+/// Returns the messages that replace our table by `table`, or take it away. In one transaction no packet meets what is in
+/// between.
 pub(super) fn replacement(table: Option<&Table>, note: &str) -> Vec<Request> {
     // Creating before deleting makes deletion succeed whether or not the table was there.
-    let mut requests = vec![batch(BATCH_BEGIN), new_table(None), delete_table()];
+    let mut requests = vec![new_table(None), delete_table()];
     if let Some(table) = table {
         requests.push(new_table(Some(note)));
         requests.extend(table.chains.iter().map(new_chain));
@@ -44,7 +46,6 @@ pub(super) fn replacement(table: Option<&Table>, note: &str) -> Vec<Request> {
             requests.extend(chain.rules.iter().map(|rule| new_rule(&chain.name, rule)));
         }
     }
-    requests.push(batch(BATCH_END));
     requests
 }
 
@@ -62,7 +63,21 @@ pub(super) fn all_chains() -> Request {
 
 /// The comment that a table carries, if any: `NFTA_TABLE_USERDATA` holds type-length-value triples, type 0 the comment.
 pub(super) fn table_note(body: &[u8]) -> Option<String> {
-    let (_, mut data) = attributes(body.get(4..)?).find(|(kind, _)| *kind == 6)?;
+    comment(body, 6)
+}
+
+/// The comment that a rule carries, if any.
+pub(super) fn rule_note(body: &[u8]) -> Option<String> {
+    comment(body, 7) // NFTA_RULE_USERDATA
+}
+
+/// The handle of a rule, which tells it from its like.
+pub(super) fn rule_handle(body: &[u8]) -> Option<[u8; 8]> {
+    attributes(body.get(4..)?).find(|(kind, _)| *kind == 3)?.1.first_chunk().copied() // NFTA_RULE_HANDLE
+}
+
+fn comment(body: &[u8], kind: u16) -> Option<String> {
+    let (_, mut data) = attributes(body.get(4..)?).find(|(found, _)| *found == kind)?;
     while let [kind, length, rest @ ..] = data {
         let value = rest.get(..usize::from(*length))?;
         if *kind == 0 {
@@ -71,6 +86,16 @@ pub(super) fn table_note(body: &[u8]) -> Option<String> {
         data = &rest[usize::from(*length)..];
     }
     None
+}
+
+/// Begins a transaction.
+pub(super) fn batch_begin() -> Request {
+    batch(16) // NFNL_MSG_BATCH_BEGIN
+}
+
+/// Ends a transaction: all before it is done at once.
+pub(super) fn batch_end() -> Request {
+    batch(17) // NFNL_MSG_BATCH_END
 }
 
 fn batch(kind: u16) -> Request {
@@ -90,10 +115,7 @@ fn new_table(note: Option<&str>) -> Request {
     attributes.text(1, TABLE); // NFTA_TABLE_NAME
     attributes.number(2, 0); // NFTA_TABLE_FLAGS
     if let Some(note) = note {
-        let mut data = vec![0, note.len() as u8 + 1];
-        data.extend(note.as_bytes());
-        data.push(0);
-        attributes.bytes(6, &data); // NFTA_TABLE_USERDATA
+        attributes.note(6, note); // NFTA_TABLE_USERDATA
     }
     message(NEW_TABLE, NLM_F_CREATE, FAMILY_INET, attributes)
 }
@@ -140,6 +162,41 @@ fn new_rule(chain: &str, rule: &Rule) -> Request {
         encode_statement(list, &rule.statement);
     });
     message(NEW_RULE, NLM_F_CREATE | NLM_F_APPEND, FAMILY_INET, attributes)
+}
+
+/// Asks for all rules of an IPv4 table's chain.
+pub(super) fn all_rules(table: &str, chain: &str) -> Request {
+    message(GET_RULE, 0, FAMILY_IPV4, rule_place(table, chain))
+}
+
+/// Puts a rule at the head of an IPv4 table's chain, counted and marked with `note`.
+pub(super) fn insert_rule(table: &str, chain: &str, rule: &Rule, note: &str) -> Request {
+    let mut attributes = rule_place(table, chain);
+    // NFTA_RULE_EXPRESSIONS
+    attributes.nested(4, |list| {
+        for condition in &rule.matches {
+            encode_match(list, condition);
+        }
+        // iptables expects each rule to count.
+        expression(list, "counter", |_| {});
+        encode_statement(list, &rule.statement);
+    });
+    attributes.note(7, note); // NFTA_RULE_USERDATA
+    message(NEW_RULE, NLM_F_CREATE, FAMILY_IPV4, attributes)
+}
+
+/// Takes a rule out of an IPv4 table's chain.
+pub(super) fn delete_rule(table: &str, chain: &str, handle: [u8; 8]) -> Request {
+    let mut attributes = rule_place(table, chain);
+    attributes.bytes(3, &handle); // NFTA_RULE_HANDLE
+    message(DELETE_RULE, 0, FAMILY_IPV4, attributes)
+}
+
+fn rule_place(table: &str, chain: &str) -> Attributes {
+    let mut attributes = Attributes::default();
+    attributes.text(1, table); // NFTA_RULE_TABLE
+    attributes.text(2, chain); // NFTA_RULE_CHAIN
+    attributes
 }
 
 fn encode_match(list: &mut Attributes, condition: &Match) {
@@ -191,6 +248,10 @@ fn encode_statement(list: &mut Attributes, statement: &Statement) {
 }
 
 fn link_name(list: &mut Attributes, key: u32, sense: Sense, name: &str) {
+    if let Some(prefix) = name.strip_suffix('*') {
+        meta(list, key);
+        return compare(list, sense, prefix.as_bytes());
+    }
     let mut padded = [0; LINK_NAME];
     let length = name.len().min(LINK_NAME - 1);
     padded[..length].copy_from_slice(&name.as_bytes()[..length]);
@@ -305,6 +366,14 @@ impl Attributes {
         let mut bytes = value.as_bytes().to_vec();
         bytes.push(0);
         self.bytes(kind, &bytes);
+    }
+
+    /// Adds user data that is a comment.
+    fn note(&mut self, kind: u16, note: &str) {
+        let mut data = vec![0, note.len() as u8 + 1];
+        data.extend(note.as_bytes());
+        data.push(0);
+        self.bytes(kind, &data);
     }
 
     fn nested(&mut self, kind: u16, fill: impl FnOnce(&mut Self)) {

@@ -1,0 +1,161 @@
+//! Rules of ours in chains of iptables: without them a host whose `FORWARD` policy is `DROP` (Docker sets it; ufw does
+//! too) lets no packet of ours pass, not even between two containers of one bridge where bridges are filtered
+//! (`net.bridge.bridge-nf-call-iptables`).
+//!
+//! They let pass what goes in or out by a bridge of ours, which our own table then judges; and, where `INPUT` drops,
+//! questions to our name servers. Only the IPv4 table `filter` of iptables-nft is touched, at `DOCKER-USER` (the chain that
+//! Docker leaves to others) or else the base chain itself. The rules carry a mark, do not depend on which networks there
+//! are, and go with our table.
+
+use std::io;
+
+use super::{Applied, encode, transact};
+use crate::names::{BRIDGE_PREFIX, DEFAULT_BRIDGE};
+use crate::netlink::NetlinkError;
+use crate::netlink::connection::{Connection, Frame, Request, attributes};
+use crate::port::Protocol;
+use crate::table::{Match, Rule, Sense, Statement};
+
+/// What marks our rules, by their version.
+const MARK: &str = "coracle 1";
+
+/// The table of iptables that filters.
+const FILTER: &str = "filter";
+
+/// Docker's chain for other people's rules; it goes through it first, and never empties it.
+const DOCKER_USER: &str = "DOCKER-USER";
+
+/// A chain of somebody else that drops what it does not know among the packets that pass through this host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ForwardDrop {
+    /// The family of its table, e.g. `ip`.
+    pub family: String,
+    /// Its table.
+    pub table: String,
+    /// Its name, e.g. `FORWARD`.
+    pub chain: String,
+}
+
+/// Returns the chains of others that drop by policy what passes through this host, of any table. Those of `ip filter` are
+/// opened to us by [`super::apply`]; others are the administrator's to open. The legacy iptables is not seen.
+pub fn forward_drops() -> Result<Vec<ForwardDrop>, NetlinkError> {
+    let failed = |source| NetlinkError::new("list the packet filter's chains", source);
+    let mut connection = Connection::open(libc::NETLINK_NETFILTER as isize).map_err(failed)?;
+    let dropping = chains(&mut connection).map_err(failed)?.into_iter().filter(|chain| chain.drops(FORWARD));
+    let named = dropping.filter_map(|chain| {
+        let family = match chain.family {
+            encode::FAMILY_INET => "inet",
+            encode::FAMILY_IPV4 => "ip",
+            10 => "ip6",
+            _ => return None,
+        };
+        Some(ForwardDrop { family: family.to_owned(), table: chain.table, chain: chain.name })
+    });
+    Ok(named.collect())
+}
+
+/// Makes our rules be in the chains of iptables that need them, or (`wanted` false) in none.
+pub(super) fn settle(connection: &mut Connection, wanted: bool) -> io::Result<Applied> {
+    let mut requests = Vec::new();
+    let all = chains(connection)?;
+    let filter = || all.iter().filter(|chain| chain.family == encode::FAMILY_IPV4 && chain.table == FILTER);
+    let docker = filter().any(|chain| chain.name == DOCKER_USER);
+    for chain in filter() {
+        let rules = if !wanted {
+            Vec::new()
+        } else if chain.name == DOCKER_USER || (chain.drops(FORWARD) && !docker) {
+            forward_rules()
+        } else if chain.drops(INPUT) {
+            input_rules()
+        } else {
+            Vec::new()
+        };
+        if chain.may_hold_ours() {
+            requests.extend(replacement(connection, chain, &rules)?);
+        }
+    }
+    if requests.is_empty() {
+        return Ok(Applied::Unchanged);
+    }
+    transact(connection, requests)?;
+    Ok(Applied::Replaced)
+}
+
+/// Returns what makes our rules of one chain be `rules`; nothing if they are.
+fn replacement(connection: &mut Connection, chain: &Chain, rules: &[Rule]) -> io::Result<Vec<Request>> {
+    let listed = connection.dump(&encode::all_rules(&chain.table, &chain.name))?;
+    let notes = listed.iter().filter_map(|frame| Some((encode::rule_note(&frame.body)?, frame)));
+    let ours: Vec<(String, &Frame)> = notes.filter(|(note, _)| note.starts_with("coracle ")).collect();
+    if ours.len() == rules.len() && ours.iter().all(|(note, _)| note == MARK) {
+        return Ok(Vec::new());
+    }
+    let handles = ours.iter().filter_map(|(_, frame)| encode::rule_handle(&frame.body));
+    let deletions = handles.map(|handle| encode::delete_rule(&chain.table, &chain.name, handle));
+    let insertions =
+        rules.iter().rev().map(|rule| encode::insert_rule(&chain.table, &chain.name, rule, MARK));
+    Ok(deletions.chain(insertions).collect())
+}
+
+fn bridges() -> [String; 2] {
+    [DEFAULT_BRIDGE.to_owned(), format!("{BRIDGE_PREFIX}*")]
+}
+
+fn forward_rules() -> Vec<Rule> {
+    let ways = |bridge: String| [Match::Input(Sense::Is, bridge.clone()), Match::Output(Sense::Is, bridge)];
+    bridges().into_iter().flat_map(ways).map(|way| Rule::new([way], Statement::Accept)).collect()
+}
+
+fn input_rules() -> Vec<Rule> {
+    let questions = |bridge: String| {
+        [Protocol::Udp, Protocol::Tcp].map(|protocol| {
+            let conditions = [Match::Input(Sense::Is, bridge.clone()), Match::DestinationPort(protocol, 53)];
+            Rule::new(conditions, Statement::Accept)
+        })
+    };
+    bridges().into_iter().flat_map(questions).collect()
+}
+
+/// `NF_INET_LOCAL_IN`.
+const INPUT: u32 = 1;
+/// `NF_INET_FORWARD`.
+const FORWARD: u32 = 2;
+
+/// A chain of any table.
+struct Chain {
+    family: u8,
+    table: String,
+    name: String,
+    /// Hook and policy, of a base chain.
+    base: Option<(u32, u32)>,
+}
+
+impl Chain {
+    fn drops(&self, hook: u32) -> bool {
+        self.base == Some((hook, encode::DROP))
+    }
+
+    fn may_hold_ours(&self) -> bool {
+        self.name == DOCKER_USER || self.base.is_some_and(|(hook, _)| hook == INPUT || hook == FORWARD)
+    }
+}
+
+fn chains(connection: &mut Connection) -> io::Result<Vec<Chain>> {
+    Ok(connection.dump(&encode::all_chains())?.iter().filter_map(chain).collect())
+}
+
+fn chain(frame: &Frame) -> Option<Chain> {
+    let body = frame.body.get(4..)?;
+    let value = |kind| attributes(body).find(|(found, _)| *found == kind).map(|(_, value)| value);
+    let number = |value: &[u8]| value.first_chunk().map(|bytes| u32::from_be_bytes(*bytes));
+    let text = |value: &[u8]| String::from_utf8_lossy(value.strip_suffix(&[0]).unwrap_or(value)).into_owned();
+    // NFTA_CHAIN_HOOK and in it NFTA_HOOK_HOOKNUM; NFTA_CHAIN_POLICY.
+    let hook =
+        value(4).and_then(|hook| attributes(hook).find(|(kind, _)| *kind == 1)).and_then(|(_, n)| number(n));
+    let policy = value(5).and_then(number);
+    Some(Chain {
+        family: *frame.body.first()?,
+        table: text(value(1)?),
+        name: text(value(3)?),
+        base: hook.zip(policy),
+    })
+}
