@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::time::{Duration, Instant};
 
 use coracle_container::{ContainerId, ContainerState};
 use coracle_shim::cgroup::{Cgroup, Usage};
@@ -17,11 +18,13 @@ use crate::{Runtime, RuntimeError};
 const LOST: i32 = 137;
 /// What the record says then.
 const LOST_ERROR: &str = "shim lost";
+/// How long to wait for others that look at the same container.
+const LOCK_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Whether a container's shim lives.
 enum Shim {
     Alive,
-    /// It does not; the lock is held so that two commands do not record its loss at once.
+    /// It does not; the file is locked together with others that only look.
     Dead(Option<File>),
 }
 
@@ -72,20 +75,40 @@ impl Runtime {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Shim::Dead(None)),
             Err(error) => return Err(RuntimeError::file("open", path)(error)),
         };
-        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockShared) {
             Ok(()) => Ok(Shim::Dead(Some(file))),
             Err(Errno::WOULDBLOCK) => Ok(Shim::Alive),
             Err(error) => Err(RuntimeError::file("lock", path)(error.into())),
         }
     }
 
-    /// Ends what a lost shim left behind and records its loss. `lock` is held meanwhile.
+    /// Ends what a lost shim left behind and records its loss. The lock is held alone meanwhile, so that two commands
+    /// do not do so at once and no new shim starts in between.
     fn record_loss(
         &self,
         id: &ContainerId,
         last: Option<&ContainerState>,
         lock: Option<File>,
     ) -> Result<ContainerState, RuntimeError> {
+        if let Some(lock) = &lock {
+            let end = Instant::now() + LOCK_PATIENCE;
+            while let Err(error) = rustix::fs::flock(lock, FlockOperation::NonBlockingLockExclusive) {
+                if error != Errno::WOULDBLOCK || Instant::now() >= end {
+                    return Err(RuntimeError::file("lock", self.paths.lock(id))(error.into()));
+                }
+                // Whoever has it may be recording the loss, or be a new shim.
+                std::thread::sleep(Duration::from_millis(5));
+                match self.recorded(id)? {
+                    Some(state) if Some(&state) != last => return Ok(state),
+                    _ => {}
+                }
+            }
+            if let Some(state) = self.recorded(id)?
+                && !state.has_shim()
+            {
+                return Ok(state);
+            }
+        }
         self.remove_cgroup(id)?;
         let (started, restarts) = match last {
             Some(

@@ -32,7 +32,8 @@ pub fn accounts_swap() -> bool {
     match version() {
         Version::V1 => Path::new(MOUNT).join("memory/memory.memsw.limit_in_bytes").exists(),
         // Version 2 has the file in every group but the root.
-        Version::V2 => Path::new("/proc/swaps").exists(),
+        Version::V2 => fs::read_dir(MOUNT)
+            .is_ok_and(|groups| groups.flatten().any(|group| group.path().join("memory.swap.max").exists())),
     }
 }
 

@@ -5,12 +5,18 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, chown};
 use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rustix::fs::FlockOperation;
+use rustix::io::Errno;
 use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
 
 use crate::config::{Network, Secret, ShimConfig};
 use crate::{rootfs, syscall};
+
+/// How long a shim waits for the lock of its container.
+const LOCK_PATIENCE: Duration = Duration::from_secs(3);
 
 /// The namespaces that the shim left, to start the cleaner in.
 pub(crate) struct HostNamespaces {
@@ -24,8 +30,15 @@ pub(crate) struct HostNamespaces {
 /// Closes the race of two commands that start the same container at once: the second shim finds the lock taken.
 pub(crate) fn lock(config: &ShimConfig) -> io::Result<File> {
     let file = fs::OpenOptions::new().create(true).append(true).mode(0o600).open(&config.lock)?;
-    rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)?;
-    Ok(file)
+    // A command that only looks whether a shim lives holds the lock for a moment.
+    let end = Instant::now() + LOCK_PATIENCE;
+    loop {
+        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(file),
+            Err(Errno::WOULDBLOCK) if Instant::now() < end => thread::sleep(Duration::from_millis(5)),
+            Err(error) => return Err(error.into()),
+        }
+    }
 }
 
 /// Leaves the caller's namespaces and mounts the root file system.

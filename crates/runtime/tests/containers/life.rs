@@ -320,3 +320,25 @@ fn init_reaps_and_passes_signals() {
     container.runtime().stop(container.id(), None, None).unwrap();
     assert!(matches!(container.state(), ContainerState::Exited { code: 5, .. }), "{:?}", container.state());
 }
+
+#[test]
+fn looking_at_a_container_does_not_keep_it_from_starting() {
+    let Some(machine) = machine() else { return };
+    let over = std::sync::atomic::AtomicBool::new(false);
+    let container = machine.container(&["true"]);
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !over.load(std::sync::atomic::Ordering::Relaxed) {
+                    let _ = container.runtime().has_shim(container.id());
+                }
+            });
+        }
+        for _ in 0..20 {
+            container.start();
+            container.until_exited();
+            container.until(|_| !container.runtime().has_shim(container.id()).unwrap());
+        }
+        over.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+}
