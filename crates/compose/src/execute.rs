@@ -281,6 +281,16 @@ impl<'a> Walk<'a> {
         }
     }
 
+    /// Returns the failed step that a skipped one goes back to; none when the user ended the command.
+    fn root_cause(&self, id: StepId) -> Option<StepId> {
+        let before = &self.plan.steps[id].after;
+        before.iter().filter(|after| after.required).find_map(|after| match self.progress[after.step] {
+            Progress::Failed => Some(after.step),
+            Progress::Skipped => self.root_cause(after.step),
+            Progress::Pending | Progress::Running | Progress::Done => None,
+        })
+    }
+
     fn outcome(&self, name: &str) -> Outcome {
         let mut outcome = Outcome::Done;
         for (id, step) in self.plan.steps.iter().enumerate().filter(|(_, step)| key(step) == name) {
@@ -291,12 +301,7 @@ impl<'a> Walk<'a> {
                     return Outcome::Failed(reason.unwrap_or_else(|| step.operation.to_string()));
                 }
                 Progress::Pending | Progress::Running | Progress::Skipped => {
-                    let culprit = step.after.iter().find_map(|after| {
-                        let earlier = &self.plan.steps[after.step];
-                        let failed =
-                            matches!(self.progress[after.step], Progress::Failed | Progress::Skipped);
-                        (failed && after.required).then(|| key(earlier)).filter(|culprit| culprit != name)
-                    });
+                    let culprit = self.root_cause(id).map(|id| key(&self.plan.steps[id]));
                     if outcome == Outcome::Done {
                         let text =
                             culprit.map_or_else(|| "interrupted".to_owned(), |it| format!("{it} failed"));

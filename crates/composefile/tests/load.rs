@@ -71,12 +71,12 @@ fn loaded(text: &str) -> Loaded {
 fn show(diagnostics: &[Diagnostic]) -> String {
     let mut out = String::new();
     for diagnostic in diagnostics {
-        writeln!(out, "{:?} {diagnostic} [{}]", diagnostic.severity, diagnostic.code).unwrap();
+        let _ = writeln!(out, "{:?} {diagnostic} [{}]", diagnostic.severity, diagnostic.code);
         for note in &diagnostic.notes {
-            writeln!(out, "  note: {note}").unwrap();
+            let _ = writeln!(out, "  note: {note}");
         }
         for Hint(hint) in &diagnostic.hints {
-            writeln!(out, "  hint: {hint}").unwrap();
+            let _ = writeln!(out, "  hint: {hint}");
         }
     }
     out
