@@ -70,6 +70,18 @@ pub struct Builds<'a> {
 impl Builds<'_> {
     /// Builds an image, gives it its names, and returns it.
     pub fn build(&self, options: &BuildOptions, cancel: &AtomicBool) -> Result<BuiltImage> {
+        self.build_image(options, cancel).map_err(|mut failure| {
+            // Paths in messages are those inside; which disk is meant is ours to say.
+            if let Some(first) =
+                failure.diagnostics.first_mut().filter(|first| first.message.contains("no space left"))
+            {
+                first.notes.push(format!("images and builds lie in {}", self.engine.layout.data().display()));
+            }
+            failure
+        })
+    }
+
+    fn build_image(&self, options: &BuildOptions, cancel: &AtomicBool) -> Result<BuiltImage> {
         let tags: Vec<Reference> =
             options.tags.iter().map(|tag| Images::parse(tag)).collect::<Result<_>>()?;
         if !options.context.is_dir() {
@@ -77,6 +89,7 @@ impl Builds<'_> {
             return Err(Failure::user(Diagnostic::error("build-context", message)));
         }
         let (file, text) = self.dockerfile(options)?;
+        self.engine.reclaim()?;
         let dockerfile = coracle_dockerfile::parse(&file, &text)?;
         let mut request = BuildRequest::new(dockerfile);
         request.target.clone_from(&options.target);

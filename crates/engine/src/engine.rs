@@ -108,6 +108,7 @@ impl Engine {
 
     /// Removes what killed commands left behind. Run it before work that takes long anyway.
     pub(crate) fn reclaim(&self) -> Result<()> {
+        self.containers().recover()?;
         self.snapshots.reclaim().during("removing what killed commands left behind")?;
         Ok(())
     }

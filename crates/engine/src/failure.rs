@@ -98,17 +98,22 @@ impl<T, E: std::error::Error + 'static> During<T> for std::result::Result<T, E> 
 fn hint(error: &(dyn std::error::Error + 'static)) -> Option<&'static str> {
     use std::io::ErrorKind;
     let mut next = Some(error);
+    const DISK_FULL: &str =
+        "the disk is full: free some space (`coracle rmi`, `coracle volume rm`) and run it again";
     while let Some(error) = next {
+        let snapshot = error.downcast_ref::<coracle_snapshot::SnapshotError>();
+        let store = error.downcast_ref::<coracle_store::StoreError>();
+        if snapshot.is_some_and(coracle_snapshot::SnapshotError::is_no_space)
+            || store.is_some_and(coracle_store::StoreError::is_no_space)
+        {
+            return Some(DISK_FULL);
+        }
         let kind = error
             .downcast_ref::<std::io::Error>()
             .map(std::io::Error::kind)
             .or_else(|| error.downcast_ref::<rustix::io::Errno>().map(|errno| errno.kind()));
         match kind {
-            Some(ErrorKind::StorageFull | ErrorKind::QuotaExceeded) => {
-                return Some(
-                    "the disk is full: free some space (`coracle rmi`, `coracle volume rm`) and run it again",
-                );
-            }
+            Some(ErrorKind::StorageFull | ErrorKind::QuotaExceeded) => return Some(DISK_FULL),
             Some(ErrorKind::PermissionDenied) => return Some("run it as root"),
             Some(ErrorKind::ReadOnlyFilesystem) => {
                 return Some("the data root is read-only: choose another with --data-root");

@@ -45,7 +45,9 @@ impl Snapshots {
 impl RootFs {
     /// Writes the whole tree as an uncompressed archive, members sorted by name. Sockets are left out.
     pub fn tar(&self, out: &mut dyn Write) -> Result<()> {
-        write_tree(self.as_fd(), Path::new("/"), out, None, Form::Tree).map(drop)
+        // A detached mount's own descriptor only names it; listing needs one that reads.
+        let root = self.subtree(Path::new("/"))?;
+        write_tree(root.as_fd(), Path::new("/"), out, None, Form::Tree).map(drop)
     }
 }
 

@@ -53,6 +53,9 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(context: &Context, args: Args) -> Result<Done> {
+    if let Some(first) = args.words.first() {
+        super::run::refuse_option(first)?;
+    }
     let engine = context.quiet_engine()?;
     let here = rustix::termios::isatty(std::io::stdin()) && rustix::termios::isatty(std::io::stdout());
     let mut tty = args.tty;

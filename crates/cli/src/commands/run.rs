@@ -204,11 +204,14 @@ pub struct ContainerArgs {
     /// Say nothing while the image is fetched.
     #[arg(short, long)]
     pub quiet: bool,
-    /// The image.
-    pub image: String,
-    /// The command and its arguments.
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-    pub command: Vec<String>,
+    /// The image, then a command and its arguments: from the image on, nothing is an option of ours.
+    #[arg(
+        required = true,
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        value_name = "IMAGE [COMMAND] [ARG]"
+    )]
+    pub words: Vec<String>,
 }
 
 /// When an image is fetched.
@@ -253,6 +256,7 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
     let progress = if args.container.quiet { Progress::Quiet } else { Progress::Auto };
     let (engine, _) = context.engine(progress)?;
     let containers = engine.containers();
+    containers.check_ports(&request.ports)?;
     let id = containers.create(request, args.container.pull.into())?;
     if let Some(path) = &args.cidfile {
         std::fs::write(path, id.as_str()).map_err(|error| {
@@ -276,6 +280,8 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
 pub fn request(args: &ContainerArgs) -> Result<ContainerRequest> {
     let here = std::env::current_dir()
         .map_err(|error| conflict(&format!("cannot see the current directory: {error}")))?;
+    let (image, command) = args.words.split_first().ok_or_else(|| conflict("name an image"))?;
+    refuse_option(image)?;
     if let Some(name) = args.name.as_ref().filter(|name| !values::is_name(name)) {
         let message = format!("`{name}` is no container name; use letters, digits, `_`, `.` and `-`");
         return Err(Failure::user(Diagnostic::error("container-name", message)));
@@ -314,13 +320,13 @@ pub fn request(args: &ContainerArgs) -> Result<ContainerRequest> {
     }
     Ok(ContainerRequest {
         name: args.name.clone(),
-        image: args.image.clone(),
+        image: image.clone(),
         // Docker: an empty entry point clears the image's.
         entrypoint: args
             .entrypoint
             .as_ref()
             .map(|text| if text.is_empty() { Vec::new() } else { vec![text.clone()] }),
-        command: args.command.clone(),
+        command: command.to_vec(),
         environment: environment(args)?,
         working_directory: args.workdir.clone(),
         user: args.user.clone(),
@@ -440,6 +446,17 @@ fn host(text: &str) -> Result<(String, String)> {
         return Err(conflict(&format!("`{address}` is no IP address")));
     }
     Ok((name.to_owned(), address.to_owned()))
+}
+
+/// Refuses a misspelt option, which would else be taken for the first word after the options.
+pub fn refuse_option(word: &str) -> Result<()> {
+    if !word.starts_with('-') {
+        return Ok(());
+    }
+    Err(Failure::user(
+        Diagnostic::error("usage", format!("unexpected argument `{word}`"))
+            .with_hint("see the options: --help"),
+    ))
 }
 
 fn conflict(message: &str) -> Failure {

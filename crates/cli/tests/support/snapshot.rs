@@ -111,6 +111,10 @@ fn packet_filter(things: &mut BTreeSet<String>) {
         if line.starts_with("table") {
             line.trim_end_matches(" {").clone_into(&mut place);
         }
+        // The digest of all rules differs as soon as a rule does, which is seen by itself.
+        if line.trim_start().starts_with("comment \"rules ") {
+            continue;
+        }
         let mut number = 1;
         while !things.insert(format!("rule of {place}: {} ({number})", line.trim())) {
             number += 1;

@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use coracle_container::{ContainerId, ContainerRecord, ContainerSpec, MountKind};
+use coracle_container::{ContainerId, ContainerRecord, ContainerSpec, MountKind, Protocol, PublishedPort};
 use coracle_report::Diagnostic;
 use coracle_snapshot::SnapshotId;
 use jiff::Timestamp;
@@ -15,12 +15,31 @@ use crate::{During, Failure, Result, names, process, stored};
 impl Containers<'_> {
     /// Makes a container of what a caller asks for; its image is fetched as `pull` says.
     pub fn create(&self, request: ContainerRequest, pull: Pull) -> Result<ContainerId> {
+        self.recover()?;
         let image = self.engine.images().ensure(&request.image, pull, None)?;
         let _adding = self.engine.store.adding().during("holding the image")?;
         let id = ContainerId::from_random(process::random().during("drawing a container's id")?);
         let name = request.name.clone().unwrap_or_else(|| names::made_up(&id));
         let spec = request::fold(request, name, &image.config, image.id)?;
         self.create_with_id(id, spec, &image)
+    }
+
+    /// Refuses ports that somebody holds now, and names who: known before anything is made.
+    pub fn check_ports(&self, ports: &[PublishedPort]) -> Result<()> {
+        let fixed = ports.iter().filter_map(|port| {
+            Some(coracle_network::PublishedPort {
+                protocol: match port.protocol {
+                    Protocol::Tcp => coracle_network::Protocol::Tcp,
+                    Protocol::Udp => coracle_network::Protocol::Udp,
+                },
+                host_ip: port.host_ip,
+                host_port: port.host_port?,
+                container_ip: std::net::Ipv4Addr::UNSPECIFIED,
+                container_port: port.container_port,
+            })
+        });
+        let fixed: Vec<_> = fixed.collect();
+        coracle_network::ports::check(&fixed).map_err(|error| Failure::user(error.diagnostic()))
     }
 
     /// Makes a container of a complete specification, on the snapshot of its image.

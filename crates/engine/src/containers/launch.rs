@@ -34,6 +34,7 @@ impl Containers<'_> {
         let record = view.record;
         let stdin = if record.spec.open_stdin { open_stdin } else { Stdin::Closed };
         let prepared = self.prepare(&record, stdin)?;
+        self.own(id)?;
         let spawned = self
             .engine
             .runtime
@@ -58,11 +59,13 @@ impl Containers<'_> {
 
     /// Lets the first process of a launched container go.
     pub(super) fn let_go(&self, record: &ContainerRecord) -> Result<()> {
-        self.engine.runtime.start(&record.id).map_err(|error| {
+        let started = self.engine.runtime.start(&record.id).map_err(|error| {
             let _ = self.engine.runtime.discard(&record.id);
             let _ = self.release(record);
             self.runtime_failure(&record.spec, &error)
-        })
+        });
+        self.disown(&record.id);
+        started
     }
 
     /// Attaches the network, writes the files of `/etc`, and has names and ports served.

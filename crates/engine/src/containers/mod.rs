@@ -13,6 +13,7 @@ mod exec;
 mod inspect;
 mod launch;
 mod logs;
+mod recover;
 mod remove;
 pub mod request;
 mod run;

@@ -127,7 +127,11 @@ impl Host for ProjectHost<'_> {
                 let seconds = self.timeout.as_secs();
                 let message = format!("`{name}` was not {condition} within {seconds} s");
                 let mut diagnostic = Diagnostic::error("wait-timeout", message);
-                for line in self.evidence(name).log {
+                let evidence = self.evidence(name);
+                if let Some(probe) = evidence.probe {
+                    diagnostic = diagnostic.with_note(format!("last probe: {probe}"));
+                }
+                for line in evidence.log {
                     diagnostic = diagnostic.with_note(line);
                 }
                 return Err(diagnostic.with_hint("give it more time: --wait-timeout 10m"));

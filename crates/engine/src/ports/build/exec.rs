@@ -61,8 +61,11 @@ impl EngineHost<'_> {
         })?;
         drop(root);
         let id = ContainerId::from_random(process::random().during("drawing a step's id")?);
+        // Below the run directory: whoever clears up after a killed build clears this, too.
+        self.engine.containers().own(&id)?;
+        let run = self.engine.layout.run_container(id.as_str());
         let directory =
-            tempfile::Builder::new().prefix("coracle-step-").tempdir().during("making a step's directory")?;
+            tempfile::Builder::new().prefix("step-").tempdir_in(&run).during("making a step's directory")?;
         let spec = self.spec(request, &id);
         let mounts = self.mounts(request, directory.path())?;
         for name in ["hosts", "hostname", "resolv.conf"] {
