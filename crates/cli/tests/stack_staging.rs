@@ -46,6 +46,7 @@ fn staging_from_up_to_down() {
     a_new_version_replaces_only_what_it_touches(&stack, &application);
     assert!(application.has_job(&job), "the job is lost");
     restart_and_logs(&stack, &application);
+    a_dry_run_tells_and_changes_nothing(&stack);
 
     stack.call("down", ["-v", "-t", "5"]).run().ok();
     before.nothing_is_left();
@@ -64,9 +65,6 @@ fn the_data_network_reaches_nothing_outside(stack: &Stack) {
 fn a_new_version_replaces_only_what_it_touches(stack: &Stack, application: &Application) {
     let before = stack.ids();
     stack.edit("backend/src/api/routes/health.py", "version=settings.app_version", "version=\"second\"");
-    let plan = stack.call("up", ["--dry-run"]).run().ok();
-    assert!(plan.stdout.contains("backend") && !plan.stdout.contains("frontend"), "{plan}");
-    assert_eq!(stack.ids(), before, "a dry run changes nothing");
     stack.up();
     let after = stack.ids();
     let changed: Vec<&str> = after
@@ -99,4 +97,14 @@ fn restart_and_logs(stack: &Stack, application: &Application) {
             "no {service} in: {all}"
         );
     }
+}
+
+fn a_dry_run_tells_and_changes_nothing(stack: &Stack) {
+    let before = stack.ids();
+    let plan = stack.call("up", ["--dry-run"]).run().ok();
+    assert!(plan.stderr.contains("nothing to do") && plan.stdout.is_empty(), "{plan}");
+    stack.edit("backend/src/api/routes/health.py", "version=\"second\"", "version=\"third\"");
+    let plan = stack.call("up", ["--dry-run"]).run().ok();
+    assert!(plan.stdout.contains("backend") && !plan.stdout.contains("frontend"), "{plan}");
+    assert_eq!(stack.ids(), before);
 }
