@@ -6,11 +6,11 @@ use std::sync::atomic::AtomicBool;
 
 use coracle_build::{BuildRequest, CachePolicy, StepOrigin};
 use coracle_oci::{DiffId, ImageId, Reference};
-use coracle_report::{Diagnostic, TaskId};
+use coracle_report::{Diagnostic, Quiet, TaskId};
 use coracle_snapshot::SnapshotId;
 use indexmap::IndexMap;
 
-use crate::ports::build::{EngineHost, cached};
+use crate::ports::build::{EngineHost, WOULD_WORK, Work, cached};
 use crate::{During, Engine, Failure, Images, Result};
 
 /// Whether `RUN` steps see the host's certificate authorities.
@@ -84,23 +84,11 @@ impl Builds<'_> {
     fn build_image(&self, options: &BuildOptions, cancel: &AtomicBool) -> Result<BuiltImage> {
         let tags: Vec<Reference> =
             options.tags.iter().map(|tag| Images::parse(tag)).collect::<Result<_>>()?;
-        if !options.context.is_dir() {
-            let message = format!("build context {} is not a directory", options.context.display());
-            return Err(Failure::user(Diagnostic::error("build-context", message)));
-        }
-        let (file, text) = self.dockerfile(options)?;
+        let (request, file) = self.request(options)?;
         self.engine.reclaim()?;
-        let dockerfile = coracle_dockerfile::parse(&file, &text)?;
-        let mut request = BuildRequest::new(dockerfile);
-        request.target.clone_from(&options.target);
-        request.build_args =
-            options.build_args.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
-        request.labels.clone_from(&options.labels);
-        request.cache = if options.no_cache { CachePolicy::Ignore } else { CachePolicy::Use };
-        request.created = self.created();
         // Held meanwhile: nothing that the build has begun to use may be collected.
         let _adding = self.engine.store.adding().during("adding an image to the store")?;
-        let host = EngineHost::new(self.engine, options, &file)?;
+        let host = EngineHost::new(self.engine, options, &file, Work::Done)?;
         let built = coracle_build::build(&request, &host, &*self.engine.reporter, options.parent, cancel)?;
         let layers = self.layers(built.snapshot.as_ref().map(coracle_build::SnapshotRef::as_str))?;
         let image = self.engine.images().keep(&built.config, &layers, None)?;
@@ -109,6 +97,38 @@ impl Builds<'_> {
         }
         let cached = built.steps.iter().all(|step| step.origin != StepOrigin::Made);
         Ok(BuiltImage { id: image.id, cached })
+    }
+
+    /// Returns the image that a build would give, if every step is cached; `None` when something would have to be done.
+    /// Changes nothing.
+    pub(crate) fn probe(&self, options: &BuildOptions) -> Result<Option<ImageId>> {
+        let (request, file) = self.request(options)?;
+        let _adding = self.engine.store.adding().during("looking into the store")?;
+        let host = EngineHost::new(self.engine, options, &file, Work::Refused)?;
+        let never = AtomicBool::new(false);
+        match coracle_build::build(&request, &host, &Quiet, None, &never) {
+            Ok(built) => Ok(Some(built.config.id())),
+            Err(diagnostic) if diagnostic.code == WOULD_WORK => Ok(None),
+            Err(diagnostic) => Err(Failure::user(diagnostic)),
+        }
+    }
+
+    /// Reads the Dockerfile and says what is to be built.
+    fn request(&self, options: &BuildOptions) -> Result<(BuildRequest, PathBuf)> {
+        if !options.context.is_dir() {
+            let message = format!("build context {} is not a directory", options.context.display());
+            return Err(Failure::user(Diagnostic::error("build-context", message)));
+        }
+        let (file, text) = self.dockerfile(options)?;
+        let dockerfile = coracle_dockerfile::parse(&file, &text)?;
+        let mut request = BuildRequest::new(dockerfile);
+        request.target.clone_from(&options.target);
+        request.build_args =
+            options.build_args.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
+        request.labels.clone_from(&options.labels);
+        request.cache = if options.no_cache { CachePolicy::Ignore } else { CachePolicy::Use };
+        request.created = self.created();
+        Ok((request, file))
     }
 
     /// Finds the Dockerfile and reads it.

@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicBool;
 
 use coracle_compose::ResolvedImage;
 use coracle_composefile::{Build, Project, PullPolicy, Service};
+use coracle_oci::{Digest, ImageId};
 use coracle_report::{Diagnostic, Event, Outcome, Task};
 use indexmap::IndexMap;
 
@@ -137,11 +138,26 @@ impl Projects<'_> {
         &self,
         project: &Project,
         services: &BTreeSet<String>,
+        policy: BuildPolicy,
     ) -> Result<ProjectImages> {
         let mut found = ProjectImages::default();
         for service in project.services.values().filter(|service| services.contains(&service.name)) {
             let name = service.image.familiar();
-            match self.engine.images().stored(&service.image, &name)? {
+            let stored = self.engine.images().stored(&service.image, &name)?;
+            if let Some(build) = service.build.as_ref().filter(|_| policy != BuildPolicy::Never) {
+                let want = Want { name, build: None, pull: service.pull_policy };
+                let id = self.engine.builds().probe(&build_options(&want, build, false))?;
+                // Not known before it is built; that it changes is what the plan must show.
+                let id =
+                    id.unwrap_or_else(|| ImageId::new(Digest::of(format!("to be built: {}", service.name))));
+                let mut config = stored.map(|image| image.config.config).unwrap_or_default();
+                if config.cmd.is_none() && config.entrypoint.is_none() {
+                    config.cmd = Some(vec!["to-be-built".to_owned()]);
+                }
+                found.images.insert(service.name.clone(), ResolvedImage { id, config });
+                continue;
+            }
+            match stored {
                 Some(image) => {
                     let image = ResolvedImage { id: image.id, config: image.config.config };
                     found.images.insert(service.name.clone(), image);

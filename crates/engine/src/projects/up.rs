@@ -79,7 +79,7 @@ impl Projects<'_> {
         self.engine.reclaim()?;
         let services = closure(project, options);
         let images = if options.dry_run {
-            self.stored_images(project, &services)?
+            self.stored_images(project, &services, options.build)?
         } else {
             self.ensure_secrets(project, &services)?;
             self.images(project, &services, options.build, false, cancel)?

@@ -26,6 +26,18 @@ use super::compose::told;
 use crate::builds::{BuildOptions, HostCa};
 use crate::{During, Engine, Failure, Pull, Result, stored};
 
+/// Code of the diagnostic by which refused work is known.
+pub(crate) const WOULD_WORK: &str = "would-work";
+
+/// Whether steps that are not cached are done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Work {
+    /// They are.
+    Done,
+    /// They end the build: it only looks whether there is something to do.
+    Refused,
+}
+
 /// An engine during one build.
 pub struct EngineHost<'a> {
     pub(super) engine: &'a Engine,
@@ -34,6 +46,7 @@ pub struct EngineHost<'a> {
     /// The host's certificate authorities, when steps are lent them.
     pub(super) host_ca: Option<PathBuf>,
     hashing: Hashing<'a>,
+    work: Work,
     /// Stand-ins that the user was told of.
     told: Mutex<BTreeSet<Reference>>,
     /// Digests of files of snapshots, which never change.
@@ -42,16 +55,25 @@ pub struct EngineHost<'a> {
 
 impl<'a> EngineHost<'a> {
     /// Prepares a build.
-    pub fn new(engine: &'a Engine, options: &BuildOptions, dockerfile: &Path) -> Result<Self> {
+    pub fn new(engine: &'a Engine, options: &BuildOptions, dockerfile: &Path, work: Work) -> Result<Self> {
         Ok(Self {
             engine,
             context: Sources::context(&options.context, dockerfile)?,
             pull: if options.pull { Pull::Always } else { Pull::Missing },
             host_ca: host_ca(engine, options.host_ca),
             hashing: Hashing::new(engine),
+            work,
             told: Mutex::default(),
             digests: Mutex::default(),
         })
+    }
+
+    /// Refuses work when the build only looks.
+    fn permit(&self) -> Result<(), Diagnostic> {
+        match self.work {
+            Work::Done => Ok(()),
+            Work::Refused => Err(Diagnostic::error(WOULD_WORK, "a step is not cached")),
+        }
     }
 
     /// Opens a place that files are taken from; `None` is the context.
@@ -97,9 +119,14 @@ impl BuildHost for EngineHost<'_> {
         _platform: &Platform,
         task: TaskId,
     ) -> Result<ResolvedBase, Diagnostic> {
-        let image = told(self.engine.images().ensure(&reference.to_string(), self.pull, Some(task)))?;
+        let pull = match self.work {
+            Work::Done => self.pull,
+            Work::Refused => Pull::Never,
+        };
+        let image = told(self.engine.images().ensure(&reference.to_string(), pull, Some(task)))
+            .map_err(|error| self.permit().err().unwrap_or(error))?;
         let first = self.told.lock().unwrap_or_else(PoisonError::into_inner).insert(reference.clone());
-        if image.stand_in && first {
+        if image.stand_in && first && self.work == Work::Done {
             self.engine.images().say_stand_in(reference);
         }
         Ok(ResolvedBase {
@@ -124,6 +151,9 @@ impl BuildHost for EngineHost<'_> {
     }
 
     fn cache_put(&self, key: &CacheKey, record: &CacheRecord) -> Result<(), Diagnostic> {
+        if self.work == Work::Refused {
+            return Ok(());
+        }
         // Not forced to the disk: a record that is lost only costs the step again.
         told(
             stored::write_fast(&self.engine.layout.cache_record(&key.digest()), record)
@@ -165,15 +195,18 @@ impl BuildHost for EngineHost<'_> {
     }
 
     fn copy(&self, request: &CopyRequest) -> Result<Option<SnapshotRef>, SourceFault> {
+        self.permit().map_err(SourceFault::Other)?;
         let tree = self.tree(&request.place)?;
         self.copy_files(request, tree.as_ref().unwrap_or(&self.context))
     }
 
     fn make_directory(&self, request: &DirectoryRequest) -> Result<Option<SnapshotRef>, Diagnostic> {
+        self.permit()?;
         told(self.make_path(request))
     }
 
     fn exec(&self, request: &ExecRequest<'_>, output: OutputSink<'_>) -> Result<ExecOutcome, Diagnostic> {
+        self.permit()?;
         told(self.run(request, output))
     }
 
