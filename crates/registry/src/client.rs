@@ -1,6 +1,7 @@
 //! Requests to registries: addresses, authentication, and errors by kind.
 
 use std::collections::HashMap;
+use std::io::ErrorKind;
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -52,8 +53,8 @@ pub struct Client {
     pub(crate) options: Options,
     /// `Authorization` headers by registry and scope.
     tokens: Mutex<HashMap<(String, String), String>>,
-    /// Registries that could not be reached, with the reason.
-    unreachable: Mutex<HashMap<String, String>>,
+    /// Registries that could not be reached, with the reason; `None` for those that answered once.
+    contacts: Mutex<HashMap<String, Option<String>>>,
 }
 
 /// One request to a registry.
@@ -90,7 +91,7 @@ impl Client {
             credentials,
             options,
             tokens: Mutex::default(),
-            unreachable: Mutex::default(),
+            contacts: Mutex::default(),
         }
     }
 
@@ -104,7 +105,7 @@ impl Client {
         let response = self.send(registry, &self.url(registry, ""), &[], 0, None)?;
         match response.status() {
             StatusCode::OK | StatusCode::UNAUTHORIZED => Ok(()),
-            _ => Err(self.status_error(registry, "the protocol's version", response)),
+            _ => Err(status_error(registry, "the protocol's version", response)),
         }
     }
 
@@ -117,7 +118,7 @@ impl Client {
         let known = self.tokens.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
         let mut response = self.send(registry, &url, accept, from, known.as_deref())?;
         if response.status() == StatusCode::UNAUTHORIZED
-            && let Some(challenge) = self.challenge(&response)
+            && let Some(challenge) = challenge_of(&response)
         {
             let header = self.authorize(registry, &challenge, &scope, subject)?;
             response = self.send(registry, &url, accept, from, Some(&header))?;
@@ -128,15 +129,7 @@ impl Client {
         if response.status().is_success() || response.status() == StatusCode::RANGE_NOT_SATISFIABLE {
             return Ok(response);
         }
-        Err(self.status_error(registry, subject, response))
-    }
-
-    fn challenge(&self, response: &Response<Body>) -> Option<Challenge> {
-        let headers = response.headers().get_all("www-authenticate");
-        let mut challenges: Vec<_> =
-            headers.iter().filter_map(|value| challenge::parse(value.to_str().ok()?)).collect();
-        challenges.sort_by_key(|challenge| matches!(challenge, Challenge::Basic));
-        challenges.into_iter().next()
+        Err(status_error(registry, subject, response))
     }
 
     /// Returns the `Authorization` header that answers a challenge.
@@ -156,7 +149,8 @@ impl Client {
             Challenge::Bearer { realm, service, scope } => (realm, service, scope),
         };
         // A registry that is spoken to with TLS must not make us send a password without.
-        if !realm.starts_with("https://") && !(self.is_plain(registry) && realm.starts_with("http://")) {
+        let safe = realm.starts_with("https://") || self.is_plain(registry) && realm.starts_with("http://");
+        if !safe {
             return Err(denied("it names an unsafe place to log in"));
         }
         let scope = wanted.as_deref().unwrap_or(scope);
@@ -189,7 +183,7 @@ impl Client {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::BAD_REQUEST => {
                 return Err(denied(&message_of(&mut response)));
             }
-            _ => return Err(self.status_error(registry, "a token", response)),
+            _ => return Err(status_error(registry, "a token", response)),
         }
         let token = response
             .body_mut()
@@ -210,8 +204,8 @@ impl Client {
         from: u64,
         authorization: Option<&str>,
     ) -> Result<Response<Body>> {
-        let known = self.unreachable.lock().unwrap_or_else(PoisonError::into_inner).get(registry).cloned();
-        if let Some(reason) = known {
+        let known = self.contacts.lock().unwrap_or_else(PoisonError::into_inner).get(registry).cloned();
+        if let Some(Some(reason)) = known {
             return Err(RegistryError::Unreachable { registry: registry.to_owned(), reason });
         }
         let mut request = self.agent.get(url);
@@ -224,7 +218,9 @@ impl Client {
         if let Some(authorization) = authorization {
             request = request.header("authorization", authorization);
         }
-        request.call().map_err(|error| self.transport_error(registry, &error))
+        let response = request.call().map_err(|error| self.transport_error(registry, &error))?;
+        self.contacts.lock().unwrap_or_else(PoisonError::into_inner).insert(registry.to_owned(), None);
+        Ok(response)
     }
 
     /// Remembers that a registry cannot be reached, so that the next question takes no time.
@@ -235,27 +231,16 @@ impl Client {
             ureq::Error::HostNotFound
                 | ureq::Error::ConnectionFailed
                 | ureq::Error::Timeout(ureq::Timeout::Resolve | ureq::Timeout::Connect)
-        );
+        ) || matches!(error, ureq::Error::Io(io) if matches!(
+            io.kind(),
+            ErrorKind::ConnectionRefused | ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable
+        ));
         if never_there {
-            let mut unreachable = self.unreachable.lock().unwrap_or_else(PoisonError::into_inner);
-            unreachable.insert(registry.to_owned(), reason.clone());
+            // One that answered before may answer again: it is asked anew.
+            let mut contacts = self.contacts.lock().unwrap_or_else(PoisonError::into_inner);
+            contacts.entry(registry.to_owned()).or_insert_with(|| Some(reason.clone()));
         }
         RegistryError::Unreachable { registry: registry.to_owned(), reason }
-    }
-
-    fn status_error(&self, registry: &str, subject: &str, mut response: Response<Body>) -> RegistryError {
-        let status = response.status();
-        let retry_after =
-            response.headers().get("retry-after").and_then(|value| value.to_str().ok()?.parse().ok());
-        let message = message_of(&mut response);
-        let (registry, subject) = (registry.to_owned(), subject.to_owned());
-        match status {
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-                RegistryError::Unauthorized { registry, subject, message }
-            }
-            StatusCode::TOO_MANY_REQUESTS => RegistryError::RateLimited { registry, retry_after, message },
-            _ => RegistryError::Status { registry, status: status.as_u16(), subject, message },
-        }
     }
 
     fn url(&self, registry: &str, path: &str) -> String {
@@ -275,6 +260,31 @@ impl Client {
             None => registry.split(':').next().unwrap_or(registry),
         };
         host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+    }
+}
+
+/// Returns the strongest challenge of an answer that we can meet.
+fn challenge_of(response: &Response<Body>) -> Option<Challenge> {
+    let headers = response.headers().get_all("www-authenticate");
+    let mut challenges: Vec<_> =
+        headers.iter().filter_map(|value| challenge::parse(value.to_str().ok()?)).collect();
+    challenges.sort_by_key(|challenge| matches!(challenge, Challenge::Basic));
+    challenges.into_iter().next()
+}
+
+/// Returns the error that an answer's status stands for.
+fn status_error(registry: &str, subject: &str, mut response: Response<Body>) -> RegistryError {
+    let status = response.status();
+    let retry_after =
+        response.headers().get("retry-after").and_then(|value| value.to_str().ok()?.parse().ok());
+    let message = message_of(&mut response);
+    let (registry, subject) = (registry.to_owned(), subject.to_owned());
+    match status {
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+            RegistryError::Unauthorized { registry, subject, message }
+        }
+        StatusCode::TOO_MANY_REQUESTS => RegistryError::RateLimited { registry, retry_after, message },
+        _ => RegistryError::Status { registry, status: status.as_u16(), subject, message },
     }
 }
 

@@ -124,14 +124,16 @@ impl Client {
             };
             let resumed = writer.written() > 0;
             let mut attempts = 0;
+            let mut furthest = writer.written();
             loop {
                 if stop.load(Ordering::Relaxed) {
                     return Ok(Outcome::Skipped("another layer failed".to_owned()));
                 }
-                let before = writer.written();
                 let Err(error) = self.transfer(reference, layer, writer.as_mut(), task, stop) else { break };
-                // An attempt that brought something does not count.
-                attempts = if writer.written() > before { 1 } else { attempts + 1 };
+                // Only an attempt that came further than all before does not count: a layer that is too short would
+                // else begin again for ever.
+                attempts = if writer.written() > furthest { 1 } else { attempts + 1 };
+                furthest = furthest.max(writer.written());
                 if attempts > self.options.retries || !may_pass(&error) {
                     return Err(error);
                 }
