@@ -9,6 +9,9 @@
 //! Draining lasts until the output streams have ended. At the end the state is recorded, everything is unmounted,
 //! whoever waits is told, and the cleaner is started unless a waiter said that it cleans up itself.
 
+mod ending;
+mod requests;
+
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
@@ -22,17 +25,16 @@ use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 
 use crate::cgroup::Cgroup;
-use crate::clients::{Client, Message, Role};
-use crate::config::{CONFIG_FILE, SPEC_FILE, ShimConfig, Stdin};
+use crate::clients::{Client, Role};
+use crate::config::{CONFIG_FILE, ShimConfig, Stdin};
 use crate::executor::CannotRun;
 use crate::health::HealthMachine;
 use crate::identity::ProcessIdentity;
 use crate::log::{LogWriter, Source};
 use crate::probe::Probe;
-use crate::protocol::{Kind, Reply, Request};
+use crate::protocol::{Kind, Reply};
 use crate::restart::Backoff;
 use crate::setup::HostNamespaces;
-use crate::state::{Health, ShimState};
 use crate::streams::{ReadOutcome, Streams};
 use crate::{launch, rootfs, setup, syscall};
 
@@ -352,239 +354,6 @@ impl Supervisor {
         });
     }
 
-    // --- requests ---
-
-    fn serve(&mut self, index: usize) {
-        self.clients[index].read();
-        while let Some(message) = self.clients[index].next() {
-            match message {
-                Message::Stdin(bytes) => {
-                    if !matches!(self.clients[index].role, Role::Attached { stdin: true, .. }) {
-                        continue;
-                    }
-                    if bytes.is_empty() {
-                        if self.config.stdin == Stdin::Once {
-                            self.streams.close_input();
-                        }
-                    } else {
-                        self.streams.feed(&bytes);
-                    }
-                }
-                Message::Request(request) => {
-                    if let Some(reply) = self.answer(index, request) {
-                        self.clients[index].reply(&reply);
-                    }
-                }
-            }
-        }
-    }
-
-    /// Deals with a request; `None` when the answer comes later.
-    fn answer(&mut self, index: usize, request: Request) -> Option<Reply> {
-        let result = match request {
-            Request::Create => self.create(),
-            Request::Start => self.start(),
-            Request::Kill { signal } => self.kill(signal),
-            Request::Stop { signal, grace } => {
-                self.clients[index].role = Role::Stopping;
-                self.by_user = true;
-                self.stop(signal, grace);
-                return None;
-            }
-            Request::Pause => self.set_paused(true),
-            Request::Unpause => self.set_paused(false),
-            Request::Attach { stdin, lossless } => {
-                // The answer goes out first: what follows it are streams.
-                self.clients[index].reply(&Reply::Done);
-                self.clients[index].role = Role::Attached { stdin, lossless };
-                return None;
-            }
-            Request::Resize { rows, columns } => {
-                self.streams.resize(rows, columns).map_err(|error| ours(error.to_string()))
-            }
-            Request::Wait { reaping } => {
-                self.clients[index].role = Role::Waiting { reaping };
-                return None;
-            }
-            Request::State => return Some(Reply::State { state: self.state() }),
-            Request::Discard => match self.phase {
-                Phase::Idle | Phase::Created { .. } => {
-                    self.end = Some(End { code: 0, started: None, out_of_memory: false, error: None });
-                    return Some(Reply::Done);
-                }
-                _ => Err(ours("the container was started".to_owned())),
-            },
-        };
-        Some(match result {
-            Ok(()) => Reply::Done,
-            Err(CannotRun { code, message }) => Reply::Failed { message, code },
-        })
-    }
-
-    fn create(&mut self) -> Result<(), CannotRun> {
-        if !matches!(self.phase, Phase::Idle | Phase::Waiting { .. }) {
-            return Err(ours("the container is made already".to_owned()));
-        }
-        setup::place_secrets(&self.config.secrets, &self.bundle).map_err(|error| ours(error.to_string()))?;
-        if self.config.remove_mount_points {
-            self.mount_points = self.missing_mount_points().map_err(|error| ours(error.to_string()))?;
-        }
-        let made = if self.config.terminal { self.create_with_terminal() } else { self.create_with_pipes() };
-        match made {
-            Ok(pid) => {
-                self.phase = Phase::Created { pid };
-                Ok(())
-            }
-            Err(refusal) => {
-                self.streams = Streams::default();
-                let _ = Cgroup::new(&self.config.cgroup).remove();
-                self.end = Some(End {
-                    code: refusal.code,
-                    started: None,
-                    out_of_memory: false,
-                    error: Some(refusal.message.clone()),
-                });
-                Err(refusal)
-            }
-        }
-    }
-
-    fn create_with_pipes(&mut self) -> Result<i32, CannotRun> {
-        let (streams, ends) = Streams::pipes(&self.config).map_err(|error| ours(error.to_string()))?;
-        let pid = launch::create(&self.config, &self.bundle, Some(ends))?;
-        self.streams = streams;
-        Ok(pid)
-    }
-
-    fn create_with_terminal(&mut self) -> Result<i32, CannotRun> {
-        let fail = |error: io::Error| ours(format!("cannot make a terminal: {error}"));
-        let console = launch::listen(&self.bundle, "console.sock").map_err(fail)?;
-        let pid = launch::create(&self.config, &self.bundle, None)?;
-        let master = launch::receive_terminal(&console).map_err(fail)?;
-        self.streams = Streams::terminal(&self.config, master).map_err(fail)?;
-        Ok(pid)
-    }
-
-    fn missing_mount_points(&self) -> io::Result<Vec<rootfs::MountPoint>> {
-        let spec: serde_json::Value = serde_json::from_slice(&std::fs::read(self.bundle.join(SPEC_FILE))?)?;
-        let mut targets: Vec<PathBuf> = spec["mounts"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .filter_map(|mount| mount["destination"].as_str())
-            .map(PathBuf::from)
-            .collect();
-        targets.sort();
-        rootfs::missing(&ShimConfig::rootfs(&self.bundle), &targets)
-    }
-
-    fn start(&mut self) -> Result<(), CannotRun> {
-        let Phase::Created { pid } = self.phase else {
-            return Err(ours("the container is not waiting to be started".to_owned()));
-        };
-        let process =
-            ProcessIdentity::of(pid).ok_or_else(|| ours("the container's process is gone".to_owned()))?;
-        launch::start(&self.config, &self.bundle).map_err(|error| ours(format!("cannot start: {error}")))?;
-        let run = Run { process, since: Timestamp::now(), began: Instant::now() };
-        self.phase = Phase::Running { run, paused: false };
-        self.health = self.config.health.clone().map(HealthMachine::new);
-        self.schedule_probe();
-        self.record();
-        Ok(())
-    }
-
-    fn start_again(&mut self) {
-        if let Err(refusal) = self.create().and_then(|()| self.start()) {
-            self.end = Some(End {
-                code: refusal.code,
-                started: None,
-                out_of_memory: false,
-                error: Some(refusal.message),
-            });
-        }
-    }
-
-    fn kill(&mut self, signal: i32) -> Result<(), CannotRun> {
-        if !(1..=64).contains(&signal) {
-            return Err(ours(format!("{signal} is not a signal")));
-        }
-        if !matches!(self.phase, Phase::Running { .. } | Phase::Created { .. }) {
-            return Err(ours("the container does not run".to_owned()));
-        }
-        // As Docker: who ends a container by hand does not want it back.
-        if signal == libc::SIGKILL || signal == self.config.stop_signal {
-            self.by_user = true;
-            self.stopping = true;
-        }
-        self.signal(signal);
-        Ok(())
-    }
-
-    /// Asks the container to end; SIGKILL follows.
-    fn stop(&mut self, signal: Option<i32>, grace: Option<u64>) {
-        self.stopping = true;
-        match &self.phase {
-            Phase::Running { .. } => {
-                let grace = Duration::from_millis(grace.unwrap_or(self.config.stop_grace));
-                self.signal(signal.unwrap_or(self.config.stop_signal));
-                let due = Instant::now() + grace;
-                self.kill_at = Some(self.kill_at.map_or(due, |earlier| earlier.min(due)));
-            }
-            Phase::Created { .. } | Phase::Idle => {
-                self.end = Some(End { code: 0, started: None, out_of_memory: false, error: None });
-            }
-            Phase::Waiting { .. } => self.end_waiting(),
-            Phase::Draining { .. } => {}
-        }
-    }
-
-    /// Ends a container that waits to be started again, with what its last run left.
-    fn end_waiting(&mut self) {
-        let code = self.last_code.unwrap_or(0);
-        self.end = Some(End { code, started: None, out_of_memory: false, error: None });
-    }
-
-    /// Sends a signal to the first process; a frozen one is thawed so that it can act on it.
-    fn signal(&mut self, signal: i32) {
-        match &mut self.phase {
-            Phase::Running { run, paused } => {
-                let pid = run.process.pid;
-                if std::mem::take(paused) {
-                    let _ = syscall::kill(pid, signal);
-                    let _ = Cgroup::new(&self.config.cgroup).set_frozen(false);
-                    self.record();
-                } else {
-                    let _ = syscall::kill(pid, signal);
-                }
-            }
-            Phase::Created { pid } => {
-                let _ = syscall::kill(*pid, signal);
-            }
-            Phase::Idle | Phase::Draining { .. } | Phase::Waiting { .. } => {}
-        }
-    }
-
-    fn set_paused(&mut self, pause: bool) -> Result<(), CannotRun> {
-        let Phase::Running { paused, .. } = &mut self.phase else {
-            return Err(ours("the container does not run".to_owned()));
-        };
-        if *paused == pause {
-            let word = if pause { "paused already" } else { "not paused" };
-            return Err(ours(format!("the container is {word}")));
-        }
-        Cgroup::new(&self.config.cgroup)
-            .set_frozen(pause)
-            .map_err(|error| ours(format!("cannot change the freezer: {error}")))?;
-        *paused = pause;
-        if pause {
-            self.next_probe = None;
-        } else {
-            self.schedule_probe();
-        }
-        self.record();
-        Ok(())
-    }
-
     // --- processes ---
 
     fn read_signals(&mut self) {
@@ -668,111 +437,6 @@ impl Supervisor {
             self.record();
             self.schedule_probe();
         }
-    }
-
-    // --- records ---
-
-    fn state(&self) -> ShimState {
-        let restarts = self.backoff.restarts;
-        let shim = self.identity.clone();
-        match &self.phase {
-            Phase::Idle | Phase::Created { .. } => ShimState::Created,
-            Phase::Running { run, paused: true } => {
-                ShimState::Paused { process: run.process.clone(), shim, since: run.since, restarts }
-            }
-            Phase::Running { run, paused: false } | Phase::Draining { run, .. } => ShimState::Running {
-                process: run.process.clone(),
-                shim,
-                since: run.since,
-                health: self.current_health(),
-                restarts,
-            },
-            Phase::Waiting { .. } => {
-                ShimState::Restarting { shim, code: self.last_code.unwrap_or(0), due: self.due, restarts }
-            }
-        }
-    }
-
-    fn current_health(&self) -> Option<Health> {
-        self.health.as_ref().map(|health| health.health().clone())
-    }
-
-    fn record(&self) {
-        // A full disk must not end the container; the state is asked for over the socket as well.
-        let _ = self.state().record(&self.config.state);
-    }
-
-    /// Does everything that follows the container's final end.
-    fn conclude(mut self) {
-        let Some(end) = self.end.take() else { return };
-        if let Phase::Created { pid } = self.phase {
-            let _ = syscall::kill(pid, libc::SIGKILL);
-            let _ = syscall::wait(pid, true);
-            let _ = Cgroup::new(&self.config.cgroup).remove();
-            launch::forget(&self.bundle);
-        }
-        if !self.mount_points.is_empty() {
-            let _ = rootfs::remove(&ShimConfig::rootfs(&self.bundle), &self.mount_points);
-        }
-        setup::unmount(&self.bundle);
-        let discarded = end.started.is_none() && end.error.is_none() && self.last_code.is_none();
-        if !discarded || self.by_user {
-            let state = ShimState::Exited {
-                code: end.code,
-                at: Timestamp::now(),
-                started: end.started,
-                out_of_memory: end.out_of_memory,
-                by_user: self.by_user,
-                error: end.error.clone(),
-                restarts: self.backoff.restarts,
-                health: self.current_health(),
-            };
-            let _ = state.record(&self.config.state);
-        }
-        let _ = std::fs::remove_file(&self.config.socket);
-        // Whoever connected in the meantime is told as well.
-        while let Some(client) = Client::accept(&self.listener) {
-            self.clients.push(client);
-        }
-        let mut reaped = self.config.reap.is_empty() || discarded;
-        for client in &mut self.clients {
-            match client.role {
-                Role::Waiting { reaping } => {
-                    client.reply(&Reply::Exited { code: end.code, error: end.error.clone() });
-                    reaped |= reaping && !client.is_gone();
-                }
-                Role::Attached { .. } => {
-                    client.reply(&Reply::Exited { code: end.code, error: end.error.clone() });
-                }
-                Role::Stopping => client.reply(&Reply::Done),
-                Role::Requests => {}
-            }
-        }
-        for client in &mut self.clients {
-            client.finish();
-        }
-        if !reaped {
-            let _ = self.start_cleaner();
-        }
-    }
-
-    /// Starts the program that cleans up, in the host's namespaces and nobody's child.
-    fn start_cleaner(&self) -> io::Result<()> {
-        syscall::fork(|| {
-            let joined = syscall::join_namespace(self.host.network.as_fd())
-                .and_then(|()| syscall::join_namespace(self.host.mount.as_fd()));
-            if joined.is_err() {
-                return 1;
-            }
-            let _ = rustix::process::setsid();
-            syscall::reset_signals();
-            let error = std::os::unix::process::CommandExt::exec(
-                std::process::Command::new("/proc/self/exe").args(&self.config.reap),
-            );
-            drop(error);
-            1
-        })
-        .map(drop)
     }
 }
 
