@@ -206,7 +206,7 @@ def scenarios(sides):
         "build backend, one line changed": (lambda: sides.edit(next(edits)), *build(), 1),
         "up to all healthy": (down, *up, 1),
         "up, nothing to do": (nothing, *up, 2),
-        "exec": (nothing, lambda: stack(sides, "exec", "-T", "backend", "true"),
+        "exec": (nothing, lambda: coracle("exec", "-T", ENVIRONMENT, "backend", "true", cwd=sides.ours / "stack"),
                  lambda: compose(sides, "exec", "-T", "backend", "true"), 3),
     }
 
