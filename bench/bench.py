@@ -241,9 +241,13 @@ def measure(wanted, runs):
             ours = pss(["coracle shim", "coracle keeper", "coracle serve"])
             theirs = pss(["dockerd", "containerd", "docker-proxy"])
             rows.append(("memory of the engine, stack up", ours, theirs, ours / theirs, "MiB PSS", 1))
-        stack(sides, "down", "-v")
-        compose(sides, "down", "-v")
     finally:
+        # Also after a failure: neither side's stack may stay up.
+        for down in (lambda: stack(sides, "down", "-v"), lambda: compose(sides, "down", "-v")):
+            try:
+                down()
+            except Failed as error:
+                print(error, file=sys.stderr)
         sides.close()
     return rows
 
