@@ -314,8 +314,9 @@ fn pass_on(from: impl Read, stream: Stream, task: &Task<'_>, last: &Mutex<VecDeq
         if let Some(state) = line.strip_prefix("I: ") {
             let state = state.split(" in shell:").next().unwrap_or(state);
             task.state(state.trim_end_matches("..."));
+        } else {
+            task.output(stream, line.as_str());
         }
-        task.output(stream, line.as_str());
         let mut last = last.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if last.len() == SHOWN_LINES {
             last.pop_front();

@@ -1,6 +1,7 @@
 //! The engine: where its state lies, and a door to each of its services.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
@@ -41,6 +42,14 @@ impl Engine {
         let data_root = options.data_root.unwrap_or_else(|| PathBuf::from("/var/lib/coracle"));
         let run_root = options.run_root.unwrap_or_else(|| PathBuf::from("/run/coracle"));
         let layout = Layout::new(data_root, run_root);
+        if !layout.data().exists() {
+            // Volumes hold what containers wrote: other users of the host may not look around in them.
+            std::fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o711)
+                .create(layout.data())
+                .during(format_args!("making {}", layout.data().display()))?;
+        }
         let store = Store::open(layout.clone())
             .during(format_args!("opening the store in {}", layout.data().display()))?;
         let snapshots = Snapshots::open(&layout.snapshots()).during("opening the snapshots")?;

@@ -111,7 +111,7 @@ impl Images<'_> {
     /// Tells the user in one line that an image stands in for another.
     pub fn say_stand_in(&self, reference: &Reference) {
         let message = format!(
-            "{} is a stand-in baked from Debian packages: {} could not be reached",
+            "{} is a stand-in baked from Debian packages, because {} could not be reached",
             reference.familiar(),
             reference.registry()
         );

@@ -30,7 +30,7 @@ mod tests {
     #[test]
     fn made_of_the_id() {
         let name = made_up(&ContainerId::from_random([0x21; 32]));
-        assert_eq!(name, "brave-barge-2121");
+        assert_eq!(name, "amber-barge-2121");
         assert!(crate::containers::is_name(&name));
     }
 }
