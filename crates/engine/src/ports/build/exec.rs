@@ -1,8 +1,12 @@
 //! Running a command on top of a snapshot: `RUN`.
 
+use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use coracle_build::{ExecMountKind, ExecOutcome, ExecRequest, OutputSink, SourcePlace};
 use coracle_container::runtime_spec::{EtcFiles, NetworkNamespace, ResolvedMount, ResolvedSource};
@@ -11,7 +15,7 @@ use coracle_container::{
 };
 use coracle_dockerfile::Sharing;
 use coracle_oci::{Digest, ImageId};
-use coracle_report::{Diagnostic, Stream};
+use coracle_report::{Diagnostic, Event, Stream};
 use coracle_runtime::{Prepared, RuntimeError, Stdin, Step, StepOutcome};
 use coracle_snapshot::RootFs;
 use coracle_store::FileLock;
@@ -37,6 +41,8 @@ const CA_VARIABLES: [&str; 6] = [
 ];
 /// Longest line that is passed on, bytes.
 const LONGEST_LINE: usize = 64 << 10;
+/// How often a step that waits looks again.
+const PATIENCE: Duration = Duration::from_millis(20);
 
 /// What a step has mounted, and what must live as long as it runs.
 #[derive(Default)]
@@ -231,6 +237,7 @@ impl EngineHost<'_> {
             let source = ResolvedSource::Path(bundle.clone());
             mounts.resolved.push(ResolvedMount { source, target: CA_PLACE.to_owned(), read_only: true });
         }
+        mounts.locks = self.lock_caches(request)?;
         for (number, mount) in request.mounts.iter().enumerate() {
             let (source, read_only) = match &mount.kind {
                 ExecMountKind::Cache { id, sharing, seed: _, read_only, owner } => {
@@ -266,7 +273,41 @@ impl EngineHost<'_> {
         Ok(mounts)
     }
 
-    /// Returns the directory of a cache mount, locked as it wants to be shared.
+    /// Waits for the cache mounts that only one step may use at a time. Each is locked once and all in one order, so
+    /// that steps which share several never wait for each other, or one for itself.
+    fn lock_caches(&self, request: &ExecRequest<'_>) -> Result<Vec<FileLock>> {
+        let wanted: BTreeSet<PathBuf> = request
+            .mounts
+            .iter()
+            .filter_map(|mount| match &mount.kind {
+                ExecMountKind::Cache { id, sharing: Sharing::Locked, .. } => {
+                    Some(lock_place(&self.engine.layout.cache_mount(id)))
+                }
+                _ => None,
+            })
+            .collect();
+        wanted.iter().map(|path| self.wait_for(path, request)).collect()
+    }
+
+    fn wait_for(&self, path: &Path, request: &ExecRequest<'_>) -> Result<FileLock> {
+        let mut told = false;
+        loop {
+            if let Some(lock) = FileLock::try_exclusive(path).during("locking a cache mount")? {
+                return Ok(lock);
+            }
+            if request.cancel.load(Ordering::Relaxed) {
+                return Err(Failure::user(Diagnostic::error("cancelled", "the build was cancelled")));
+            }
+            if !told {
+                let state = "waiting for cache mount".to_owned();
+                self.engine.reporter.event(Event::State { task: request.task, state });
+                told = true;
+            }
+            std::thread::sleep(PATIENCE);
+        }
+    }
+
+    /// Returns the directory of a cache mount, made when it is missing; a private one that nobody else uses is locked.
     fn cache(
         &self,
         id: &str,
@@ -276,19 +317,14 @@ impl EngineHost<'_> {
     ) -> Result<PathBuf> {
         let path = self.engine.layout.cache_mount(id);
         let during = || format!("making the cache mount {id}");
-        let locked = |path: &Path| path.with_extension("lock");
         let path = match sharing {
-            Sharing::Shared => path,
-            Sharing::Locked => {
-                locks.push(FileLock::exclusive(&locked(&path)).during(during())?);
-                path
-            }
+            Sharing::Shared | Sharing::Locked => path,
             Sharing::Private => {
                 // The first one that nobody uses now.
                 let mut number = 0;
                 loop {
                     let candidate = self.engine.layout.cache_mount(&format!("{id}#{number}"));
-                    if let Some(lock) = FileLock::try_exclusive(&locked(&candidate)).during(during())? {
+                    if let Some(lock) = FileLock::try_exclusive(&lock_place(&candidate)).during(during())? {
                         locks.push(lock);
                         break candidate;
                     }
@@ -333,6 +369,13 @@ impl EngineHost<'_> {
     }
 }
 
+/// Returns the lock of a cache mount. No id has this name: in encoded names two digits follow each `%`.
+fn lock_place(directory: &Path) -> PathBuf {
+    let mut name = OsString::from("%lock-");
+    name.push(directory.file_name().unwrap_or_default());
+    directory.with_file_name(name)
+}
+
 fn path_or_root(source: &Path) -> &Path {
     source.strip_prefix("/").unwrap_or(source)
 }
@@ -368,5 +411,57 @@ impl<'a> Lines<'a> {
                 pending.clear();
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use coracle_store::Layout;
+
+    use super::*;
+
+    #[test]
+    fn every_cache_mount_has_a_lock_of_its_own() {
+        let layout = Layout::new("/data", "/run");
+        let ids = [
+            "/root/.cache/pip",
+            "/root/.npm",
+            "a",
+            "a.b",
+            "a.lock",
+            "%lock-a",
+            "\u{1}lock-a",
+            &"x".repeat(300),
+        ];
+        let directories: BTreeSet<PathBuf> = ids.iter().map(|id| layout.cache_mount(id)).collect();
+        let locks: BTreeSet<PathBuf> = directories.iter().map(|path| lock_place(path)).collect();
+        assert_eq!(locks.len(), ids.len());
+        assert!(directories.is_disjoint(&locks));
+    }
+
+    #[test]
+    fn output_is_cut_into_bounded_lines() {
+        let seen = Mutex::new(Vec::new());
+        let output = |stream: Stream, line: &str| seen.lock().unwrap().push((stream, line.to_owned()));
+        let mut lines = Lines::new(&output);
+        lines.take(Stream::Stdout, b"one\r\ntw");
+        lines.take(Stream::Stderr, b"err");
+        lines.take(Stream::Stdout, b"o\n\n");
+        lines.take(Stream::Stdout, &vec![b'x'; LONGEST_LINE + 1]);
+        lines.finish();
+        let seen = seen.into_inner().unwrap();
+        let short: Vec<_> =
+            seen.iter().map(|(stream, line)| (*stream, line.len(), line.chars().next())).collect();
+        assert_eq!(
+            short,
+            [
+                (Stream::Stdout, 3, Some('o')),
+                (Stream::Stdout, 3, Some('t')),
+                (Stream::Stdout, 0, None),
+                (Stream::Stdout, LONGEST_LINE, Some('x')),
+                (Stream::Stdout, 1, Some('x')),
+                (Stream::Stderr, 3, Some('e')),
+            ]
+        );
     }
 }
