@@ -222,3 +222,95 @@ fn other(error: SnapshotError) -> SourceFault {
         Result::<(), _>::Err(error).during("reading the files of a step").expect_err("it is an error");
     SourceFault::Other(failure.diagnostics.into_iter().next().expect("a failure says why"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn context(files: &[(&str, &str)]) -> (tempfile::TempDir, Sources) {
+        let directory = tempfile::tempdir().unwrap();
+        for (name, content) in files {
+            let path = directory.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, content).unwrap();
+        }
+        let sources = Sources::context(directory.path(), &directory.path().join("Dockerfile")).unwrap();
+        (directory, sources)
+    }
+
+    fn source(path: &str, literal: bool) -> SourcePath {
+        SourcePath { path: path.to_owned(), literal, trailing_slash: false, pivot: String::new() }
+    }
+
+    fn selected(sources: &Sources, path: &str) -> Vec<String> {
+        let found = sources.select(&[source(path, false)]).unwrap();
+        found.iter().map(|matched| matched.path.display().to_string()).collect()
+    }
+
+    fn digest(sources: &Sources, path: &str, exclude: &[&str]) -> Digest {
+        let exclude = exclude.iter().map(|pattern| (*pattern).to_owned()).collect();
+        sources.digest(&Selection { paths: vec![source(path, true)], exclude }).unwrap()
+    }
+
+    #[test]
+    fn patterns_match_part_by_part_and_see_nothing_hidden() {
+        let (_directory, sources) = context(&[
+            ("b/one.txt", ""),
+            ("a/two.txt", ""),
+            ("a/deep/three.txt", ""),
+            ("a/secret.txt", ""),
+            ("star*.txt", ""),
+            (".dockerignore", "**/secret.txt\n"),
+        ]);
+        assert_eq!(selected(&sources, "*/*.txt"), ["a/two.txt", "b/one.txt"]);
+        assert_eq!(selected(&sources, "a"), ["a"]);
+        assert_eq!(selected(&sources, ""), [""]);
+        let literal = sources.select(&[source("star*.txt", true)]).unwrap();
+        assert_eq!(literal.len(), 1);
+    }
+
+    #[test]
+    fn a_missing_source_says_why() {
+        let (_directory, sources) =
+            context(&[("app/main.py", ""), ("key.pem", ""), (".dockerignore", "# keys\n*.pem\n")]);
+        let fault = |path: &str| sources.select(&[source(path, false)]).unwrap_err();
+        let SourceFault::Missing { cause: MissingCause::Hidden { line, span }, .. } = fault("key.pem") else {
+            panic!("it is hidden");
+        };
+        assert_eq!((line.as_str(), span.start.line), ("*.pem", 2));
+        let SourceFault::Missing { path, cause: MissingCause::Absent { siblings, elsewhere } } =
+            fault("app/mian.py")
+        else {
+            panic!("it is absent");
+        };
+        assert_eq!((path.as_str(), siblings), ("app/mian.py", vec!["app/main.py".to_owned()]));
+        assert_eq!(elsewhere, None);
+        assert!(matches!(fault("app/*.js"), SourceFault::Missing { .. }));
+    }
+
+    #[test]
+    fn digests_change_with_what_is_taken_and_nothing_else() {
+        let (directory, sources) = context(&[
+            ("app/main.py", "one"),
+            ("app/debug.log", "one"),
+            ("app/test/case.py", "one"),
+            (".dockerignore", "**/*.log\n"),
+        ]);
+        let write = |name: &str| std::fs::write(directory.path().join(name), "two").unwrap();
+        let (whole, part) = (digest(&sources, "app", &[]), digest(&sources, "app", &["test"]));
+        write("app/debug.log");
+        assert_eq!(digest(&sources, "app", &[]), whole);
+        write("app/test/case.py");
+        assert_ne!(digest(&sources, "app", &[]), whole);
+        assert_eq!(digest(&sources, "app", &["test"]), part);
+        write("app/main.py");
+        assert_ne!(digest(&sources, "app", &["test"]), part);
+    }
+
+    #[test]
+    fn links_never_lead_out_of_the_context() {
+        let (directory, sources) = context(&[("inside.txt", "")]);
+        std::os::unix::fs::symlink("/etc", directory.path().join("out")).unwrap();
+        assert!(matches!(sources.select(&[source("out/passwd", false)]), Err(SourceFault::Missing { .. })));
+    }
+}
