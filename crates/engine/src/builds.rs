@@ -91,11 +91,17 @@ impl Builds<'_> {
         let host = EngineHost::new(self.engine, options, &file, Work::Done)?;
         let built = coracle_build::build(&request, &host, &*self.engine.reporter, options.parent, cancel)?;
         let layers = self.layers(built.snapshot.as_ref().map(coracle_build::SnapshotRef::as_str))?;
-        let image = self.engine.images().keep(&built.config, &layers, None)?;
-        for tag in &tags {
-            self.engine.store.set_reference(tag, &image.manifest_digest).during("naming the image")?;
-        }
         let cached = built.steps.iter().all(|step| step.origin != StepOrigin::Made);
+        let store = &self.engine.store;
+        // Nothing is written, and no disk waited for, when the image is there as it was.
+        let known = store.image_by_id(&built.config.id()).during("looking for the image")?;
+        let image = match known {
+            Some(image) if cached => image,
+            _ => self.engine.images().keep(&built.config, &layers, None)?,
+        };
+        for tag in tags.iter().filter(|tag| !image.references.contains(tag)) {
+            store.set_reference(tag, &image.manifest_digest).during("naming the image")?;
+        }
         Ok(BuiltImage { id: image.id, cached })
     }
 

@@ -4,6 +4,9 @@ use std::fmt;
 
 use coracle_report::Diagnostic;
 
+/// Code of diagnostics that are no fault of the user's.
+const INTERNAL: &str = "internal";
+
 /// Whose fault a failure is; it decides the exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
@@ -42,7 +45,7 @@ impl Failure {
     /// Returns a failure of ours: `what` was being done when `error` happened. The chain of causes becomes notes,
     /// and a full disk or missing privilege its hint.
     pub fn ours(what: impl fmt::Display, error: &(dyn std::error::Error + 'static)) -> Self {
-        let mut diagnostic = Diagnostic::error("internal", format!("{what}: {error}"));
+        let mut diagnostic = Diagnostic::error(INTERNAL, format!("{what}: {error}"));
         let mut cause = error.source();
         while let Some(error) = cause {
             diagnostic = diagnostic.with_note(format!("caused by: {error}"));
@@ -69,8 +72,10 @@ impl Failure {
 }
 
 impl From<Diagnostic> for Failure {
+    /// Ports speak in diagnostics: one that [`Failure::ours`] made stays ours on its way back.
     fn from(diagnostic: Diagnostic) -> Self {
-        Self::user(diagnostic)
+        let fault = if diagnostic.code == INTERNAL { Fault::Ours } else { Fault::User };
+        Self { fault, diagnostics: vec![diagnostic] }
     }
 }
 

@@ -241,9 +241,11 @@ pub(crate) fn cached(engine: &Engine) -> Result<BTreeSet<SnapshotId>> {
 fn host_ca(engine: &Engine, wish: HostCa) -> Option<PathBuf> {
     let variable = |name: &str| engine.environment.get(name).filter(|value| !value.is_empty());
     let own = || {
-        let local = std::fs::read_dir("/usr/local/share/ca-certificates").into_iter().flatten().flatten();
+        let mut local = std::fs::read_dir("/usr/local/share/ca-certificates").into_iter().flatten().flatten();
         let names = ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NODE_EXTRA_CA_CERTS"];
-        local.count() > 0 || names.iter().any(|name| variable(name).is_some())
+        let is_certificate =
+            |entry: std::fs::DirEntry| entry.path().extension().is_some_and(|kind| kind == "crt");
+        local.any(is_certificate) || names.iter().any(|name| variable(name).is_some())
     };
     let lend = match wish {
         HostCa::Never => false,
