@@ -97,6 +97,16 @@ fn hot_reload_of_the_backend(stack: &Stack, application: &Application) {
         let answer = application.get("/health");
         holds(answer.body.contains("hot reloaded"), || answer.to_string())
     });
+    // Back again, so that a later `up` finds every step of its build cached.
+    stack.edit(
+        "backend/src/api/routes/health.py",
+        "version=\"hot reloaded\"",
+        "version=settings.app_version",
+    );
+    eventually("the edit is gone again", SOON, || {
+        let answer = application.get("/health");
+        holds(answer.status == 200 && !answer.body.contains("hot reloaded"), || answer.to_string())
+    });
     stack.healthy("backend");
     assert_eq!(stack.ids(), ids);
 }
@@ -115,4 +125,9 @@ fn in_a_browser(stack: &Stack, application: &Application) {
         "            Hot Orchestrator\n",
     );
     open.finish().ok();
+    stack.edit(
+        "frontend/src/App.tsx",
+        "            Hot Orchestrator\n",
+        "            Databricks Orchestrator\n",
+    );
 }
