@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Side-by-side benchmark: Coracle against Docker Engine, BuildKit and Compose, interleaved in one run.
 
-    bench/bench.py [--runs N] [--only NAME,...] [--write]
+    bench/bench.py [--runs N] [--only NAME]... [--write]
 
 Each scenario is run in turn on both sides, N times after one warm-up; the table holds medians and their ratio (ours /
 theirs: below 1 we are faster). --write records the table in bench/RESULTS.md with the date.
@@ -238,7 +238,7 @@ def measure(wanted, runs):
         if not wanted or "memory of the engine, stack up" in wanted:
             stack(sides, "up", "--no-build")
             compose(sides, "up", "-d", "--wait", "--no-build")
-            ours = pss(["coracle shim", "coracle keeper", "coracle serve"])
+            ours = pss([" shim run ", " keeper "])
             theirs = pss(["dockerd", "containerd", "docker-proxy"])
             rows.append(("memory of the engine, stack up", ours, theirs, ours / theirs, "MiB PSS", 1))
     finally:
@@ -262,7 +262,7 @@ def render(rows):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--runs", type=int, default=5, help="measured runs of each scenario (some run two or three times as often)")
-    parser.add_argument("--only", default="", help="names of scenarios, separated by commas")
+    parser.add_argument("--only", action="append", default=[], metavar="NAME", help="only this scenario; may be given again")
     parser.add_argument("--write", action="store_true", help="record the table in bench/RESULTS.md")
     options = parser.parse_args()
     if os.geteuid() != 0:
@@ -272,7 +272,7 @@ def main():
     version = docker("version", "--format", "{{.Server.Version}}", cwd=pathlib.Path("/")).strip()
     composed = docker("compose", "version", "--short", cwd=pathlib.Path("/")).strip()
     import_bases()
-    rows = measure([name for name in options.only.split(",") if name], options.runs)
+    rows = measure(options.only, options.runs)
     text = render(rows)
     print(text)
     if options.write:
