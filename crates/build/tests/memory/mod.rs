@@ -167,9 +167,10 @@ impl BuildHost for MemoryHost {
             Diagnostic::error("no-image", format!("there is no image {}", reference.familiar()))
         })?;
         let key = config.id().digest();
-        let known = self.unpacked.lock().unwrap().get(&key).cloned();
-        let snapshot = known.unwrap_or_else(|| self.commit(files.clone()));
-        self.unpacked.lock().unwrap().insert(key, snapshot.clone());
+        // One lock over looking and unpacking: an image has one snapshot, however many ask at once.
+        let mut unpacked = self.unpacked.lock().unwrap();
+        let snapshot = unpacked.entry(key).or_insert_with(|| self.commit(files.clone())).clone();
+        drop(unpacked);
         Ok(ResolvedBase { config: config.clone(), key, snapshot: Some(snapshot) })
     }
 
