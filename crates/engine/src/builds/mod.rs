@@ -1,56 +1,20 @@
 //! Building images: a Dockerfile and a context in, an image in the store out.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod options;
+
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use coracle_build::{BuildRequest, CachePolicy, StepOrigin};
 use coracle_oci::{DiffId, ImageId, Reference};
-use coracle_report::{Diagnostic, Quiet, TaskId};
+use coracle_report::{Diagnostic, Quiet};
 use coracle_snapshot::SnapshotId;
-use indexmap::IndexMap;
 
 use crate::ports::build::{EngineHost, WOULD_WORK, Work, cached};
+pub use options::{BuildOptions, HostCa};
+
 use crate::{During, Engine, Failure, Images, Result};
-
-/// Whether `RUN` steps see the host's certificate authorities.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum HostCa {
-    /// When the host trusts authorities of its own.
-    #[default]
-    Auto,
-    /// In any case.
-    Always,
-    /// Not at all.
-    Never,
-}
-
-/// What is to be built.
-#[derive(Clone, Debug, Default)]
-pub struct BuildOptions {
-    /// The directory of the context.
-    pub context: PathBuf,
-    /// The Dockerfile; `None` is `Dockerfile` in the context.
-    pub dockerfile: Option<PathBuf>,
-    /// The text of a Dockerfile instead of a file.
-    pub dockerfile_inline: Option<String>,
-    /// The stage; `None` is the last.
-    pub target: Option<String>,
-    /// Build arguments.
-    pub build_args: IndexMap<String, String>,
-    /// Labels of the image.
-    pub labels: BTreeMap<String, String>,
-    /// Names of the image.
-    pub tags: Vec<String>,
-    /// Use no cached step.
-    pub no_cache: bool,
-    /// Fetch base images even when they are there.
-    pub pull: bool,
-    /// Whether `RUN` steps see the host's certificate authorities.
-    pub host_ca: HostCa,
-    /// The task that the build is a part of.
-    pub parent: Option<TaskId>,
-}
 
 /// A built image.
 #[derive(Clone, Debug)]
