@@ -3,8 +3,10 @@
 //! A test that needs a privilege asks [`privileged`] first: without it the test prints `SKIPPED: reason` and ends,
 //! and where the variable `CI` is set it fails instead, so that a green run has tested something.
 
+mod fuzz;
 mod namespace;
 mod privilege;
 
+pub use fuzz::{Fuzz, outcome};
 pub use namespace::{NetworkNamespace, in_private_mounts};
 pub use privilege::{privileged, program, skip};
