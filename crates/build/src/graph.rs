@@ -1,10 +1,10 @@
 //! The build graph: vertices that change file systems, and the image that comes of the last.
 
-use coracle_dockerfile::NetworkMode;
+use coracle_dockerfile::{NetworkMode, Security};
 use coracle_oci::{Digest, History, ImageConfig, Reference};
 use coracle_report::{Diagnostic, Span};
 
-use crate::{ExecMount, ExecMountKind, InlineFile, SecretVariable, SnapshotRef, SourcePath, Unpack};
+use crate::{ExecMount, ExecMountKind, InlineFile, Sandbox, SecretVariable, SnapshotRef, SourcePath, Unpack};
 
 /// Names a vertex of one graph. A vertex comes after all that it depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -116,6 +116,10 @@ pub struct ExecOp {
     pub mounts: Vec<ExecMount<OpSource>>,
     /// The network.
     pub network: NetworkMode,
+    /// How far it is confined.
+    pub security: Security,
+    /// What surrounds it.
+    pub sandbox: Sandbox,
 }
 
 /// `COPY` or `ADD`.
@@ -193,6 +197,9 @@ pub(crate) fn mount_source(mount: &ExecMount<OpSource>) -> Option<(&OpSource, &s
     match &mount.kind {
         ExecMountKind::Bind { place, path, .. } => Some((place, path)),
         ExecMountKind::Cache { seed, .. } => seed.as_ref().map(|(place, path)| (place, path.as_str())),
-        ExecMountKind::Tmpfs { .. } | ExecMountKind::Secret { .. } | ExecMountKind::Script { .. } => None,
+        ExecMountKind::Tmpfs { .. }
+        | ExecMountKind::Secret { .. }
+        | ExecMountKind::Ssh { .. }
+        | ExecMountKind::Script { .. } => None,
     }
 }

@@ -9,12 +9,12 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 
-use coracle_dockerfile::{MountOwner, NetworkMode, Sharing};
+use coracle_dockerfile::{MountOwner, NetworkMode, Security, Sharing};
 use coracle_oci::{DiffId, Digest, ImageConfig, Platform, Reference};
 use coracle_report::{Diagnostic, Span, Stream, TaskId};
 use serde::{Deserialize, Serialize};
 
-use crate::CacheKey;
+use crate::{CacheKey, Sandbox};
 
 /// Names a committed, immutable snapshot of the host. The builder never looks into it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -276,6 +276,15 @@ pub enum ExecMountKind<P = SourcePlace> {
         /// Whether a missing one fails the step; else it is left out.
         required: bool,
     },
+    /// A socket that answers as an SSH agent for the caller's keys (default mode 0600, owner 0:0).
+    Ssh {
+        /// Which of the caller's agents.
+        id: String,
+        /// Owner and mode.
+        owner: MountOwner,
+        /// Whether a missing one fails the step; else it is left out.
+        required: bool,
+    },
     /// A read-only, executable file given in the Dockerfile (a heredoc that begins with `#!`).
     Script {
         /// Its content.
@@ -313,6 +322,10 @@ pub struct ExecRequest<'a> {
     pub mounts: Vec<ExecMount>,
     /// The network.
     pub network: NetworkMode,
+    /// How far it is confined.
+    pub security: Security,
+    /// What surrounds it.
+    pub sandbox: &'a Sandbox,
     /// Set when the command must be killed; poll it.
     pub cancel: &'a AtomicBool,
     /// The running task, for states such as `waiting for cache mount`.

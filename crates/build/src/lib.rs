@@ -17,6 +17,7 @@ mod key;
 mod paths;
 mod plan;
 mod request;
+mod sandbox;
 mod scope;
 mod solver;
 mod stage;
@@ -34,3 +35,4 @@ pub use host::{
 pub use key::CacheKey;
 pub use plan::{Planned, plan};
 pub use request::{BaseNeed, Bases, BuildRequest, CachePolicy};
+pub use sandbox::{Entitlements, HostAddress, ProcessLimit, Sandbox};

@@ -6,7 +6,7 @@ use std::num::NonZeroUsize;
 use coracle_dockerfile::{Dockerfile, NetworkMode};
 use coracle_oci::{Platform, Reference};
 
-use crate::ResolvedBase;
+use crate::{Entitlements, ResolvedBase, Sandbox};
 
 /// Whether earlier results may serve.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -35,6 +35,10 @@ pub struct BuildRequest {
     pub platform: Platform,
     /// The network of `RUN` steps that ask for none in particular.
     pub network: NetworkMode,
+    /// What all `RUN` steps are surrounded by.
+    pub sandbox: Sandbox,
+    /// What `RUN` steps may ask for.
+    pub allow: Entitlements,
     /// The time that stands in the image, RFC 3339; `None` leaves it out. Equal input and time give an equal image.
     pub created: Option<String>,
     /// How many steps may run at once.
@@ -52,6 +56,8 @@ impl BuildRequest {
             cache: CachePolicy::Use,
             platform: Platform::host(),
             network: NetworkMode::Default,
+            sandbox: Sandbox::default(),
+            allow: Entitlements::default(),
             created: None,
             jobs: NonZeroUsize::MIN.saturating_add(1),
         }

@@ -1,5 +1,7 @@
 //! Which variables an instruction sees: `ENV` over `ARG`, build arguments, platform arguments.
 
+use std::collections::BTreeSet;
+
 use coracle_oci::Platform;
 use indexmap::IndexMap;
 
@@ -59,9 +61,19 @@ pub(crate) fn set_variable(env: &mut Vec<String>, name: &str, value: &str) {
     }
 }
 
-/// Returns what an instruction sees under `name`.
-pub(crate) fn look_up(env: &[String], arguments: &Arguments, name: &str) -> Option<String> {
-    variable(env, name).map(str::to_owned).or_else(|| arguments.get(name).cloned().flatten())
+/// Returns what an instruction sees under `name`. Of `ENV` and `ARG` the later one in the stage wins, as in
+/// BuildKit: `later` holds the arguments that were declared, with a value, after the `ENV` of their name.
+pub(crate) fn look_up(
+    env: &[String],
+    arguments: &Arguments,
+    later: &BTreeSet<String>,
+    name: &str,
+) -> Option<String> {
+    let argument = || arguments.get(name).cloned().flatten();
+    if later.contains(name) {
+        return argument();
+    }
+    variable(env, name).map(str::to_owned).or_else(argument)
 }
 
 #[cfg(test)]
@@ -69,11 +81,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn env_wins_over_arg() {
+    fn the_later_of_env_and_arg_wins() {
         let mut env = vec!["A=1".to_owned(), "AB=2".to_owned()];
         let arguments: Arguments = [("A".to_owned(), Some("x".to_owned())), ("C".to_owned(), None)].into();
-        assert_eq!(look_up(&env, &arguments, "A").as_deref(), Some("1"));
-        assert_eq!(look_up(&env, &arguments, "C"), None);
+        let none = BTreeSet::new();
+        assert_eq!(look_up(&env, &arguments, &none, "A").as_deref(), Some("1"));
+        assert_eq!(look_up(&env, &arguments, &["A".to_owned()].into(), "A").as_deref(), Some("x"));
+        assert_eq!(look_up(&env, &arguments, &none, "C"), None);
         set_variable(&mut env, "A", "3");
         set_variable(&mut env, "D", "=4");
         assert_eq!(env, ["A=3", "AB=2", "D==4"]);

@@ -3,6 +3,8 @@
 mod exec;
 mod files;
 
+use std::collections::BTreeSet;
+
 use coracle_dockerfile::{EnvPair, Instruction, Stage, Statement, Word, expand_words, parse_trigger};
 use coracle_oci::{Empty, History, ImageConfig};
 use coracle_report::Diagnostic;
@@ -32,6 +34,8 @@ pub(crate) struct StageState {
     pub history: Vec<PlannedHistory>,
     pub layers: Vec<VertexId>,
     arguments: Arguments,
+    /// Arguments that stand, with a value, after the `ENV` of their name.
+    later: BTreeSet<String>,
     cmd_is_set: bool,
     step: usize,
     /// How many steps there are; known once triggers are read.
@@ -58,6 +62,7 @@ impl StageState {
             history: Vec::new(),
             layers: Vec::new(),
             arguments: Arguments::new(),
+            later: BTreeSet::new(),
             cmd_is_set: false,
             step: 0,
             steps: 0,
@@ -129,7 +134,7 @@ impl StageState {
     }
 
     fn look_up(&self, name: &str) -> Option<String> {
-        look_up(&self.config.config.env, &self.arguments, name)
+        look_up(&self.config.config.env, &self.arguments, &self.later, name)
     }
 
     fn expand(&self, planner: &Planner<'_>, word: &Word) -> Result<String, Diagnostic> {
@@ -178,6 +183,9 @@ impl StageState {
                         (None, None) => planner.globals.get(&name).cloned().flatten(),
                     };
                     texts.push(value.as_ref().map_or(name.clone(), |value| format!("{name}={value}")));
+                    if value.is_some() {
+                        self.later.insert(name.clone());
+                    }
                     self.arguments.insert(name, value);
                 }
                 self.record(planner, format!("ARG {}", texts.join(" ")), None);
@@ -186,6 +194,7 @@ impl StageState {
                 let pairs = self.pairs(planner, pairs)?;
                 for (name, value) in &pairs {
                     set_variable(&mut self.config.config.env, name, value);
+                    self.later.remove(name);
                 }
                 self.record(planner, format!("ENV {}", assignments(&pairs)), None);
             }

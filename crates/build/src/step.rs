@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use coracle_dockerfile::{MountOwner, Sharing};
+use coracle_dockerfile::{MountOwner, Security, Sharing};
 use coracle_oci::Digest;
 use coracle_report::{Diagnostic, Stream, Task};
 use serde::Serialize;
@@ -11,8 +11,8 @@ use crate::failure::{Tail, cancelled, run_failed, source_fault};
 use crate::graph::{CopyOp, ExecOp, Op, OpItem, OpSource, Vertex, VertexId, mount_source};
 use crate::{
     BuildHost, CacheKey, CachePolicy, CacheRecord, CopyItem, CopyRequest, DirectoryRequest, Downloaded,
-    ExecMount, ExecMountKind, ExecOutcome, ExecRequest, InlineFile, SecretVariable, Selection, SnapshotRef,
-    SourcePath, SourcePlace, Unpack,
+    ExecMount, ExecMountKind, ExecOutcome, ExecRequest, InlineFile, Sandbox, SecretVariable, Selection,
+    SnapshotRef, SourcePath, SourcePlace, Unpack,
 };
 
 /// What a vertex came to.
@@ -63,6 +63,10 @@ struct ExecParts<'k> {
     cwd: &'k str,
     user: &'k str,
     network: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    security: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sandbox: Option<&'k Sandbox>,
     mounts: Vec<MountParts<'k>>,
 }
 
@@ -81,6 +85,7 @@ enum MountKindParts<'k> {
     Cache { id: &'k str, sharing: &'static str, read_only: bool, owner: [Option<u32>; 3] },
     Tmpfs { size: Option<u64> },
     Secret { id: &'k str, owner: [Option<u32>; 3] },
+    Ssh { id: &'k str, owner: [Option<u32>; 3] },
     Script { content: &'k str },
 }
 
@@ -257,6 +262,8 @@ impl Step<'_> {
             cwd: &exec.cwd,
             user: &exec.user,
             network: exec.network.as_str(),
+            security: (exec.security != Security::default()).then_some(exec.security.as_str()),
+            sandbox: exec.sandbox.of_key(),
             mounts,
         })
     }
@@ -371,6 +378,8 @@ impl Step<'_> {
             user: exec.user.clone(),
             mounts,
             network: exec.network,
+            security: exec.security,
+            sandbox: &exec.sandbox,
             cancel: self.stop,
             task: task.id(),
         };
@@ -401,6 +410,9 @@ impl Step<'_> {
             ExecMountKind::Tmpfs { size } => ExecMountKind::Tmpfs { size: *size },
             ExecMountKind::Secret { id, owner, required } => {
                 ExecMountKind::Secret { id: id.clone(), owner: *owner, required: *required }
+            }
+            ExecMountKind::Ssh { id, owner, required } => {
+                ExecMountKind::Ssh { id: id.clone(), owner: *owner, required: *required }
             }
             ExecMountKind::Script { content } => ExecMountKind::Script { content: content.clone() },
         };
@@ -436,6 +448,7 @@ fn kind_parts(kind: &ExecMountKind<OpSource>) -> MountKindParts<'_> {
         }
         ExecMountKind::Tmpfs { size } => MountKindParts::Tmpfs { size: *size },
         ExecMountKind::Secret { id, owner, .. } => MountKindParts::Secret { id, owner: owner_parts(*owner) },
+        ExecMountKind::Ssh { id, owner, .. } => MountKindParts::Ssh { id, owner: owner_parts(*owner) },
         ExecMountKind::Script { content } => MountKindParts::Script { content },
     }
 }

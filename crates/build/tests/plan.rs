@@ -127,7 +127,7 @@ fn platform_arguments_must_be_declared() {
 #[test]
 fn one_env_sees_the_values_before_it() {
     let graph = graph(&request("FROM a\nENV X=1\nENV X=2 Y=$X\nARG X=3\nENV Z=$X\n")).unwrap();
-    assert_eq!(graph.image.config.config.env, ["PATH=/usr/bin", "X=2", "Y=1", "Z=2"]);
+    assert_eq!(graph.image.config.config.env, ["PATH=/usr/bin", "X=2", "Y=1", "Z=3"]);
 }
 
 #[test]
@@ -172,7 +172,8 @@ fn faults() {
         "FROM a\nADD --checksum=md5:1 https://x/y /\n",
         "FROM a\nADD --checksum=sha256:1 y /\n",
         "FROM a\nADD https://github.com/x/y.git /\n",
-        "FROM a\nRUN --mount=type=ssh,required=true true\n",
+        "FROM a\nRUN --network=host true\n",
+        "FROM a\nRUN --mount=type=tmpfs,target=/x --security=insecure true\n",
         "FROM a\nRUN --mount=target=/ true\n",
         "FROM a\nARG S=nope:\nCOPY --from=$S /a /b\n",
     ];

@@ -114,6 +114,10 @@ pub struct Run {
     pub mounts: Vec<Mount>,
     /// `--network`.
     pub network: NetworkMode,
+    /// `--security`.
+    pub security: Security,
+    /// Where `--network` or `--security` stands, for refusals.
+    pub granted: Option<Span>,
     /// What is run. Never expanded by the builder: the shell does it.
     pub command: CommandForm,
     /// Heredocs of the shell form, in order.
@@ -139,6 +143,26 @@ impl NetworkMode {
             Self::Default => "default",
             Self::None => "none",
             Self::Host => "host",
+        }
+    }
+}
+
+/// `RUN --security`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Security {
+    /// As any container: few capabilities, a system call filter.
+    #[default]
+    Sandbox,
+    /// All capabilities and devices, no filter.
+    Insecure,
+}
+
+impl Security {
+    /// Returns the word as written in a Dockerfile.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Sandbox => "sandbox",
+            Self::Insecure => "insecure",
         }
     }
 }

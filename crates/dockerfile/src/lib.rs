@@ -23,7 +23,7 @@ pub use glob::{Glob, GlobError};
 pub use ignore::{DOCKERIGNORE, IgnoreFile, IgnoreRule, Verdict, ignore_file_names};
 pub use instruction::{
     AddFiles, Argument, CommandForm, CopyFiles, CopySource, EnvPair, FileOptions, Healthcheck,
-    HealthcheckProbe, Heredoc, Instruction, NetworkMode, OnBuild, Run, Statement,
+    HealthcheckProbe, Heredoc, Instruction, NetworkMode, OnBuild, Run, Security, Statement,
 };
 pub use mount::{Mount, MountKind, MountOwner, Sharing};
 pub use near::nearest;

@@ -45,7 +45,7 @@ fn flags_of(keyword: &str) -> &'static [(&'static str, FlagKind)] {
     use FlagKind::{List, Switch, Value};
     match keyword {
         "FROM" => &[("platform", Value)],
-        "RUN" => &[("mount", List), ("network", Value), ("security", Value)],
+        "RUN" => &[("mount", List), ("network", Value), ("security", Value), ("device", List)],
         "COPY" => &[
             ("from", Value),
             ("chown", Value),

@@ -7,7 +7,7 @@ use coracle_report::Diagnostic;
 use crate::command::{JsonList, command_form, duration, json_list};
 use crate::instruction::{
     AddFiles, Argument, CommandForm, CopyFiles, CopySource, EnvPair, FileOptions, Healthcheck,
-    HealthcheckProbe, Heredoc, Instruction, NetworkMode, OnBuild, Run,
+    HealthcheckProbe, Heredoc, Instruction, NetworkMode, OnBuild, Run, Security,
 };
 use crate::line::Line;
 use crate::stage::{Pair, cover};
@@ -222,16 +222,31 @@ impl Line<'_> {
                 }
             },
         };
-        if let Some(word) = self.value("security").filter(|word| word.value != "sandbox") {
-            let message =
-                format!("`--security={}` is not supported: build steps never run privileged", word.value);
-            return Err(self.source.error("unsupported-flag", message, &word.span));
+        let security = match self.value("security") {
+            None => Security::Sandbox,
+            Some(word) => match word.as_str() {
+                "sandbox" => Security::Sandbox,
+                "insecure" => Security::Insecure,
+                other => {
+                    let message = format!("`--security` is sandbox or insecure, not `{other}`");
+                    return Err(self.source.error("bad-flag", message, &word.span));
+                }
+            },
+        };
+        if let Some(flag) = self.flags.iter().find(|flag| flag.name == "device") {
+            let message = "`RUN --device` is not in the stable Dockerfile syntax and not supported";
+            let error = self.source.error("unsupported-flag", message, &flag.span);
+            return Err(error.with_hint(
+                "give the device to a container: `coracle run --device`; or use `RUN --security=insecure`, which sees all devices",
+            ));
         }
+        let granted = self.flags.iter().find(|flag| matches!(flag.name, "network" | "security"));
+        let granted = granted.map(|flag| flag.span.clone());
         let command = self.command()?;
         if command == CommandForm::Exec(Vec::new()) {
             return Err(self.error("missing-argument", "RUN needs a command"));
         }
-        Ok(Run { mounts, network, command, heredocs })
+        Ok(Run { mounts, network, security, granted, command, heredocs })
     }
 
     fn files(&self, heredocs: Vec<Heredoc>) -> Result<(Vec<CopySource>, Word, FileOptions), Diagnostic> {

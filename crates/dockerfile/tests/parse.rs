@@ -210,7 +210,7 @@ fn faults() {
         "FROM a\nRUN --mount=type=cache,target=/x,mode=9 true\n",
         "FROM a\nRUN --mount=type=secret true\n",
         "FROM a\nRUN --network=bridge true\n",
-        "FROM a\nRUN --security=insecure true\n",
+        "FROM a\nRUN --device=vendor.com/class=name true\n",
         "FROM a\nHEALTHCHECK --interval=5 CMD x\n",
         "FROM a\nHEALTHCHECK --retries=x CMD x\n",
         "FROM a\nHEALTHCHECK curl x\n",

@@ -1,6 +1,6 @@
 //! `RUN`: the command, its environment and its mounts.
 
-use coracle_dockerfile::{CommandForm, Mount, MountKind, NetworkMode, Run, Statement, Word};
+use coracle_dockerfile::{CommandForm, Mount, MountKind, NetworkMode, Run, Security, Statement, Word};
 use coracle_report::Diagnostic;
 
 use super::{Flow, StageState};
@@ -8,8 +8,33 @@ use crate::configuration::arguments;
 use crate::graph::{ExecOp, Op, OpSource};
 use crate::paths::absolute;
 use crate::plan::Planner;
-use crate::scope::{DEFAULT_PATH, PROXIES, variable};
+use crate::scope::{DEFAULT_PATH, PROXIES, set_variable, variable};
 use crate::{ExecMount, ExecMountKind, SecretVariable};
+
+/// The agent that `--mount=type=ssh` without `id` means.
+const DEFAULT_AGENT: &str = "default";
+
+/// Refuses what the caller has not allowed.
+fn allowed(planner: &Planner<'_>, statement: &Statement, run: &Run) -> Result<(), Diagnostic> {
+    let request = planner.request;
+    let refuse = |flag: &str, allow: &str, why: &str| {
+        let message = format!("`{flag}` is not allowed in this build: {why}");
+        let hint = format!("if you trust this Dockerfile: `coracle build --allow {allow} ...`");
+        Err(planner
+            .error("not-allowed", message, run.granted.as_ref().unwrap_or(&statement.span))
+            .with_hint(hint))
+    };
+    let host_network = run.network == NetworkMode::Host;
+    if host_network && !request.allow.network_host && request.network != NetworkMode::Host {
+        let why = "the step could reach every service of this host";
+        return refuse("RUN --network=host", "network.host", why);
+    }
+    if run.security == Security::Insecure && !request.allow.security_insecure {
+        let why = "the step would hold all privileges of this host";
+        return refuse("RUN --security=insecure", "security.insecure", why);
+    }
+    Ok(())
+}
 
 impl StageState {
     pub(super) fn exec(
@@ -20,18 +45,25 @@ impl StageState {
     ) -> Result<Flow, Diagnostic> {
         let mut mounts = Vec::new();
         let mut secret_env = Vec::new();
+        let mut agents = 0;
         for mount in &run.mounts {
-            match self.mount(planner, mount, &mut secret_env)? {
+            match self.mount(planner, mount, agents, &mut secret_env)? {
                 None => return Ok(Flow::Waiting),
                 Some(list) => mounts.extend(list),
             }
+            agents += usize::from(matches!(mount.kind, MountKind::Ssh { .. }));
         }
+        allowed(planner, statement, run)?;
+        let mut written = None;
         let args = match (&run.command, run.heredocs.as_slice()) {
             (CommandForm::Shell(text), [heredoc]) if *text == heredoc.word.value => {
                 if heredoc.content.starts_with("#!") {
                     let target = format!("/dev/pipes/{}", heredoc.name);
                     let kind = ExecMountKind::Script { content: heredoc.content.clone() };
                     mounts.push(ExecMount { target: target.clone(), kind });
+                    // BuildKit has the shell run it and says so in the history; the kernel needs no shell for that,
+                    // so an image without one will do.
+                    written = Some(arguments(&self.config.config, &CommandForm::Shell(target.clone())));
                     vec![target]
                 } else {
                     arguments(&self.config.config, &CommandForm::Shell(heredoc.content.clone()))
@@ -53,20 +85,25 @@ impl StageState {
         };
         let cwd = absolute(&self.config.config.working_dir, ".");
         let user = self.config.config.user.clone();
-        let created_by = self.run_text(&args);
+        let created_by = self.run_text(written.as_ref().unwrap_or(&args));
         let name = self.label(planner, &display_text(run));
-        let op = Op::Exec(ExecOp { args, env, proxy_env, secret_env, cwd, user, mounts, network });
+        let (security, sandbox) = (run.security, planner.request.sandbox.clone());
+        let op = Op::Exec(ExecOp {
+            args,
+            env,
+            proxy_env,
+            secret_env,
+            cwd,
+            user,
+            mounts,
+            network,
+            security,
+            sandbox,
+        });
         let vertex = planner.vertex(op, self.top, name, &statement.span);
         self.layer(vertex);
         self.record(planner, created_by, Some(vertex));
         Ok(Flow::Done)
-    }
-
-    /// Returns the arguments that a `RUN` sees as variables: declared, with a value, not hidden by `ENV`.
-    fn visible_arguments(&self) -> Vec<String> {
-        let visible =
-            self.arguments.iter().filter(|(name, _)| variable(&self.config.config.env, name).is_none());
-        visible.filter_map(|(name, value)| value.as_ref().map(|value| format!("{name}={value}"))).collect()
     }
 
     fn environment(&self, planner: &Planner<'_>) -> (Vec<String>, Vec<String>) {
@@ -74,17 +111,30 @@ impl StageState {
         if variable(&env, "PATH").is_none() {
             env.push(format!("PATH={DEFAULT_PATH}"));
         }
-        env.extend(self.visible_arguments());
+        for name in self.arguments.keys() {
+            if let Some(value) = self.look_up(name) {
+                set_variable(&mut env, name, &value);
+            }
+        }
         let proxies = PROXIES.iter().filter(|name| variable(&env, name).is_none());
-        let proxies = proxies
-            .filter_map(|name| planner.request.build_args.get(*name).map(|value| format!("{name}={value}")));
+        let proxies = proxies.filter_map(|name| {
+            // As BuildKit: one spelling serves programs that look for the other.
+            let given = &planner.request.build_args;
+            let other = |(key, _): &(&String, &String)| key.eq_ignore_ascii_case(name);
+            let value = given.get(*name).or_else(|| given.iter().find(other).map(|(_, value)| value))?;
+            Some(format!("{name}={value}"))
+        });
         let proxies = proxies.collect();
         (env, proxies)
     }
 
-    /// Returns the history's text of a `RUN`, as BuildKit writes it: arguments first, with their number.
+    /// Returns the history's text of a `RUN`, as BuildKit writes it: all declared arguments first, with their number.
     fn run_text(&self, args: &[String]) -> String {
-        let arguments = self.visible_arguments();
+        let arguments = self.arguments.keys().map(|name| {
+            let value = self.look_up(name).unwrap_or_default();
+            format!("{name}={value}")
+        });
+        let arguments: Vec<String> = arguments.collect();
         let command = args.join(" ");
         if arguments.is_empty() {
             format!("RUN {command} # buildkit")
@@ -93,11 +143,13 @@ impl StageState {
         }
     }
 
-    /// Returns what a `--mount` comes to; `None` when its origin must be resolved first.
+    /// Returns what a `--mount` comes to; `None` when its origin must be resolved first. `number` counts the agents
+    /// before it.
     fn mount(
         &self,
         planner: &mut Planner<'_>,
         mount: &Mount,
+        number: usize,
         secret_env: &mut Vec<SecretVariable>,
     ) -> Result<Option<Vec<ExecMount<OpSource>>>, Diagnostic> {
         let at = |planner: &Planner<'_>, target: &Word| -> Result<String, Diagnostic> {
@@ -140,18 +192,19 @@ impl StageState {
                         return Ok(Some(Vec::new()));
                     }
                 }
-                let target = target.unwrap_or_else(|| format!("/run/secrets/{id}"));
+                let name = id.rsplit('/').next().unwrap_or(&id);
+                let target = target.unwrap_or_else(|| format!("/run/secrets/{name}"));
                 let target = absolute(&self.config.config.working_dir, &target);
                 (target, ExecMountKind::Secret { id, owner: *owner, required: *required })
             }
-            MountKind::Ssh { required: true, .. } => {
-                return Err(planner.error("unsupported-mount", "ssh mounts are not supported", &mount.span));
-            }
-            MountKind::Ssh { .. } => {
-                let source = &planner.file().source;
-                let message = "ssh mounts are not supported; this one is left out";
-                planner.warnings.push(source.warning("unsupported-mount", message, &mount.span));
-                return Ok(Some(Vec::new()));
+            MountKind::Ssh { id, target, required, owner } => {
+                let id = self.expand_option(planner, id.as_ref())?;
+                let id = id.unwrap_or_else(|| DEFAULT_AGENT.to_owned());
+                let target = match self.expand_option(planner, target.as_ref())? {
+                    Some(target) => absolute(&self.config.config.working_dir, &target),
+                    None => format!("/run/buildkit/ssh_agent.{number}"),
+                };
+                (target, ExecMountKind::Ssh { id, owner: *owner, required: *required })
             }
         };
         Ok(Some(vec![ExecMount { target, kind }]))
