@@ -23,11 +23,15 @@ mod terminal;
 mod volumes;
 
 pub use bases::{Bases, BuiltBase, RecipeView};
-pub use builds::{BuildOptions, Builds, BuiltImage, HostCa};
+pub use builds::{
+    AgentSource, BuildOptions, Builds, BuiltImage, HostCa, RunOptions, SecretPlace, SecretSource, allow,
+};
 pub use containers::{
     AttachStreams, ContainerRequest, ContainerView, Containers, ExecRequest, HealthRequest, LogLine,
     LogRequest, LogStream,
 };
+pub use coracle_build::{Entitlements, HostAddress, ProcessLimit, Sandbox};
+pub use coracle_dockerfile::NetworkMode as BuildNetwork;
 pub use engine::{Engine, Options};
 pub use failure::{During, Failure, Fault, Result};
 pub use images::{ImageView, Images, Pull, ReadyImage};

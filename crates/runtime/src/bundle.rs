@@ -12,8 +12,8 @@ use coracle_container::{ContainerId, ContainerSpec, Healthcheck, RestartPolicy};
 use coracle_oci::HealthCommand;
 use coracle_shim::cgroup;
 use coracle_shim::config::{
-    CONFIG_FILE, HealthCheck, Log, Network, Overlay, Restart, SPEC_FILE, Secret, ShimConfig, Stdin,
-    WorkingDirectory,
+    CONFIG_FILE, HealthCheck, Log, Network, Overlay, Restart, SPEC_FILE, Secret, SecretVariable, ShimConfig,
+    Stdin, WorkingDirectory,
 };
 
 use oci_spec::runtime::Spec;
@@ -27,6 +27,10 @@ pub struct Prepared {
     pub overlay: Overlay,
     /// Who it runs as, see [`crate::resolve_user`].
     pub user: ResolvedUser,
+    /// Further overlays, mounted where [`Paths::view`] says, for mounts to bind from.
+    pub views: Vec<Overlay>,
+    /// Variables whose values are read at each start and written nowhere.
+    pub secret_environment: Vec<SecretVariable>,
     /// Its mounts, sources being host paths by now, in order.
     pub mounts: Vec<ResolvedMount>,
     /// Files bound over those of its `/etc`.
@@ -39,6 +43,13 @@ pub struct Prepared {
     pub reap: Vec<String>,
     /// Whether mount points made in the root file system are taken out again, as a build step needs.
     pub remove_mount_points: bool,
+}
+
+impl Paths {
+    /// Returns where the shim of a container mounts [`Prepared::views`]`[number]`, in its own mount namespace.
+    pub fn view(&self, id: &ContainerId, number: usize) -> PathBuf {
+        ShimConfig::view(&self.bundle(id), number)
+    }
 }
 
 /// Writes the bundle of a container; returns what could not be given in full, in words for the user.
@@ -95,12 +106,14 @@ pub(crate) fn write(
         id: id.as_str().to_owned(),
         cgroup: id.cgroup_path(),
         overlay: prepared.overlay.clone(),
+        views: prepared.views.clone(),
         network: match prepared.network {
             NetworkNamespace::Own => Network::Own,
             NetworkNamespace::Host => Network::Inherited,
         },
         network_sysctls: written.network_sysctls,
         secrets: secrets(container),
+        secret_environment: prepared.secret_environment.clone(),
         working_directory: working_directory(container, prepared),
         capabilities,
         filtered,

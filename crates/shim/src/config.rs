@@ -6,6 +6,7 @@
 //! <bundle>/filter.bpf     compiled system call filter, if there is one
 //! <bundle>/rootfs         mount point, in the shim's own mount namespace
 //! <bundle>/secrets        tmpfs with secrets, in the shim's own mount namespace
+//! <bundle>/views/<n>      further overlays, in the shim's own mount namespace
 //! <bundle>/runtime        libcontainer's state
 //! ```
 
@@ -31,12 +32,18 @@ pub struct ShimConfig {
     pub cgroup: String,
     /// The root file system to mount.
     pub overlay: Overlay,
+    /// Further overlays to mount at [`ShimConfig::view`], for mounts of the specification to bind from.
+    #[serde(default)]
+    pub views: Vec<Overlay>,
     /// Whose network it uses.
     pub network: Network,
     /// Sysctls set in the network namespace it makes.
     pub network_sysctls: BTreeMap<String, String>,
     /// Files put on a tmpfs at each start.
     pub secrets: Vec<Secret>,
+    /// Variables whose values are read at each start and written nowhere.
+    #[serde(default)]
+    pub secret_environment: Vec<SecretVariable>,
     /// Directory made in the root file system when it is missing.
     pub working_directory: Option<WorkingDirectory>,
     /// Capabilities of its processes, with `CAP_`.
@@ -80,6 +87,11 @@ impl ShimConfig {
     /// Returns the place of the root file system's mount in `bundle`.
     pub fn rootfs(bundle: &Path) -> PathBuf {
         bundle.join("rootfs")
+    }
+
+    /// Returns the place of the mount of `views[number]` in `bundle`.
+    pub fn view(bundle: &Path, number: usize) -> PathBuf {
+        bundle.join("views").join(number.to_string())
     }
 
     /// Returns the place of the secrets' tmpfs in `bundle`.
@@ -138,6 +150,16 @@ pub struct Secret {
     pub gid: u32,
     /// Mode.
     pub mode: u32,
+}
+
+/// A variable with a secret value.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SecretVariable {
+    /// Its name.
+    pub name: String,
+    /// File whose content is its value, read at each start; may be a descriptor of the caller's below `/proc`.
+    pub source: PathBuf,
 }
 
 /// A directory made when it is missing.

@@ -1,12 +1,13 @@
 //! How a container's program is found and begun, in its own process, inside its own root.
 
-use std::ffi::CString;
+use std::collections::HashMap;
+use std::ffi::{CString, OsString};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use libcontainer::oci_spec::runtime::Spec;
-use libcontainer::workload::{Executor, ExecutorError, ExecutorValidationError};
+use libcontainer::workload::{Executor, ExecutorError, ExecutorSetEnvsError, ExecutorValidationError};
 
 use crate::confinement::Confinement;
 use crate::syscall;
@@ -113,12 +114,28 @@ pub(crate) fn become_program(args: &[String]) -> CannotRun {
 }
 
 /// Begins the container's first program for libcontainer.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct FirstProgram {
     /// Whether a small init stays as process 1 and the program is its child.
     pub init: bool,
     /// What it may not do.
     pub confinement: Confinement,
+    /// Variables beyond the specification's: their values stand in no file.
+    pub secrets: Vec<(String, OsString)>,
+}
+
+/// Lends libcontainer's own way of setting the environment.
+#[derive(Clone)]
+struct Usual;
+
+impl Executor for Usual {
+    fn exec(&self, _: &Spec) -> Result<(), ExecutorError> {
+        Err(ExecutorError::CantHandle("usual"))
+    }
+
+    fn validate(&self, _: &Spec) -> Result<(), ExecutorValidationError> {
+        Ok(())
+    }
 }
 
 fn args(spec: &Spec) -> &[String] {
@@ -139,6 +156,14 @@ impl Executor for FirstProgram {
             .unwrap_or_default();
         let program = args(spec).first().map_or("", String::as_str);
         find_program(program, path).map(drop).map_err(refused)
+    }
+
+    fn setup_envs(&self, mut variables: HashMap<String, String>) -> Result<(), ExecutorSetEnvsError> {
+        for (name, value) in &self.secrets {
+            // libcontainer's map holds text; what is none keeps what can be read of it.
+            variables.insert(name.clone(), value.to_string_lossy().into_owned());
+        }
+        Usual.setup_envs(variables)
     }
 
     fn exec(&self, spec: &Spec) -> Result<(), ExecutorError> {

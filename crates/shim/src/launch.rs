@@ -20,7 +20,7 @@ use crate::config::ShimConfig;
 use crate::confinement::Confinement;
 use crate::executor::{CannotRun, FirstProgram};
 use crate::streams::ContainerEnds;
-use crate::syscall;
+use crate::{setup, syscall};
 
 /// Exit code for a failure that is ours rather than the program's, as Docker has it.
 pub(crate) const OURS: i32 = 125;
@@ -92,10 +92,12 @@ fn read_report(mut reader: io::PipeReader) -> io::Result<Report> {
 fn build(config: &ShimConfig, bundle: &Path, ends: Option<ContainerEnds>) -> Result<i32, CannotRun> {
     let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
     let confinement = Confinement::of(config, bundle)?;
+    let secrets = setup::secret_environment(config)
+        .map_err(|error| CannotRun { code: OURS, message: error.to_string() })?;
     fs::create_dir_all(runtime_root(bundle))
         .map_err(|error| CannotRun { code: OURS, message: error.to_string() })?;
     let built = ContainerBuilder::new(name(config).to_owned(), SyscallType::Linux)
-        .with_executor(FirstProgram { init: config.init, confinement })
+        .with_executor(FirstProgram { init: config.init, confinement, secrets })
         .with_root_path(runtime_root(bundle))
         .map(|builder| match ends {
             Some(ends) => builder.with_stdin(ends.stdin).with_stdout(ends.stdout).with_stderr(ends.stderr),

@@ -1,8 +1,10 @@
 //! What a shim does to itself before it takes requests: a session, namespaces and mounts of its own.
 
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, chown};
 use std::path::Path;
 use std::thread;
@@ -12,7 +14,7 @@ use rustix::fs::FlockOperation;
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
 
-use crate::config::{Network, Secret, ShimConfig};
+use crate::config::{Network, Secret, SecretVariable, ShimConfig};
 use crate::{rootfs, syscall};
 
 /// How long a shim waits for the lock of its container.
@@ -66,6 +68,13 @@ pub(crate) fn enter_own_world(config: &ShimConfig, bundle: &Path) -> io::Result<
     rootfs::mount(&config.overlay, &target).map_err(|error| {
         io::Error::new(error.kind(), format!("cannot mount the root file system: {error}"))
     })?;
+    for (number, view) in config.views.iter().enumerate() {
+        let place = ShimConfig::view(bundle, number);
+        fs::create_dir_all(&place)?;
+        rootfs::mount(view, &place).map_err(|error| {
+            io::Error::new(error.kind(), format!("cannot mount a bind's source: {error}"))
+        })?;
+    }
     if let Some(directory) = &config.working_directory {
         rootfs::make_directory(&target, directory).map_err(|error| {
             let path = &directory.path;
@@ -77,8 +86,9 @@ pub(crate) fn enter_own_world(config: &ShimConfig, bundle: &Path) -> io::Result<
 
 /// Takes the root file system and the secrets away from the shim's own namespace, so that what lies below can be
 /// deleted by whoever is told that the container has ended.
-pub(crate) fn unmount(bundle: &Path) {
-    for path in [ShimConfig::rootfs(bundle), ShimConfig::secrets(bundle)] {
+pub(crate) fn unmount(config: &ShimConfig, bundle: &Path) {
+    let views = (0..config.views.len()).map(|number| ShimConfig::view(bundle, number));
+    for path in views.chain([ShimConfig::rootfs(bundle), ShimConfig::secrets(bundle)]) {
         let _ = rustix::mount::unmount(&path, UnmountFlags::DETACH);
     }
 }
@@ -107,6 +117,17 @@ pub(crate) fn place_secrets(secrets: &[Secret], bundle: &Path) -> io::Result<()>
         fs::set_permissions(&path, fs::Permissions::from_mode(secret.mode))?;
     }
     Ok(())
+}
+
+/// Reads the values of secret variables, now, so that a restart sees new ones.
+pub(crate) fn secret_environment(config: &ShimConfig) -> io::Result<Vec<(String, OsString)>> {
+    let read = |variable: &SecretVariable| {
+        let value = fs::read(&variable.source).map_err(|error| {
+            io::Error::new(error.kind(), format!("cannot read the secret of `{}`: {error}", variable.name))
+        })?;
+        Ok((variable.name.clone(), OsString::from_vec(value)))
+    };
+    config.secret_environment.iter().map(read).collect()
 }
 
 /// Points the three standard streams at `/dev/null`.

@@ -1,6 +1,7 @@
 //! Building images: a Dockerfile and a context in, an image in the store out.
 
 mod options;
+mod run_options;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -13,6 +14,7 @@ use coracle_snapshot::SnapshotId;
 
 use crate::ports::build::{EngineHost, WOULD_WORK, Work, cached};
 pub use options::{BuildOptions, HostCa};
+pub use run_options::{AgentSource, RunOptions, SecretPlace, SecretSource, allow};
 
 use crate::{During, Engine, Failure, Images, Result};
 
@@ -97,6 +99,9 @@ impl Builds<'_> {
             options.build_args.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
         request.labels.clone_from(&options.labels);
         request.cache = if options.no_cache { CachePolicy::Ignore } else { CachePolicy::Use };
+        request.network = options.run.network;
+        request.sandbox.clone_from(&options.run.sandbox);
+        request.allow = options.run.allow;
         request.created = self.created();
         Ok((request, file))
     }

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use coracle_report::TaskId;
 use indexmap::IndexMap;
 
+use super::RunOptions;
+
 /// Whether `RUN` steps see the host's certificate authorities.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum HostCa {
@@ -41,6 +43,8 @@ pub struct BuildOptions {
     pub pull: bool,
     /// Whether `RUN` steps see the host's certificate authorities.
     pub host_ca: HostCa,
+    /// What `RUN` steps are given.
+    pub run: RunOptions,
     /// The task that the build is a part of.
     pub parent: Option<TaskId>,
 }

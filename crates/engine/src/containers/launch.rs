@@ -138,6 +138,8 @@ impl Containers<'_> {
         Ok(Prepared {
             overlay: overlay_of(overlay),
             user,
+            views: Vec::new(),
+            secret_environment: Vec::new(),
             mounts,
             etc: EtcFiles {
                 hosts: path("hosts"),

@@ -195,6 +195,8 @@ impl Machine {
                     options: Vec::new(),
                 },
                 user: ResolvedUser { uid: 0, gid: 0, groups: vec![0], home: "/root".to_owned() },
+                views: Vec::new(),
+                secret_environment: Vec::new(),
                 mounts: Vec::new(),
                 etc: EtcFiles::default(),
                 network: NetworkNamespace::Own,

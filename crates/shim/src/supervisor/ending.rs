@@ -56,7 +56,7 @@ impl Supervisor {
         if !self.mount_points.is_empty() {
             let _ = rootfs::remove(&ShimConfig::rootfs(&self.bundle), &self.mount_points);
         }
-        setup::unmount(&self.bundle);
+        setup::unmount(&self.config, &self.bundle);
         let discarded = end.started.is_none() && end.error.is_none() && self.last_code.is_none();
         if !discarded || self.by_user {
             let state = ShimState::Exited {

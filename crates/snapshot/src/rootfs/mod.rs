@@ -12,7 +12,7 @@ use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf};
 
@@ -103,6 +103,20 @@ impl RootFs {
         let target = rustix::fs::readlinkat(&link, "", Vec::new())
             .map_err(|error| SnapshotError::io("read the link", path, error))?;
         Ok(PathBuf::from(OsString::from_vec(target.into_bytes())))
+    }
+
+    /// Returns the path, relative to the root, of what a path names once every link on it is followed.
+    ///
+    /// The kernel says it: whoever walks the result from outside meets no link, as long as the tree does not change.
+    pub fn real_path(&self, path: &Path) -> Result<PathBuf> {
+        let name = |fd: &OwnedFd| {
+            let link = format!("/proc/self/fd/{}", fd.as_raw_fd());
+            std::fs::read_link(link).map_err(|error| SnapshotError::io("look up", path, error))
+        };
+        let found = self.open_at(path, OFlags::PATH, Mode::empty())?;
+        let (root, whole) = (name(&self.root)?, name(&found)?);
+        let inside = whole.strip_prefix(&root).map(Path::to_owned);
+        inside.map_err(|_| SnapshotError::io("look up", path, Errno::XDEV))
     }
 
     /// Makes a directory and those above it that are missing; existing ones stay as they are.

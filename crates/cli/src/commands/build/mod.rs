@@ -1,5 +1,7 @@
 //! `coracle build`: an image from a Dockerfile.
 
+mod run_args;
+
 use std::path::PathBuf;
 
 use coracle_engine::{BuildOptions, Failure, HostCa, Result};
@@ -53,6 +55,8 @@ pub struct Args {
     /// Give the host's certificate authorities to RUN steps: auto, always, never. No layer holds them.
     #[arg(long, value_enum, default_value_t = HostCaArg::Auto)]
     pub host_ca: HostCaArg,
+    #[command(flatten)]
+    pub run: run_args::RunArgs,
     /// Write the image's id to this file.
     #[arg(long, value_name = "FILE")]
     pub iidfile: Option<PathBuf>,
@@ -114,6 +118,7 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
             HostCaArg::Always => HostCa::Always,
             HostCaArg::Never => HostCa::Never,
         },
+        run: args.run.options()?,
         ..BuildOptions::default()
     };
     let image = engine.builds().build(&options, cancel.flag())?;

@@ -20,6 +20,7 @@ use coracle_report::{Diagnostic, TaskId};
 use coracle_snapshot::{RootFs, SnapshotId};
 use coracle_store::FileLock;
 
+use self::exec::{Agents, Secrets};
 use self::hashing::Hashing;
 use self::sources::Sources;
 use super::compose::told;
@@ -45,6 +46,8 @@ pub struct EngineHost<'a> {
     pull: Pull,
     /// The host's certificate authorities, when steps are lent them.
     pub(super) host_ca: Option<PathBuf>,
+    secrets: Secrets,
+    agents: Agents,
     hashing: Hashing<'a>,
     work: Work,
     /// Stand-ins that the user was told of.
@@ -60,7 +63,9 @@ impl<'a> EngineHost<'a> {
             engine,
             context: Sources::context(&options.context, dockerfile)?,
             pull: if options.pull { Pull::Always } else { Pull::Missing },
-            host_ca: host_ca(engine, options.host_ca),
+            host_ca: host_ca(engine, options.host_ca)?,
+            secrets: Secrets::read(&options.run.secrets, &engine.environment)?,
+            agents: Agents::read(&options.run.agents, &engine.environment)?,
             hashing: Hashing::new(engine),
             work,
             told: Mutex::default(),
@@ -238,7 +243,7 @@ pub(crate) fn cached(engine: &Engine) -> Result<BTreeSet<SnapshotId>> {
 }
 
 /// Returns the bundle of certificate authorities to lend, if one is to be lent.
-fn host_ca(engine: &Engine, wish: HostCa) -> Option<PathBuf> {
+fn host_ca(engine: &Engine, wish: HostCa) -> Result<Option<PathBuf>> {
     let variable = |name: &str| engine.environment.get(name).filter(|value| !value.is_empty());
     let own = || {
         let mut local = std::fs::read_dir("/usr/local/share/ca-certificates").into_iter().flatten().flatten();
@@ -254,7 +259,19 @@ fn host_ca(engine: &Engine, wish: HostCa) -> Option<PathBuf> {
     };
     let bundle =
         variable("SSL_CERT_FILE").map_or_else(|| "/etc/ssl/certs/ca-certificates.crt".into(), PathBuf::from);
-    (lend && bundle.is_file()).then_some(bundle)
+    if !lend || bundle.is_file() {
+        return Ok(lend.then_some(bundle));
+    }
+    match wish {
+        HostCa::Always => {
+            let message =
+                format!("this host has no bundle of certificate authorities at {}", bundle.display());
+            Err(Failure::user(Diagnostic::error("no-host-ca", message).with_hint(
+                "install ca-certificates, or name the bundle: `SSL_CERT_FILE=/path/to/bundle.crt coracle build ...`",
+            )))
+        }
+        HostCa::Auto | HostCa::Never => Ok(None),
+    }
 }
 
 /// Returns a failure in the words of a source fault.
