@@ -73,7 +73,7 @@ pub fn build(
     cancel: &AtomicBool,
 ) -> Result<BuiltImage, Diagnostic> {
     let graph = resolve_and_plan(request, host, reporter, parent, cancel)?;
-    for warning in request.dockerfile.warnings.iter().chain(&graph.warnings) {
+    for warning in &graph.warnings {
         reporter.event(Event::Notice(warning.clone()));
     }
     let solved = solve(&graph, request, host, reporter, parent, cancel)?;

@@ -308,13 +308,11 @@ impl<'r> Planner<'r> {
                     Progress::Waiting | Progress::Unplanned | Progress::Running => Origin::Waiting,
                 })
             }
-            StageLookup::Later(_) => {
-                let message = format!("`{name}` is no stage before this one");
-                Err(self.error("unknown-stage", message, &word.span))
-            }
-            StageLookup::Near(near) => {
-                let error = self.error("unknown-stage", format!("there is no stage `{name}`"), &word.span);
-                Err(error.with_hint(format!("did you mean `{near}`?")))
+            StageLookup::Later(_) | StageLookup::Near(_) => {
+                let fault = self.file().reference_fault(name, at, word);
+                Err(fault.unwrap_or_else(|| {
+                    self.error("unknown-stage", format!("`{name}` is no stage before this one"), &word.span)
+                }))
             }
             StageLookup::None if name == "scratch" => Ok(Origin::Source(OpSource::Empty)),
             StageLookup::None => {

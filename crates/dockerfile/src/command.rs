@@ -2,48 +2,38 @@
 
 use crate::CommandForm;
 
-/// Why a list in brackets is no exec form.
-pub(crate) enum JsonList {
-    /// A list of strings.
-    List(Vec<String>),
-    /// A shell text that happens to begin with `[`, such as `[ -f x ]`.
-    Shell,
-    /// Surely meant as a list; the text says what is wrong.
-    Broken(String),
+/// Reads a text that may be a JSON list of strings: `Ok(None)` when it is no list of JSON, and so a text for the
+/// shell; an error when it is a list of something else.
+pub(crate) fn json_list(text: &str) -> Result<Option<Vec<String>>, String> {
+    let Ok(values) = serde_json::from_str::<Vec<serde_json::Value>>(text) else {
+        return Ok(None);
+    };
+    let strings: Option<Vec<String>> = values.iter().map(|value| value.as_str().map(str::to_owned)).collect();
+    strings.map(Some).ok_or_else(|| "its items must all be strings in double quotes".to_owned())
 }
 
-/// Reads a text that begins with `[`.
-pub(crate) fn json_list(text: &str) -> JsonList {
-    let reason = match serde_json::from_str::<Vec<serde_json::Value>>(text) {
-        Ok(values) => {
-            let strings: Option<Vec<String>> =
-                values.iter().map(|value| value.as_str().map(str::to_owned)).collect();
-            match strings {
-                Some(list) => return JsonList::List(list),
-                None => "its items must all be strings in double quotes".to_owned(),
-            }
-        }
-        Err(_) if text.starts_with("['") => "strings need double quotes, not single ones".to_owned(),
-        Err(error) => {
-            let text = error.to_string();
-            // The position counts from the list's beginning, which is not the file's; drop it.
-            text.split(" at line ").next().unwrap_or(&text).to_owned()
-        }
-    };
-    // `["` and `['` begin no shell command that could ever work: there is no program of such a name.
-    if text.starts_with("[\"") || text.starts_with("['") { JsonList::Broken(reason) } else { JsonList::Shell }
+/// Returns what keeps `text` from being the JSON list that it was surely meant as, and hands it to the shell instead;
+/// `None` for what was never meant as one, such as `[ -f x ] && y`.
+pub fn list_fault(text: &str) -> Option<String> {
+    // No shell command begins so: there is no program of such a name.
+    if !text.starts_with("[\"") && !text.starts_with("['") {
+        return None;
+    }
+    let error = serde_json::from_str::<Vec<String>>(text).err()?;
+    if text.starts_with("['") {
+        return Some("strings need double quotes, not single ones".to_owned());
+    }
+    let text = error.to_string();
+    // The position counts from the list's beginning, which is not the file's; drop it.
+    Some(text.split(" at line ").next().unwrap_or(&text).to_owned())
 }
 
 /// Returns the form of a command's text, or what is wrong with its list.
 pub(crate) fn command_form(text: &str) -> Result<CommandForm, String> {
-    if !text.starts_with('[') {
-        return Ok(CommandForm::Shell(text.to_owned()));
-    }
-    match json_list(text) {
-        JsonList::List(list) => Ok(CommandForm::Exec(list)),
-        JsonList::Shell => Ok(CommandForm::Shell(text.to_owned())),
-        JsonList::Broken(reason) => Err(reason),
-    }
+    Ok(match json_list(text)? {
+        Some(list) => CommandForm::Exec(list),
+        None => CommandForm::Shell(text.to_owned()),
+    })
 }
 
 /// Reads a duration as Go writes it (`1h30m`, `1.5s`, `100ms`) in nanoseconds.
@@ -114,8 +104,22 @@ mod tests {
         assert_eq!(command_form("[]"), exec(&[]));
         assert_eq!(command_form("[ -f x ] && y"), shell("[ -f x ] && y"));
         assert_eq!(command_form("echo [\"a\"]"), shell("echo [\"a\"]"));
-        assert!(command_form("['a']").unwrap_err().contains("double quotes"));
-        assert!(command_form(r#"["a",]"#).is_err());
+        assert_eq!(command_form("['a']"), shell("['a']"));
+        assert_eq!(command_form(r#"["a",]"#), shell(r#"["a",]"#));
+        assert_eq!(command_form(r#"["a" "b"]"#), shell(r#"["a" "b"]"#));
+        assert_eq!(command_form(r#"["a"] b"#), shell(r#"["a"] b"#));
+        assert_eq!(command_form("[ ]"), exec(&[]));
+        assert!(command_form("[1]").is_err());
+        assert!(command_form(r#"[["a"]]"#).is_err());
         assert!(command_form(r#"["a", 1]"#).unwrap_err().contains("strings"));
+    }
+
+    #[test]
+    fn faults_of_lists() {
+        assert_eq!(list_fault("['a']").as_deref(), Some("strings need double quotes, not single ones"));
+        assert_eq!(list_fault(r#"["a",]"#).as_deref(), Some("trailing comma"));
+        for fine in [r#"["a"]"#, "[ -f x ]", "echo [\"a\",]", "[[ x ]]"] {
+            assert_eq!(list_fault(fine), None, "{fine}");
+        }
     }
 }

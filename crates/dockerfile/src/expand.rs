@@ -1,10 +1,13 @@
 //! Quotes, escapes and variables of one word, as Docker's shell lexer sees them
 //! (Dockerfile reference, "Environment replacement").
+//!
+//! A word is read in one of three ways: outside of quotes an escape hides what follows it; in a pattern
+//! (`${x#pattern}`, `${x/pattern/replacement}`) it stays, for the pattern to read; a heredoc's body knows no quotes.
 
 use std::iter::Peekable;
 use std::str::Chars;
 
-use crate::Glob;
+use crate::text_pattern::{PatternError, TextPattern};
 
 /// The escape character of a Dockerfile.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -46,6 +49,9 @@ pub enum ExpandError {
         /// The text after `?`.
         message: String,
     },
+    /// The pattern of `${NAME#pattern}` or `${NAME/pattern/replacement}` cannot be read.
+    #[error("bad pattern in a substitution")]
+    Pattern(#[source] PatternError),
     /// More than 32 substitutions within each other.
     #[error("substitutions are nested too deep")]
     TooDeep,
@@ -56,7 +62,7 @@ impl ExpandError {
     pub const fn code(&self) -> &'static str {
         match self {
             Self::Unclosed(_) => "unclosed-quote",
-            Self::BadSubstitution(_) | Self::TooDeep => "bad-substitution",
+            Self::BadSubstitution(_) | Self::TooDeep | Self::Pattern(_) => "bad-substitution",
             Self::Required { .. } => "required-variable",
         }
     }
@@ -65,23 +71,35 @@ impl ExpandError {
 /// Returns `text` with quotes removed, escapes resolved and variables replaced. An unset variable is empty.
 pub fn expand(text: &str, escape: Escape, lookup: Lookup<'_>) -> Result<String, ExpandError> {
     let mut expander = Expander::new(text, escape, lookup);
-    expander.until(None, true)?;
-    Ok(expander.finish().concat_words())
+    expander.until(None, Reading::Word)?;
+    Ok(expander.out.concat())
 }
 
 /// Returns the words that `text` expands to, split at white space that is neither quoted nor escaped; white space
-/// out of a variable splits too.
+/// out of a variable splits too. Empty words are left out, even quoted ones.
 pub fn expand_words(text: &str, escape: Escape, lookup: Lookup<'_>) -> Result<Vec<String>, ExpandError> {
     let mut expander = Expander::new(text, escape, lookup);
-    expander.until(None, true)?;
-    Ok(expander.finish().split_words())
+    expander.until(None, Reading::Word)?;
+    Ok(expander.out.split_words())
 }
 
-/// Returns `text` (a heredoc's body) with variables replaced; quotes have no meaning in it.
-pub fn expand_body(text: &str, escape: Escape, lookup: Lookup<'_>) -> Result<String, ExpandError> {
-    let mut expander = Expander::new(text, escape, lookup);
-    expander.until(None, false)?;
-    Ok(expander.finish().concat_words())
+/// Returns `text` (a heredoc's body) with variables replaced; quotes have no meaning in it, and its escape character
+/// is always the backslash, whatever the file's is.
+pub fn expand_body(text: &str, _escape: Escape, lookup: Lookup<'_>) -> Result<String, ExpandError> {
+    let mut expander = Expander::new(text, Escape::Backslash, lookup);
+    expander.until(None, Reading::Body)?;
+    Ok(expander.out.concat())
+}
+
+/// How a stretch is read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reading {
+    /// Quotes and escapes are resolved.
+    Word,
+    /// Quotes are resolved, escapes stay.
+    Pattern,
+    /// Escapes are resolved, quotes stay.
+    Body,
 }
 
 /// Expanded characters, each with whether it may split a word.
@@ -89,31 +107,28 @@ pub fn expand_body(text: &str, escape: Escape, lookup: Lookup<'_>) -> Result<Str
 struct Expanded(Vec<(char, bool)>);
 
 impl Expanded {
-    fn concat_words(self) -> String {
-        self.0.into_iter().map(|(character, _)| character).filter(|character| *character != EMPTY).collect()
+    fn concat(self) -> String {
+        self.0.into_iter().map(|(character, _)| character).collect()
     }
 
     fn split_words(self) -> Vec<String> {
         let mut words = Vec::new();
-        let mut word: Option<String> = None;
+        let mut word = String::new();
         for (character, bare) in self.0 {
             if bare && character.is_whitespace() {
-                words.extend(word.take());
-            } else {
-                let word = word.get_or_insert_default();
-                if character != EMPTY {
-                    word.push(character);
+                if !word.is_empty() {
+                    words.push(std::mem::take(&mut word));
                 }
+            } else {
+                word.push(character);
             }
         }
-        words.extend(word);
+        if !word.is_empty() {
+            words.push(word);
+        }
         words
     }
 }
-
-/// Stands for an empty quotation (`""`), which makes a word although it has no character. A noncharacter of
-/// Unicode, so that no text holds it.
-const EMPTY: char = '\u{fdd0}';
 
 const DEEPEST: u32 = 32;
 
@@ -136,10 +151,6 @@ impl<'a> Expander<'a> {
         }
     }
 
-    fn finish(self) -> Expanded {
-        self.out
-    }
-
     fn push(&mut self, character: char, bare: bool) {
         self.out.0.push((character, bare));
     }
@@ -149,37 +160,31 @@ impl<'a> Expander<'a> {
     }
 
     /// Expands up to the unquoted character `stop` (which is consumed) or the end. Returns whether `stop` was met.
-    fn until(&mut self, stop: Option<char>, quotes: bool) -> Result<bool, ExpandError> {
+    fn until(&mut self, stop: Option<char>, reading: Reading) -> Result<bool, ExpandError> {
         while let Some(character) = self.rest.next() {
             if Some(character) == stop {
                 return Ok(true);
             }
             match character {
-                '\'' if quotes => self.single_quoted()?,
-                '"' if quotes => self.double_quoted()?,
-                '$' => self.dollar(true)?,
-                _ if character == self.escape => self.escaped(quotes),
+                '\'' if reading != Reading::Body => self.single_quoted()?,
+                '"' if reading != Reading::Body => self.double_quoted(reading)?,
+                '$' => self.dollar(true, reading)?,
+                _ if character == self.escape => {
+                    if reading == Reading::Pattern {
+                        self.push(character, false);
+                    }
+                    // An escape that nothing follows hides nothing, and is gone.
+                    if let Some(next) = self.rest.next() {
+                        self.push(next, false);
+                    }
+                }
                 _ => self.push(character, true),
             }
         }
         Ok(stop.is_none())
     }
 
-    fn escaped(&mut self, quotes: bool) {
-        let escape = self.escape;
-        match self.rest.peek().copied() {
-            None => self.push(escape, false),
-            // In a heredoc's body only `\$` and `\\` are escapes, as in a shell.
-            Some(next) if !quotes && next != '$' && next != escape => self.push(escape, false),
-            Some(next) => {
-                self.rest.next();
-                self.push(next, false);
-            }
-        }
-    }
-
     fn single_quoted(&mut self) -> Result<(), ExpandError> {
-        self.push(EMPTY, false);
         loop {
             match self.rest.next() {
                 None => return Err(ExpandError::Unclosed("single")),
@@ -189,29 +194,33 @@ impl<'a> Expander<'a> {
         }
     }
 
-    fn double_quoted(&mut self) -> Result<(), ExpandError> {
-        self.push(EMPTY, false);
+    fn double_quoted(&mut self, reading: Reading) -> Result<(), ExpandError> {
         loop {
             match self.rest.next() {
                 None => return Err(ExpandError::Unclosed("double")),
                 Some('"') => return Ok(()),
-                Some('$') => self.dollar(false)?,
-                Some(character) if character == self.escape => match self.rest.peek().copied() {
-                    Some(next) if next == '"' || next == '$' || next == self.escape => {
-                        self.rest.next();
-                        self.push(next, false);
+                Some('$') => self.dollar(false, reading)?,
+                Some(character) if character == self.escape => {
+                    match self.rest.next_if(|next| matches!(next, '"' | '$') || *next == character) {
+                        Some(next) => {
+                            if reading == Reading::Pattern {
+                                self.push(character, false);
+                            }
+                            self.push(next, false);
+                        }
+                        None => self.push(character, false),
                     }
-                    _ => self.push(character, false),
-                },
+                }
                 Some(character) => self.push(character, false),
             }
         }
     }
 
     /// Expands what follows a `$`; `bare` says whether white space in the value splits words.
-    fn dollar(&mut self, bare: bool) -> Result<(), ExpandError> {
+    fn dollar(&mut self, bare: bool, reading: Reading) -> Result<(), ExpandError> {
         if self.rest.next_if_eq(&'{').is_some() {
-            let value = self.braced()?;
+            let reading = if reading == Reading::Body { Reading::Body } else { Reading::Word };
+            let value = self.braced(reading)?;
             self.push_all(&value, bare);
             return Ok(());
         }
@@ -224,7 +233,8 @@ impl<'a> Expander<'a> {
         Ok(())
     }
 
-    /// Takes a variable's name; empty when there is none.
+    /// Takes a variable's name: letters, digits and `_`, or only digits, or one of the shell's special parameters;
+    /// empty when there is none.
     fn name(&mut self) -> String {
         let mut name = String::new();
         match self.rest.peek().copied() {
@@ -233,18 +243,21 @@ impl<'a> Expander<'a> {
                     name.push(digit);
                 }
             }
-            Some(first) if first.is_ascii_alphabetic() || first == '_' => {
-                while let Some(next) = self.rest.next_if(|c| c.is_ascii_alphanumeric() || *c == '_') {
+            Some(first) if matches!(first, '@' | '*' | '#' | '?' | '-' | '$' | '!') => {
+                self.rest.next();
+                name.push(first);
+            }
+            _ => {
+                while let Some(next) = self.rest.next_if(|c| c.is_alphanumeric() || *c == '_') {
                     name.push(next);
                 }
             }
-            _ => {}
         }
         name
     }
 
     /// Expands `${...}`, after its `{`.
-    fn braced(&mut self) -> Result<String, ExpandError> {
+    fn braced(&mut self, reading: Reading) -> Result<String, ExpandError> {
         let name = self.name();
         let bad = |what: &str| ExpandError::BadSubstitution(what.to_owned());
         if name.is_empty() {
@@ -260,46 +273,54 @@ impl<'a> Expander<'a> {
                 let Some(kind) = self.rest.next().filter(|kind| matches!(kind, '-' | '+' | '?')) else {
                     return Err(bad(&format!("`${{{name}:` must be followed by `-`, `+` or `?`")));
                 };
-                let word = self.word(&name)?;
+                let word = self.nested('}', &name, reading)?;
                 choose(kind, &name, value.filter(|value| !value.is_empty()), word, "is not set or empty")
             }
             '-' | '+' | '?' => {
-                let word = self.word(&name)?;
+                let word = self.nested('}', &name, reading)?;
                 choose(modifier, &name, value, word, "is not set")
             }
             '#' | '%' => {
                 let longest = self.rest.next_if_eq(&modifier).is_some();
-                let pattern = self.word(&name)?;
-                Ok(trim(&value.unwrap_or_default(), &pattern, modifier == '#', longest))
+                let pattern = self.nested('}', &name, Reading::Pattern)?;
+                let value = value.unwrap_or_default();
+                let pattern = TextPattern::new(&pattern).map_err(ExpandError::Pattern)?;
+                let trimmed = if modifier == '#' {
+                    pattern.without_prefix(&value, longest)
+                } else {
+                    pattern.without_suffix(&value, longest)
+                };
+                trimmed.map_err(ExpandError::Pattern)
             }
             '/' => {
                 let all = self.rest.next_if_eq(&'/').is_some();
-                let pattern = self.nested('/', &name)?;
-                let replacement = self.word(&name)?;
-                Ok(replace(&value.unwrap_or_default(), &pattern, &replacement, all))
+                let pattern = self.nested('/', &name, Reading::Pattern)?;
+                let replacement = self.nested('}', &name, Reading::Pattern)?;
+                let Some(value) = value else {
+                    return Ok(String::new());
+                };
+                let pattern = TextPattern::new(&pattern).map_err(ExpandError::Pattern)?;
+                pattern.replace(&value, &replacement, all).map_err(ExpandError::Pattern)
             }
             other => Err(bad(&format!("`${{{name}` is followed by `{other}`, which is no modifier"))),
         }
     }
 
-    fn word(&mut self, name: &str) -> Result<String, ExpandError> {
-        self.nested('}', name)
-    }
-
     /// Expands up to `stop` into a text of its own.
-    fn nested(&mut self, stop: char, name: &str) -> Result<String, ExpandError> {
+    fn nested(&mut self, stop: char, name: &str, reading: Reading) -> Result<String, ExpandError> {
         self.depth += 1;
         if self.depth > DEEPEST {
             return Err(ExpandError::TooDeep);
         }
         let outer = std::mem::take(&mut self.out);
-        let met = self.until(Some(stop), true)?;
+        let met = self.until(Some(stop), reading)?;
         let inner = std::mem::replace(&mut self.out, outer);
         self.depth -= 1;
         if !met {
-            return Err(ExpandError::BadSubstitution(format!("`${{{name}` is never closed")));
+            let what = if stop == '/' { "has no second `/`" } else { "is never closed" };
+            return Err(ExpandError::BadSubstitution(format!("`${{{name}` {what}")));
         }
-        Ok(inner.concat_words())
+        Ok(inner.concat())
     }
 }
 
@@ -319,34 +340,6 @@ fn choose(
             Err(ExpandError::Required { name: name.to_owned(), message })
         }
     }
-}
-
-/// Removes the shortest or longest match of `pattern` from the beginning or the end.
-fn trim(value: &str, pattern: &str, from_start: bool, longest: bool) -> String {
-    let Ok(glob) = Glob::text(pattern) else {
-        return value.to_owned();
-    };
-    let mut cuts: Vec<usize> = value.char_indices().map(|(offset, _)| offset).chain([value.len()]).collect();
-    // Prefixes are tried by growing length, suffixes by growing length too, that is falling start.
-    if from_start == longest {
-        cuts.reverse();
-    }
-    for cut in cuts {
-        let (candidate, rest) =
-            if from_start { (&value[..cut], &value[cut..]) } else { (&value[cut..], &value[..cut]) };
-        if glob.matches(candidate) {
-            return rest.to_owned();
-        }
-    }
-    value.to_owned()
-}
-
-/// Replaces the first match of `pattern`, or all.
-fn replace(value: &str, pattern: &str, replacement: &str, all: bool) -> String {
-    let Ok(glob) = Glob::text(pattern) else {
-        return value.to_owned();
-    };
-    glob.replace(value, replacement, all)
 }
 
 #[cfg(test)]
@@ -372,14 +365,16 @@ mod tests {
             ("a$X-b", "avalue-b"),
             ("$NO", ""),
             ("$", "$"),
-            ("$-", "$-"),
+            ("$-", ""),
+            ("$.", "$."),
             ("\\$X", "$X"),
             ("'$X'", "$X"),
             ("\"$X\"", "value"),
             ("\"\\$X \\\" \\a\"", "$X \" \\a"),
             ("'a'\"b\"c", "abc"),
             ("\\a", "a"),
-            ("a\\", "a\\"),
+            ("a\\", "a"),
+            ("a\\\\", "a\\"),
             ("''", ""),
             ("${NO:-d}", "d"),
             ("${NO-d}", "d"),
@@ -400,7 +395,7 @@ mod tests {
             ("${PATH%%.*}", "/usr/local/bin/tool"),
             ("${PATH/bin/sbin}", "/usr/local/sbin/tool.tar.gz"),
             ("${PATH//o/0}", "/usr/l0cal/bin/t00l.tar.gz"),
-            ("${PATH//[aeiou]/_}", "/_sr/l_c_l/b_n/t__l.t_r.gz"),
+            ("${PATH//[aeiou]/_}", "/usr/local/bin/tool.tar.gz"),
             ("${NO#x}", ""),
         ];
         for (text, expected) in table {
@@ -441,12 +436,12 @@ mod tests {
         assert_eq!(words("80 $TWO"), ["80", "a", "b"]);
         assert_eq!(words("\"$TWO\" c\\ d"), ["a b", "c d"]);
         assert_eq!(words("$NO"), [""; 0]);
-        assert_eq!(words("\"\" x"), ["", "x"]);
+        assert_eq!(words("\"\" x"), ["x"]);
     }
 
     #[test]
     fn bodies_know_no_quotes() {
-        let body = expand_body("it's \"$X\" \\$X \\n\n", Escape::Backslash, &environment).unwrap();
+        let body = expand_body("it's \"$X\" \\$X \\\\n\n", Escape::Backslash, &environment).unwrap();
         assert_eq!(body, "it's \"value\" $X \\n\n");
     }
 }

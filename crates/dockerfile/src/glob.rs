@@ -1,11 +1,14 @@
 //! Path patterns as Docker knows them: `*`, `?`, `[...]`, `\x` and, in `.dockerignore` and `--exclude`, `**`.
-
-use regex::Regex;
+//!
+//! The syntax is that of Go's `filepath.Match`; `**` is that of `moby/patternmatcher`, whose habits are kept:
+//! `**` at the end is anything; `**` (or `**/`) before more is any number of whole directories; but `**` at the
+//! beginning before nothing but plain characters is anything (`**x` covers `yx`). Matching takes time linear in the
+//! path, whatever the pattern: a set of places in the pattern is carried along the path.
 
 /// Why a text is no pattern.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 pub enum GlobError {
-    /// A `[` without its `]`, an empty class, or a reversed range.
+    /// A `[` without its `]`, an empty class, a reversed range, or a `\` at the end.
     #[error("`{0}` is not a pattern: check its brackets")]
     Class(String),
     /// The pattern is longer than any path.
@@ -13,11 +16,28 @@ pub enum GlobError {
     TooLong,
 }
 
-/// A compiled pattern. Matching takes linear time whatever the pattern.
+/// A compiled pattern.
 #[derive(Clone, Debug)]
 pub struct Glob {
-    whole: Regex,
-    part: Option<Regex>,
+    parts: Vec<Part>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Part {
+    /// This character.
+    Char(char),
+    /// Any one character but `/`.
+    One,
+    /// Any characters but `/`.
+    Name,
+    /// Whole directories, each with its `/`, or nothing.
+    Directories,
+    /// The inside of the part before: some characters of a directory were read.
+    Inside,
+    /// Anything.
+    All,
+    /// One of these ranges of characters, or none of them.
+    Class { negated: bool, ranges: Vec<(char, char)> },
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -26,8 +46,6 @@ enum Dialect {
     Ignore,
     /// `*` stays within a directory, `**` means `*` (`COPY` sources).
     Source,
-    /// `*` matches anything (shell's `${x#pattern}`).
-    Text,
 }
 
 impl Glob {
@@ -41,11 +59,6 @@ impl Glob {
         Self::compile(pattern, Dialect::Source)
     }
 
-    /// Compiles a pattern over text that is no path.
-    pub(crate) fn text(pattern: &str) -> Result<Self, GlobError> {
-        Self::compile(pattern, Dialect::Text)
-    }
-
     /// Says whether `text` holds a character with a meaning in patterns.
     pub fn is_pattern(text: &str) -> bool {
         text.contains(['*', '?', '[', '\\'])
@@ -53,106 +66,177 @@ impl Glob {
 
     /// Says whether the whole of `path` matches.
     pub fn matches(&self, path: &str) -> bool {
-        self.whole.is_match(path)
+        if let Some(matched) = self.literally(path) {
+            return matched;
+        }
+        let end = self.parts.len();
+        let mut places = Places::new(end + 1);
+        let mut next = Places::new(end + 1);
+        self.enter(0, &mut places);
+        for character in path.chars() {
+            next.clear();
+            for place in places.list.iter().copied().filter(|place| *place < end) {
+                let stay = match &self.parts[place] {
+                    Part::Char(wanted) => {
+                        if *wanted == character {
+                            self.enter(place + 1, &mut next);
+                        }
+                        continue;
+                    }
+                    Part::One => {
+                        if character != '/' {
+                            self.enter(place + 1, &mut next);
+                        }
+                        continue;
+                    }
+                    Part::Class { negated, ranges } => {
+                        let within = ranges.iter().any(|(low, high)| (*low..=*high).contains(&character));
+                        if within != *negated {
+                            self.enter(place + 1, &mut next);
+                        }
+                        continue;
+                    }
+                    Part::Name => character != '/',
+                    // Being here means that nothing was read; the part after it reads on.
+                    Part::Directories => continue,
+                    Part::Inside => {
+                        if character == '/' {
+                            self.enter(place + 1, &mut next);
+                        }
+                        next.add(place);
+                        continue;
+                    }
+                    Part::All => true,
+                };
+                if stay {
+                    self.enter(place, &mut next);
+                }
+            }
+            std::mem::swap(&mut places, &mut next);
+            if places.list.is_empty() {
+                return false;
+            }
+        }
+        places.has[end]
     }
 
-    /// Replaces the first match within `text`, or all.
-    pub(crate) fn replace(&self, text: &str, replacement: &str, all: bool) -> String {
-        let Some(part) = &self.part else {
-            return text.to_owned();
-        };
-        part.replacen(text, usize::from(!all), regex::NoExpand(replacement)).into_owned()
+    /// Answers at once when the pattern is plain text, as most lines of an ignore file are.
+    fn literally(&self, path: &str) -> Option<bool> {
+        let mut characters = path.chars();
+        for part in &self.parts {
+            match part {
+                Part::Char(wanted) if characters.next() == Some(*wanted) => {}
+                Part::Char(_) => return Some(false),
+                _ => return None,
+            }
+        }
+        Some(characters.next().is_none())
+    }
+
+    /// Adds a place and those that can be reached from it without reading anything.
+    fn enter(&self, place: usize, places: &mut Places) {
+        let mut place = place;
+        loop {
+            if !places.add(place) {
+                return;
+            }
+            match self.parts.get(place) {
+                Some(Part::Name | Part::All) => place += 1,
+                Some(Part::Directories) => {
+                    places.add(place + 1);
+                    place += 2;
+                }
+                _ => return,
+            }
+        }
     }
 
     fn compile(pattern: &str, dialect: Dialect) -> Result<Self, GlobError> {
         if pattern.len() > 4096 {
             return Err(GlobError::TooLong);
         }
-        let body = translate(pattern, dialect)?;
-        let class = |_| GlobError::Class(pattern.to_owned());
-        let whole = Regex::new(&format!("(?s)\\A(?:{body})\\z")).map_err(class)?;
-        let part = match dialect {
-            Dialect::Text if !pattern.is_empty() => Some(Regex::new(&format!("(?s){body}")).map_err(class)?),
-            _ => None,
-        };
-        Ok(Self { whole, part })
+        let malformed = || GlobError::Class(pattern.to_owned());
+        let plain = |text: &str| !text.contains(['*', '?', '[', ']', '\\']);
+        let mut parts = Vec::new();
+        let mut rest = pattern;
+        if dialect == Dialect::Ignore
+            && let Some(suffix) = pattern.strip_prefix("**").filter(|suffix| plain(suffix))
+        {
+            match suffix.strip_prefix('/').filter(|name| !name.is_empty()) {
+                Some(_) => parts.extend([Part::Directories, Part::Inside]),
+                None => parts.push(Part::All),
+            }
+            rest = suffix.strip_prefix('/').unwrap_or(suffix);
+        }
+        let mut rest = rest.chars().peekable();
+        while let Some(character) = rest.next() {
+            match character {
+                '*' if dialect == Dialect::Ignore && rest.next_if_eq(&'*').is_some() => {
+                    rest.next_if_eq(&'/');
+                    match rest.peek() {
+                        None => parts.push(Part::All),
+                        Some(_) => parts.extend([Part::Directories, Part::Inside]),
+                    }
+                }
+                '*' => parts.push(Part::Name),
+                '?' => parts.push(Part::One),
+                '[' => parts.push(class(&mut rest).ok_or_else(malformed)?),
+                '\\' => parts.push(Part::Char(rest.next().ok_or_else(malformed)?)),
+                _ => parts.push(Part::Char(character)),
+            }
+        }
+        Ok(Self { parts })
     }
 }
 
-fn translate(pattern: &str, dialect: Dialect) -> Result<String, GlobError> {
-    let malformed = || GlobError::Class(pattern.to_owned());
-    let mut out = String::new();
-    let mut rest = pattern.chars().peekable();
-    let any = if dialect == Dialect::Text { "." } else { "[^/]" };
-    while let Some(character) = rest.next() {
-        match character {
-            '*' => {
-                let mut stars = 1;
-                while rest.next_if_eq(&'*').is_some() {
-                    stars += 1;
-                }
-                if stars > 1 && dialect == Dialect::Ignore {
-                    if rest.next_if_eq(&'/').is_some() {
-                        out.push_str("(?:.*/)?");
-                    } else {
-                        out.push_str(".*");
-                    }
-                } else {
-                    out.push_str(any);
-                    out.push('*');
-                }
-            }
-            '?' => out.push_str(any),
-            '[' => class(&mut rest, &mut out, dialect).ok_or_else(malformed)?,
-            '\\' => {
-                let next = rest.next().ok_or_else(malformed)?;
-                out.push_str(&regex::escape(next.encode_utf8(&mut [0; 4])));
-            }
-            _ => out.push_str(&regex::escape(character.encode_utf8(&mut [0; 4]))),
+/// A set of places in a pattern that remembers the order they came in.
+struct Places {
+    has: Vec<bool>,
+    list: Vec<usize>,
+}
+
+impl Places {
+    fn new(length: usize) -> Self {
+        Self { has: vec![false; length], list: Vec::with_capacity(length) }
+    }
+
+    /// Returns whether the place is new.
+    fn add(&mut self, place: usize) -> bool {
+        let new = !std::mem::replace(&mut self.has[place], true);
+        if new {
+            self.list.push(place);
+        }
+        new
+    }
+
+    fn clear(&mut self) {
+        for place in self.list.drain(..) {
+            self.has[place] = false;
         }
     }
-    Ok(out)
 }
 
-/// Translates a bracket expression after its `[`; `None` when it is malformed.
-fn class(
-    rest: &mut std::iter::Peekable<std::str::Chars<'_>>,
-    out: &mut String,
-    dialect: Dialect,
-) -> Option<()> {
-    let negated = rest.next_if(|c| matches!(c, '^' | '!')).is_some();
-    let mut body = String::new();
+/// Reads a bracket expression after its `[`; `None` when it is malformed. Only `^` negates, and `-` and `]` stand
+/// for themselves only after a `\`.
+fn class(rest: &mut std::iter::Peekable<std::str::Chars<'_>>) -> Option<Part> {
+    let negated = rest.next_if_eq(&'^').is_some();
+    let mut ranges = Vec::new();
     let item = |rest: &mut std::iter::Peekable<std::str::Chars<'_>>| -> Option<char> {
         match rest.next()? {
             '\\' => rest.next(),
+            '-' | ']' => None,
             other => Some(other),
         }
     };
-    loop {
-        if rest.next_if_eq(&']').is_some() {
-            break;
-        }
+    while ranges.is_empty() || rest.next_if_eq(&']').is_none() {
         let low = item(rest)?;
         let high = if rest.next_if_eq(&'-').is_some() { item(rest)? } else { low };
         if low > high {
             return None;
         }
-        let [low, high] = [low, high].map(|end| format!("\\x{{{:x}}}", u32::from(end)));
-        body += &low;
-        body.push('-');
-        body += &high;
+        ranges.push((low, high));
     }
-    if body.is_empty() {
-        return None;
-    }
-    out.push_str(match (negated, dialect) {
-        (false, _) => "[",
-        (true, Dialect::Text) => "[^",
-        (true, Dialect::Ignore | Dialect::Source) => "[^/",
-    });
-    out.push_str(&body);
-    out.push(']');
-    Some(())
+    Some(Part::Class { negated, ranges })
 }
 
 #[cfg(test)]
@@ -174,7 +258,16 @@ mod tests {
             ("a?c", "a/c", false),
             ("[a-c]x", "bx", true),
             ("[^a-c]x", "bx", false),
-            ("[!a-c]x", "dx", true),
+            ("[!a-c]x", "dx", false),
+            ("[!a-c]x", "!x", true),
+            ("a[^b]c", "a/c", true),
+            ("**x", "yx", true),
+            ("**x*", "yx", false),
+            ("**x*", "y/x1", true),
+            ("a**b", "axb", false),
+            ("a**b", "ax/b", true),
+            ("a**b", "ab", true),
+            ("***", "a/b", true),
             ("\\*", "*", true),
             ("\\*", "a", false),
             ("a.b", "axb", false),
@@ -195,7 +288,7 @@ mod tests {
 
     #[test]
     fn refuses_broken_brackets() {
-        for pattern in ["[", "[a", "[]", "[b-a]", "[a-", "\\"] {
+        for pattern in ["[", "[a", "[]", "[]a]", "[b-a]", "[a-", "[a-]", "[-a]", "[^", "\\"] {
             assert!(Glob::ignore(pattern).is_err(), "{pattern}");
         }
     }

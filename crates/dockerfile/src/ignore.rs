@@ -1,7 +1,8 @@
 //! `.dockerignore`: which paths of a build context are hidden, and by which line.
 //!
 //! Semantics of Docker's matcher: patterns are relative to the context's root, a leading `/` means nothing, a
-//! pattern that matches a directory hides what is below it, `!` shows again, the last match wins.
+//! pattern that matches a directory hides what is below it, `!` shows again, the last match wins. A pattern that
+//! begins with `..` hides nothing. A comment is a line whose very first character is `#`; `\#` is a name.
 
 use std::path::{Path, PathBuf};
 
@@ -24,6 +25,8 @@ pub struct IgnoreRule {
     /// The line as written.
     pub line: String,
     glob: Glob,
+    /// The pattern's parts between `/`, for [`IgnoreFile::may_show_below`]; `None` where `**` stands.
+    steps: Vec<Option<Glob>>,
 }
 
 /// A parsed `.dockerignore`.
@@ -84,7 +87,8 @@ impl IgnoreFile {
             }
             let glob = Glob::ignore(&pattern)
                 .map_err(|error| source.error("bad-pattern", error.to_string(), &span))?;
-            rules.push(IgnoreRule { pattern, shows, span, line: trimmed.to_owned(), glob });
+            let steps = if shows { steps(&pattern) } else { Vec::new() };
+            rules.push(IgnoreRule { pattern, shows, span, line: trimmed.to_owned(), glob, steps });
         }
         Ok(Self { rules })
     }
@@ -95,13 +99,30 @@ impl IgnoreFile {
     }
 
     /// Returns what the file says about `path`, relative to the context's root with `/` between its parts.
+    ///
+    /// The path is followed from its first part down, as the walk of a context does: what a line said of a directory
+    /// holds for all below. A `!` line is heard only while the path is hidden; so `!d` after `d/x` shows nothing,
+    /// since `d` was not hidden when it was asked about.
     pub fn verdict(&self, path: &str) -> Verdict<'_> {
         let path = path.trim_matches('/');
-        let last = self.rules.iter().rev().find(|rule| rule.covers(path));
-        match last {
-            Some(rule) if !rule.shows => Verdict::Hidden(rule),
-            _ => Verdict::Shown,
+        let mut matched = vec![false; self.rules.len()];
+        let mut hidden = None;
+        let ends = path.char_indices().filter(|(_, character)| *character == '/').map(|(offset, _)| offset);
+        for end in ends.chain([path.len()]) {
+            hidden = None;
+            for (rule, matched) in self.rules.iter().zip(&mut matched) {
+                if !*matched {
+                    if rule.shows != hidden.is_some() {
+                        continue;
+                    }
+                    *matched = rule.glob.matches(&path[..end]);
+                }
+                if *matched {
+                    hidden = (!rule.shows).then_some(rule);
+                }
+            }
         }
+        hidden.map_or(Verdict::Shown, Verdict::Hidden)
     }
 
     /// Says whether anything below the hidden directory `path` may be shown again, so that a walk must enter it.
@@ -112,44 +133,48 @@ impl IgnoreFile {
 }
 
 impl IgnoreRule {
-    /// Says whether the pattern matches the path or one of its parents.
-    fn covers(&self, path: &str) -> bool {
-        if self.glob.matches(path) {
-            return true;
-        }
-        path.char_indices()
-            .filter(|(_, character)| *character == '/')
-            .any(|(offset, _)| self.glob.matches(&path[..offset]))
-    }
-
-    /// Says whether the pattern could match something below the directory.
+    /// Says whether the pattern could match something below the directory. May err towards yes.
     fn may_match_below(&self, directory: &str) -> bool {
-        let mut parts = self.pattern.split('/');
+        let mut steps = self.steps.iter();
         for part in directory.split('/') {
-            match parts.next() {
-                // The pattern ended at a parent: it covers everything below.
-                None => return true,
-                Some(wanted) if wanted.contains("**") => return true,
-                Some(wanted) => {
-                    if !Glob::ignore(wanted).is_ok_and(|glob| glob.matches(part)) {
-                        return false;
-                    }
-                }
+            match steps.next() {
+                // The pattern ended at a parent: it covers everything below. Or `**` crosses from here on.
+                None | Some(None) => return true,
+                Some(Some(glob)) if !glob.matches(part) => return false,
+                Some(Some(_)) => {}
             }
         }
         true
     }
 }
 
-/// Removes empty, `.` and `..` parts as Go's `filepath.Clean` does.
+/// Cuts a pattern at its `/`, up to the first part that may cross one.
+fn steps(pattern: &str) -> Vec<Option<Glob>> {
+    let mut steps = Vec::new();
+    for part in pattern.split('/') {
+        // A negated class may match a `/`, and a class may hold one.
+        let glob = if part.contains("**") || part.contains('[') { None } else { Glob::ignore(part).ok() };
+        let crosses = glob.is_none();
+        steps.push(glob);
+        if crosses {
+            break;
+        }
+    }
+    steps
+}
+
+/// Removes empty and `.` parts, and `..` with what stands before it, as Go's `filepath.Clean` does: a relative
+/// pattern keeps its leading `..`, an absolute one has none.
 fn clean(pattern: &str) -> String {
+    let absolute = pattern.starts_with('/');
     let mut parts: Vec<&str> = Vec::new();
     for part in pattern.split('/') {
         match part {
             "" | "." => {}
-            ".." => {
+            ".." if parts.last().is_some_and(|last| *last != "..") => {
                 parts.pop();
             }
+            ".." if absolute => {}
             _ => parts.push(part),
         }
     }
@@ -188,6 +213,28 @@ mod tests {
             ("*/*.log", "a/b.log", true),
             ("*/*.log", "b.log", false),
             ("", "a", false),
+            ("..\nb", "b", true),
+            ("../b", "b", false),
+            ("/../b", "b", true),
+            ("a/../../b", "b", false),
+            (" #x", "#x", true),
+            ("\\#x", "#x", true),
+            ("a b", "a b", true),
+            ("! b\nb", "b", true),
+            ("b\n!  b", "b", false),
+            ("b\n!/b", "b", false),
+            ("\u{feff}b", "b", true),
+            ("b\r\nc\r\n", "c", true),
+            ("d/\n!d/x/", "d/x/y", false),
+            ("!!b\nx", "b", false),
+            ("d/x\n!d", "d/x", true),
+            ("d\n!d", "d/x", false),
+            ("d\n!d/x\nd/x/y", "d/x/y", true),
+            ("d\n!d/x\nd/x/y", "d/x/z", false),
+            ("*/", "d", true),
+            ("*/", "d/e", true),
+            ("**/*.md\n!docs/**/*.md", "docs/a/b.md", false),
+            ("**/*.md\n!docs/**/*.md", "x/b.md", true),
         ];
         for (text, path, hidden) in table {
             assert_eq!(parse(text).verdict(path).is_hidden(), hidden, "{text:?} {path}");

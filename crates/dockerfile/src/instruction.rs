@@ -14,6 +14,11 @@ pub struct Statement {
     pub span: Span,
     /// The logical line: continuations joined, heredoc bodies left out.
     pub text: String,
+    /// The keyword as written.
+    pub keyword: Word,
+    /// The comments between the instruction before and this one, without their `#`; those before an empty comment
+    /// are not among them.
+    pub comments: Vec<Word>,
 }
 
 /// An instruction other than `FROM`.
@@ -96,6 +101,17 @@ pub struct EnvPair {
     pub name: Word,
     /// The value.
     pub value: Word,
+    /// Whether it was written `name=value`, or in the old form `name value`.
+    pub form: PairForm,
+}
+
+/// How a name and its value are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PairForm {
+    /// `name=value`
+    Equals,
+    /// `name value`, the only pair of its instruction.
+    Space,
 }
 
 /// What `RUN`, `CMD`, `ENTRYPOINT` and `HEALTHCHECK CMD` run.

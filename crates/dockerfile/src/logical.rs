@@ -23,6 +23,16 @@ pub(crate) struct ReadLine {
     pub empty_lines: Vec<u32>,
 }
 
+/// White space between the words of most instructions: never a line end, never anything beyond ASCII.
+pub(crate) const BLANKS: [char; 5] = ['\t', '\u{b}', '\u{c}', '\r', ' '];
+
+/// Returns what a physical line holds before its continuation mark; `None` when it does not go on. The mark is the
+/// escape character at the end, unless one stands before it.
+fn continued(line: &str, escape: char) -> Option<&str> {
+    let content = line.trim_end_matches([' ', '\t']).strip_suffix(escape)?;
+    (!content.ends_with(escape)).then_some(content)
+}
+
 impl Logical {
     /// Reads the logical line that begins at physical line `first` (index from 0), which is no comment and not blank.
     pub(crate) fn read(source: &Source, first: usize, escape: Escape) -> ReadLine {
@@ -44,7 +54,7 @@ impl Logical {
                     continue;
                 }
             }
-            let (content, goes_on) = match line.trim_end_matches([' ', '\t']).strip_suffix(escape.char()) {
+            let (content, goes_on) = match continued(line, escape.char()) {
                 Some(content) => (content, true),
                 None => (line.as_str(), false),
             };
@@ -57,10 +67,6 @@ impl Logical {
         }
         let kept = logical.text.trim_end().len();
         logical.text.truncate(kept);
-        if continues {
-            // The file ended within a continuation; what was read is the line.
-            empty_lines.clear();
-        }
         ReadLine { logical, next: index, empty_lines }
     }
 
@@ -111,34 +117,74 @@ impl Logical {
         start..start.max(range.start + text.trim_end().len())
     }
 
-    /// Splits a stretch at white space that is neither quoted nor escaped.
+    /// Splits a stretch at white space, whatever quotes or escapes stand around it.
+    pub(crate) fn blank_words(&self, range: Range<usize>) -> Vec<Range<usize>> {
+        let text = &self.text[range.clone()];
+        let mut words = Vec::new();
+        let mut at = range.start;
+        for word in text.split(BLANKS) {
+            if !word.is_empty() {
+                words.push(at..at + word.len());
+            }
+            // The blanks are one byte each.
+            at += word.len() + 1;
+        }
+        words
+    }
+
+    /// Splits a stretch at white space that is neither quoted nor escaped; quotes and escapes stay in the words.
     pub(crate) fn words(&self, range: Range<usize>, escape: Escape) -> Vec<Range<usize>> {
         let mut words = Vec::new();
         let mut rest = self.trim(range);
         while !rest.is_empty() {
-            let word = self.first_word(rest.clone(), escape);
+            let word = self.first_word(rest.clone(), escape).0;
             rest = self.trim(word.end..rest.end);
             words.push(word);
         }
         words
     }
 
-    /// Returns the first word of a stretch that begins with no white space.
-    pub(crate) fn first_word(&self, range: Range<usize>, escape: Escape) -> Range<usize> {
+    /// Returns the words that a shell would see in a stretch, for finding heredocs: what follows `<<` after blanks
+    /// belongs to it. `None` when a quote is never closed: then there are no heredocs.
+    pub(crate) fn shell_words(&self, range: Range<usize>) -> Option<Vec<Range<usize>>> {
+        let mut words: Vec<Range<usize>> = Vec::new();
+        let mut rest = self.trim(range);
+        while !rest.is_empty() {
+            let (mut word, closed) = self.first_word(rest.clone(), Escape::Backslash);
+            if !closed {
+                return None;
+            }
+            rest = self.trim(word.end..rest.end);
+            while self.text[word.clone()].ends_with("<<") && !rest.is_empty() {
+                let (next, closed) = self.first_word(rest.clone(), Escape::Backslash);
+                if !closed {
+                    return None;
+                }
+                word.end = next.end;
+                rest = self.trim(word.end..rest.end);
+            }
+            words.push(word);
+        }
+        Some(words)
+    }
+
+    /// Returns the first word of a stretch that begins with no white space, and whether its quotes are closed.
+    fn first_word(&self, range: Range<usize>, escape: Escape) -> (Range<usize>, bool) {
         let mut quote = None;
         let mut characters = self.text[range.clone()].char_indices();
         while let Some((offset, character)) = characters.next() {
             match quote {
-                None if character.is_whitespace() => return range.start..range.start + offset,
-                None if character == '\'' || character == '"' => quote = Some(character),
+                None if character.is_whitespace() => return (range.start..range.start + offset, true),
                 Some(open) if open == character => quote = None,
                 Some('\'') => {}
+                // An escape hides the quote after it, and so must be looked for before quotes are.
                 _ if character == escape.char() => {
                     characters.next();
                 }
+                None if character == '\'' || character == '"' => quote = Some(character),
                 _ => {}
             }
         }
-        range
+        (range, quote.is_none())
     }
 }

@@ -1,11 +1,8 @@
 //! `RUN --mount`: the comma-separated fields of a mount to a typed value.
 
-use std::ops::Range;
+use coracle_report::{Diagnostic, Position, Span};
 
-use coracle_report::{Diagnostic, Span};
-
-use crate::logical::Logical;
-use crate::{Source, Word, nearest};
+use crate::{Source, Spanned, Word, nearest};
 
 /// One `--mount`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,6 +11,22 @@ pub struct Mount {
     pub kind: MountKind,
     /// Where the flag stands.
     pub span: Span,
+    /// The fields as written, when one of those that are numbers or words of a list holds a variable.
+    deferred: Option<Word>,
+}
+
+/// Returns a word with its variables replaced.
+type Expand<'e> = &'e dyn Fn(&Word) -> Result<String, Diagnostic>;
+
+impl Mount {
+    /// Returns the mount with the variables replaced in fields that are numbers or words of a list (`uid`, `mode`,
+    /// `size`, `sharing`, ...), which cannot be known before. The other fields keep theirs.
+    pub fn resolved(&self, source: &Source, expand: Expand<'_>) -> Result<Self, Diagnostic> {
+        match &self.deferred {
+            None => Ok(self.clone()),
+            Some(text) => read(source, text, Some(expand)),
+        }
+    }
 }
 
 /// How builds that run at once share a cache mount.
@@ -121,71 +134,79 @@ struct Field {
 struct Fields<'s> {
     source: &'s Source,
     kind: &'static str,
-    known: &'static [&'static str],
     list: Vec<Field>,
     span: Span,
+    expand: Option<Expand<'s>>,
+    deferred: std::cell::Cell<bool>,
 }
 
 const KINDS: [&str; 5] = ["bind", "cache", "tmpfs", "secret", "ssh"];
-const BIND: &[&str] =
-    &["type", "target", "dst", "destination", "source", "src", "from", "rw", "readwrite", "ro", "readonly"];
-const CACHE: &[&str] = &[
+/// All fields. Those that mean nothing for a type are passed over, as BuildKit does, unless [`MISPLACED`] refuses them.
+const FIELDS: &[&str] = &[
     "type",
+    "from",
+    "source",
+    "src",
     "target",
     "dst",
     "destination",
-    "source",
-    "src",
-    "from",
+    "readonly",
+    "ro",
+    "readwrite",
+    "rw",
     "id",
     "sharing",
-    "ro",
-    "readonly",
-    "rw",
-    "readwrite",
+    "required",
+    "size",
+    "mode",
     "uid",
     "gid",
-    "mode",
+    "env",
 ];
-const TMPFS: &[&str] = &["type", "target", "dst", "destination", "size"];
-const SECRET: &[&str] =
-    &["type", "id", "source", "src", "target", "dst", "destination", "env", "required", "uid", "gid", "mode"];
+
+/// Fields that only some types take.
+const MISPLACED: &[(&str, &[&str])] = &[
+    ("sharing", &["cache"]),
+    ("required", &["secret", "ssh"]),
+    ("size", &["tmpfs"]),
+    ("mode", &["cache", "secret", "ssh"]),
+    ("uid", &["cache", "secret", "ssh"]),
+    ("gid", &["cache", "secret", "ssh"]),
+    ("from", &["bind", "cache", "tmpfs", "ssh"]),
+];
 
 /// Parses the value of a `--mount` flag.
-pub(crate) fn parse(source: &Source, logical: &Logical, range: Range<usize>) -> Result<Mount, Diagnostic> {
-    let span = logical.span(source, range.clone());
-    let list = split(source, logical, range);
-    let kind = match list.iter().find(|field| field.key.eq_ignore_ascii_case("type")) {
+pub(crate) fn parse(source: &Source, value: &Word) -> Result<Mount, Diagnostic> {
+    read(source, value, None)
+}
+
+fn read<'s>(source: &'s Source, value: &Word, expand: Option<Expand<'s>>) -> Result<Mount, Diagnostic> {
+    let list = split(source, value)?;
+    let kind = match list.iter().rfind(|field| field.key.eq_ignore_ascii_case("type")) {
         None => "bind",
         Some(Field { value: Some(value), .. }) => {
-            let wanted = value.value.to_ascii_lowercase();
+            let wanted = match expand {
+                Some(expand) => expand(value)?.to_ascii_lowercase(),
+                None => value.value.to_ascii_lowercase(),
+            };
             *KINDS.iter().find(|kind| **kind == wanted).ok_or_else(|| {
-                let error = source.error(
-                    "unknown-mount-type",
-                    format!("unknown mount type `{}`", value.value),
-                    &value.span,
-                );
-                suggest(error, &wanted, KINDS)
+                let message = format!("unknown mount type `{}`", value.value);
+                suggest(source.error("unknown-mount-type", message, &value.span), &wanted, KINDS)
             })?
         }
         Some(Field { key, value: None }) => {
             return Err(source.error("bad-mount", "`type` has no value", &key.span));
         }
     };
-    let known = match kind {
-        "bind" => BIND,
-        "cache" => CACHE,
-        "tmpfs" => TMPFS,
-        _ => SECRET,
-    };
-    let fields = Fields { source, kind, known, list, span };
+    let span = value.span.clone();
+    let fields = Fields { source, kind, list, span, expand, deferred: false.into() };
     fields.check()?;
     let kind = match kind {
         "bind" => MountKind::Bind {
             from: fields.text(&["from"])?,
             source: fields.text(&["source", "src"])?,
             target: fields.target()?,
-            writable: fields.flag(&["rw", "readwrite"])?.unwrap_or(false),
+            writable: !fields.read_only(true)?,
         },
         "cache" => MountKind::Cache {
             id: fields.text(&["id"])?,
@@ -193,7 +214,7 @@ pub(crate) fn parse(source: &Source, logical: &Logical, range: Range<usize>) -> 
             sharing: fields.sharing()?,
             from: fields.text(&["from"])?,
             source: fields.text(&["source", "src"])?,
-            read_only: fields.flag(&["ro", "readonly"])?.unwrap_or(false),
+            read_only: fields.read_only(false)?,
             owner: fields.owner()?,
         },
         "tmpfs" => MountKind::Tmpfs { target: fields.target()?, size: fields.size()? },
@@ -211,10 +232,16 @@ pub(crate) fn parse(source: &Source, logical: &Logical, range: Range<usize>) -> 
             owner: fields.owner()?,
         },
     };
-    if let MountKind::Secret { id: None, target: None, .. } = kind {
-        return Err(fields.missing("a secret mount needs `id` or `target`"));
+    if let MountKind::Secret { id, target, .. } = &kind {
+        if id.is_none() && target.is_none() {
+            return Err(fields.missing("a secret mount needs `id` or `target`"));
+        }
+        if fields.find(&["id"]).is_some() && fields.find(&["source", "src"]).is_some() {
+            return Err(fields.missing("a secret mount takes `id` or `source`, not both"));
+        }
     }
-    Ok(Mount { kind, span: fields.span })
+    let deferred = fields.deferred.get().then(|| value.clone());
+    Ok(Mount { kind, span: fields.span, deferred })
 }
 
 fn suggest<'c>(
@@ -229,50 +256,114 @@ fn suggest<'c>(
     error.with_hint(format!("known here: {}", all.join(", ")))
 }
 
-/// Splits at commas; a field in double quotes may hold commas (as in CSV).
-fn split(source: &Source, logical: &Logical, range: Range<usize>) -> Vec<Field> {
-    let text = &logical.text()[range.clone()];
+/// Splits at commas. A field in double quotes may hold commas, and a quote as two (as in CSV).
+fn split(source: &Source, value: &Word) -> Result<Vec<Field>, Diagnostic> {
+    // The value has lost the quotes around it, so that places within it may be a little to the left of the truth.
+    let at = |offset: usize, text: &str| {
+        let start = value.span.start;
+        let before = value.value[..offset].chars().count() as u32;
+        let start = Position::new(start.line, start.column + before);
+        let end = Position::new(start.line, start.column + text.chars().count() as u32);
+        Spanned::new(text.to_owned(), source.span(start, end))
+    };
+    let bad = |offset: usize, message: &str| {
+        source.error("bad-mount", message, &at(offset, value.value.get(offset..=offset).unwrap_or("")).span)
+    };
     let mut fields = Vec::new();
     let mut start = 0;
-    let mut quoted = false;
-    for (offset, character) in text.char_indices().chain([(text.len(), ',')]) {
-        match character {
-            '"' => quoted = !quoted,
-            ',' if !quoted || offset == text.len() => {
-                let mut field = start..offset;
-                let raw = &text[field.clone()];
-                if raw.len() >= 2 && raw.starts_with('"') && raw.ends_with('"') {
-                    field = start + 1..offset - 1;
-                }
-                let at = |part: Range<usize>| {
-                    logical.word(source, range.start + part.start..range.start + part.end)
-                };
-                let (key, value) = match text[field.clone()].find('=') {
-                    None => (at(field), None),
-                    Some(equals) => {
-                        (at(field.start..field.start + equals), Some(at(field.start + equals + 1..field.end)))
+    loop {
+        let rest = &value.value[start..];
+        let (text, text_start, end) = if let Some(quoted) = rest.strip_prefix('"') {
+            let mut text = String::new();
+            let mut characters = quoted.char_indices().peekable();
+            let closing = loop {
+                match characters.next() {
+                    Some((_, '"')) if characters.next_if(|(_, next)| *next == '"').is_some() => {
+                        text.push('"');
                     }
-                };
-                fields.push(Field { key, value });
-                start = offset + 1;
+                    Some((offset, '"')) => break Some(offset),
+                    Some((_, character)) => text.push(character),
+                    None => break None,
+                }
+            };
+            let Some(closing) = closing else {
+                return Err(bad(start, "a quote is never closed"));
+            };
+            (text, start + 1, start + 1 + closing + 1)
+        } else {
+            let length = rest.find(',').unwrap_or(rest.len());
+            if let Some(quote) = rest[..length].find('"') {
+                return Err(bad(start + quote, "a quote within a field: quote the whole field"));
             }
-            _ => {}
+            (rest[..length].to_owned(), start, start + length)
+        };
+        let field = match text.split_once('=') {
+            None => Field { key: at(text_start, &text), value: None },
+            Some((key, value)) => {
+                let value_start = (text_start + key.len() + 1).min(end);
+                Field { key: at(text_start, key), value: Some(at(value_start, value)) }
+            }
+        };
+        fields.push(field);
+        match value.value[end..].chars().next() {
+            None => return Ok(fields),
+            Some(',') => start = end + 1,
+            Some(_) => return Err(bad(end, "a quote must end its field")),
         }
     }
-    fields
 }
 
 impl Fields<'_> {
     fn check(&self) -> Result<(), Diagnostic> {
         for field in &self.list {
             let key = field.key.to_ascii_lowercase();
-            if !self.known.contains(&key.as_str()) {
+            if !FIELDS.contains(&key.as_str()) {
                 let message = format!("a {} mount has no field `{}`", self.kind, field.key.value);
                 let error = self.source.error("unknown-mount-field", message, &field.key.span);
-                return Err(suggest(error, &key, self.known.iter().copied()));
+                return Err(suggest(error, &key, FIELDS.iter().copied()));
+            }
+            if let Some((_, kinds)) = MISPLACED.iter().find(|(name, _)| *name == key)
+                && !kinds.contains(&self.kind)
+            {
+                let message = format!("a {} mount has no field `{}`", self.kind, field.key.value);
+                let error = self.source.error("unknown-mount-field", message, &field.key.span);
+                return Err(error.with_hint(format!("`{key}` is for mounts of type {}", kinds.join(", "))));
+            }
+            let bare = matches!(key.as_str(), "readonly" | "ro" | "readwrite" | "rw" | "required");
+            if field.value.is_none() && !bare {
+                let message = format!("`{}` has no value", field.key.value);
+                return Err(self.source.error("bad-mount", message, &field.key.span));
             }
         }
         Ok(())
+    }
+
+    /// Returns the value of a field that is a number or a word of a list; `None` when there is none, or when it
+    /// cannot be known yet.
+    fn known(&self, keys: &[&str]) -> Result<Option<Word>, Diagnostic> {
+        let Some(word) = self.text(keys)? else {
+            return Ok(None);
+        };
+        match self.expand {
+            Some(expand) => Ok(Some(word.with(expand(&word)?))),
+            None if word.contains('$') => {
+                self.deferred.set(true);
+                Ok(None)
+            }
+            None => Ok(Some(word)),
+        }
+    }
+
+    /// Says whether the mount is read-only: the last of `ro` and `rw` decides, else `default`.
+    fn read_only(&self, default: bool) -> Result<bool, Diagnostic> {
+        let keys = ["readonly", "ro", "readwrite", "rw"];
+        let Some(last) = self.find(&keys) else {
+            return Ok(default);
+        };
+        let writes =
+            last.key.to_ascii_lowercase().ends_with('w') || last.key.eq_ignore_ascii_case("readwrite");
+        let value = self.flag(&keys)?.unwrap_or(default != writes);
+        Ok(value != writes)
     }
 
     fn missing(&self, message: &str) -> Diagnostic {
@@ -300,24 +391,29 @@ impl Fields<'_> {
 
     fn flag(&self, keys: &[&str]) -> Result<Option<bool>, Diagnostic> {
         match self.find(keys) {
-            None => Ok(None),
-            Some(Field { value: None, .. }) => Ok(Some(true)),
-            Some(Field { key, value: Some(value) }) => match value.to_ascii_lowercase().as_str() {
-                "true" | "1" => Ok(Some(true)),
-                "false" | "0" => Ok(Some(false)),
-                _ => {
-                    let message = format!("`{}` is true or false, not `{}`", key.value, value.value);
-                    Err(self.source.error("bad-mount", message, &value.span))
-                }
-            },
+            None => return Ok(None),
+            Some(Field { value: None, .. }) => return Ok(Some(true)),
+            Some(_) => {}
+        }
+        let Some(word) = self.known(keys)? else {
+            return Ok(None);
+        };
+        match word.as_str() {
+            "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(Some(true)),
+            "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(Some(false)),
+            _ => {
+                let message = format!("`{}` is true or false, not `{}`", keys[0], word.value);
+                Err(self.source.error("bad-mount", message, &word.span))
+            }
         }
     }
 
     fn number(&self, key: &str, radix: u32) -> Result<Option<u32>, Diagnostic> {
-        let Some(word) = self.text(&[key])? else {
+        let Some(word) = self.known(&[key])? else {
             return Ok(None);
         };
-        let digits = if radix == 8 { word.trim_start_matches("0o") } else { word.as_str() };
+        // `from_str_radix` would take a sign.
+        let digits = word.strip_prefix('+').map_or(word.as_str(), |_| "");
         u32::from_str_radix(digits, radix).map(Some).map_err(|_| {
             let base = if radix == 8 { "an octal number such as 0755" } else { "a number" };
             self.source.error("bad-mount", format!("`{key}` is {base}, not `{}`", word.value), &word.span)
@@ -333,7 +429,7 @@ impl Fields<'_> {
     }
 
     fn sharing(&self) -> Result<Sharing, Diagnostic> {
-        let Some(word) = self.text(&["sharing"])? else {
+        let Some(word) = self.known(&["sharing"])? else {
             return Ok(Sharing::default());
         };
         match word.to_ascii_lowercase().as_str() {
@@ -349,7 +445,7 @@ impl Fields<'_> {
     }
 
     fn size(&self) -> Result<Option<u64>, Diagnostic> {
-        let Some(word) = self.text(&["size"])? else {
+        let Some(word) = self.known(&["size"])? else {
             return Ok(None);
         };
         bytes(&word).map(Some).ok_or_else(|| {
@@ -359,12 +455,12 @@ impl Fields<'_> {
     }
 }
 
-/// Reads `64`, `64k`, `64m`, `1g`, with an optional `b` or `ib` (binary units, as Docker's).
+/// Reads `64`, `64k`, `1.5m`, `1g`, with an optional `b` or `ib` (binary units, as Docker's).
 fn bytes(text: &str) -> Option<u64> {
-    let lower = text.trim().to_ascii_lowercase();
-    let digits_end = lower.find(|c: char| !c.is_ascii_digit()).unwrap_or(lower.len());
-    let number: u64 = lower[..digits_end].parse().ok()?;
-    let unit = lower[digits_end..].trim();
+    let lower = text.to_ascii_lowercase();
+    let digits_end = lower.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(lower.len());
+    let (digits, unit) = lower.split_at(digits_end);
+    let unit = unit.strip_prefix(' ').unwrap_or(unit);
     let unit = unit.strip_suffix("ib").or_else(|| unit.strip_suffix('b')).unwrap_or(unit);
     let shift = match unit {
         "" => 0,
@@ -372,9 +468,14 @@ fn bytes(text: &str) -> Option<u64> {
         "m" => 20,
         "g" => 30,
         "t" => 40,
+        "p" => 50,
         _ => return None,
     };
-    number.checked_mul(1 << shift)
+    if let Ok(whole) = digits.parse::<u64>() {
+        return whole.checked_mul(1 << shift);
+    }
+    let size = digits.parse::<f64>().ok()? * (1_u64 << shift) as f64;
+    (size.is_finite() && size < u64::MAX as f64).then_some(size as u64)
 }
 
 #[cfg(test)]
@@ -384,7 +485,9 @@ mod tests {
         assert_eq!(super::bytes("64"), Some(64));
         assert_eq!(super::bytes("64MiB"), Some(64 << 20));
         assert_eq!(super::bytes("1gb"), Some(1 << 30));
+        assert_eq!(super::bytes("1.5k"), Some(1536));
         assert_eq!(super::bytes("x"), None);
+        assert_eq!(super::bytes("."), None);
         assert_eq!(super::bytes("99999999999t"), None);
     }
 }

@@ -1,5 +1,6 @@
 //! The text of one file, kept for the source lines of diagnostics.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use coracle_report::{Diagnostic, Position, Severity, Span};
@@ -9,18 +10,35 @@ use coracle_report::{Diagnostic, Position, Severity, Span};
 pub struct Source {
     file: PathBuf,
     lines: Vec<String>,
+    /// How many carriage returns stood at the end of a line (index from 0), where there were any.
+    returns: BTreeMap<usize, usize>,
 }
 
 impl Source {
-    /// Splits `text` into lines; a byte order mark and carriage returns at line ends are dropped.
+    /// Splits `text` into lines; a byte order mark is dropped, and so are carriage returns at line ends (heredocs
+    /// get theirs back from [`Self::line_end`]).
     pub fn new(file: &Path, text: &str) -> Self {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-        let mut lines: Vec<String> =
-            text.split('\n').map(|line| line.strip_suffix('\r').unwrap_or(line).to_owned()).collect();
+        let mut lines = Vec::new();
+        let mut returns = BTreeMap::new();
+        for (index, line) in text.split('\n').enumerate() {
+            let content = line.trim_end_matches('\r');
+            if content.len() < line.len() {
+                returns.insert(index, line.len() - content.len());
+            }
+            lines.push(content.to_owned());
+        }
         if lines.last().is_some_and(String::is_empty) {
             lines.pop();
         }
-        Self { file: file.to_owned(), lines }
+        Self { file: file.to_owned(), lines, returns }
+    }
+
+    /// Returns how line `index` (from 0) ends: a line feed, after carriage returns if it had some.
+    pub(crate) fn line_end(&self, index: usize) -> String {
+        let mut end = "\r".repeat(self.returns.get(&index).copied().unwrap_or(0));
+        end.push('\n');
+        end
     }
 
     /// Returns the file as the user named it.
@@ -43,10 +61,10 @@ impl Source {
         Span::new(&self.file, start, end)
     }
 
-    /// Returns `diagnostic` placed at `span`, with the source line the span begins on.
+    /// Returns `diagnostic` placed at `span`, with the source line the span begins on if it lies in this file.
     pub fn place(&self, diagnostic: Diagnostic, span: &Span) -> Diagnostic {
         let placed = diagnostic.with_span(span.clone());
-        match self.line(span.start.line) {
+        match self.line(span.start.line).filter(|_| span.file() == self.file) {
             Some(line) => placed.with_source_line(line),
             None => placed,
         }

@@ -8,7 +8,7 @@ use crate::{Escape, Lookup, Source, Spanned, Word, expand, expand_words};
 /// The parser directives at a file's head.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Directives {
-    /// `# syntax=`: the frontend the file asks for; kept, not obeyed.
+    /// `# syntax=`: the frontend the file asks for, which is one that is implemented here.
     pub syntax: Option<Word>,
     /// `# escape=`: the escape character.
     pub escape: Escape,
@@ -25,10 +25,12 @@ pub struct Dockerfile {
     pub directives: Directives,
     /// `ARG`s before the first `FROM`, in order.
     pub global_args: Vec<Argument>,
+    /// The instructions before the first `FROM`; all are `ARG`.
+    pub globals: Vec<Statement>,
     /// The stages, in order; never empty.
     pub stages: Vec<Stage>,
-    /// What works but should be written otherwise.
-    pub warnings: Vec<Diagnostic>,
+    /// Instructions that hold an empty line, from that line to the instruction's last.
+    pub blank_continuations: Vec<Span>,
 }
 
 /// What a stage starts from.
@@ -57,6 +59,16 @@ pub struct Stage {
     pub span: Span,
     /// The `FROM` instruction's text.
     pub text: String,
+    /// `FROM` as written.
+    pub keyword: Word,
+    /// What follows `FROM` and its flags, as written.
+    pub image: Word,
+    /// `AS` as written.
+    pub as_word: Option<Word>,
+    /// The name as written.
+    pub written_name: Option<Word>,
+    /// The comments before it; see [`Statement::comments`].
+    pub comments: Vec<Word>,
 }
 
 /// What a stage name means at some place of the file.
@@ -133,9 +145,6 @@ pub(crate) fn look_up(stages: &[Stage], name: &str, at: usize) -> StageLookup {
         None => StageLookup::None,
     }
 }
-
-/// A key and its value, both before expansion.
-pub(crate) type Pair = (Word, Word);
 
 /// Returns the span that covers both.
 pub(crate) fn cover(first: &Span, last: &Span) -> Span {

@@ -4,13 +4,13 @@ use std::ops::Range;
 
 use coracle_report::Diagnostic;
 
-use crate::command::{JsonList, command_form, duration, json_list};
+use crate::command::{command_form, duration, json_list};
 use crate::instruction::{
     AddFiles, Argument, CommandForm, CopyFiles, CopySource, EnvPair, FileOptions, Healthcheck,
-    HealthcheckProbe, Heredoc, Instruction, NetworkMode, OnBuild, Run, Security,
+    HealthcheckProbe, Heredoc, Instruction, NetworkMode, OnBuild, PairForm, Run, Security,
 };
 use crate::line::Line;
-use crate::stage::{Pair, cover};
+use crate::stage::cover;
 use crate::{Mount, Spanned, Word, mount};
 
 /// `FROM`'s parts.
@@ -49,47 +49,30 @@ impl Line<'_> {
                     "a stage name begins with a letter and holds letters, digits, `-`, `_` and `.`",
                 ));
             }
-            if lower == "scratch" || lower == "context" {
-                let message = format!("`{lower}` is reserved and cannot name a stage");
-                return Err(self.source.error("bad-stage-name", message, &name.span));
-            }
         }
         Ok(From { image, name, platform, as_word })
     }
 
     /// Reads the line as an instruction other than `FROM`. `heredocs` are those of [`Line::heredoc_words`].
-    /// Warnings are added to `warnings`.
-    pub(crate) fn instruction(
-        &self,
-        heredocs: Vec<Heredoc>,
-        warnings: &mut Vec<Diagnostic>,
-    ) -> Result<Instruction, Diagnostic> {
+    pub(crate) fn instruction(&self, heredocs: Vec<Heredoc>) -> Result<Instruction, Diagnostic> {
         Ok(match self.keyword {
             "ARG" => Instruction::Arg(self.arguments()?),
-            "ENV" => Instruction::Env(self.pairs(warnings)?),
-            "LABEL" => Instruction::Label(self.pairs(warnings)?),
+            "ENV" => Instruction::Env(self.pairs()?),
+            "LABEL" => Instruction::Label(self.pairs()?),
             "RUN" => Instruction::Run(self.run(heredocs)?),
             "COPY" => Instruction::Copy(self.copy(heredocs)?),
             "ADD" => Instruction::Add(self.add(heredocs)?),
             "WORKDIR" => Instruction::Workdir(self.single("a path")?),
             "USER" => Instruction::User(self.single("a user")?),
             "STOPSIGNAL" => Instruction::StopSignal(self.single("a signal")?),
-            "MAINTAINER" => {
-                let warning = self.source.warning(
-                    "maintainer-deprecated",
-                    "MAINTAINER is deprecated",
-                    &self.keyword_span(),
-                );
-                warnings.push(warning.with_hint("write `LABEL org.opencontainers.image.authors=...`"));
-                Instruction::Maintainer(self.single("a name")?)
-            }
+            "MAINTAINER" => Instruction::Maintainer(self.single("a name")?),
             "EXPOSE" => Instruction::Expose(self.some_words("a port")?),
-            "VOLUME" => Instruction::Volume(self.list_or_words("a path")?),
+            "VOLUME" => Instruction::Volume(self.volumes()?),
             "CMD" => Instruction::Cmd(self.command()?),
             "ENTRYPOINT" => Instruction::Entrypoint(self.command()?),
             "HEALTHCHECK" => Instruction::Healthcheck(self.healthcheck()?),
             "SHELL" => Instruction::Shell(self.shell()?),
-            "ONBUILD" => Instruction::OnBuild(self.on_build(heredocs, warnings)?),
+            "ONBUILD" => Instruction::OnBuild(self.on_build(heredocs)?),
             other => return Err(self.error("misplaced-instruction", format!("{other} cannot stand here"))),
         })
     }
@@ -107,17 +90,27 @@ impl Line<'_> {
     }
 
     fn list_or_words(&self, what: &str) -> Result<Vec<Word>, Diagnostic> {
-        if self.rest_text().starts_with('[') {
-            match json_list(self.rest_text()) {
-                JsonList::List(list) => {
-                    let place = self.rest_word();
-                    return Ok(list.into_iter().map(|item| place.with(item)).collect());
-                }
-                JsonList::Broken(reason) => return Err(self.bad_json(&reason)),
-                JsonList::Shell => {}
+        match json_list(self.rest_text()).map_err(|reason| self.bad_json(&reason))? {
+            Some(list) => {
+                let place = self.rest_word();
+                Ok(list.into_iter().map(|item| place.with(item)).collect())
+            }
+            None => self.some_words(what),
+        }
+    }
+
+    fn volumes(&self) -> Result<Vec<Word>, Diagnostic> {
+        let mut paths = self.list_or_words("a path")?;
+        for path in &mut paths {
+            path.value = path.trim().to_owned();
+            if path.is_empty() {
+                return Err(self.source.error("missing-argument", "VOLUME has an empty path", &path.span));
             }
         }
-        self.some_words(what)
+        if paths.is_empty() {
+            return Err(self.error("missing-argument", "VOLUME needs a path"));
+        }
+        Ok(paths)
     }
 
     fn bad_json(&self, reason: &str) -> Diagnostic {
@@ -126,10 +119,10 @@ impl Line<'_> {
     }
 
     fn arguments(&self) -> Result<Vec<Argument>, Diagnostic> {
-        let words = self.some_words("a name")?;
-        let ranges = self.logical.words(self.rest.clone(), self.escape);
+        self.single("a name")?;
         let mut arguments = Vec::new();
-        for (word, range) in words.into_iter().zip(ranges) {
+        for range in self.logical.words(self.rest.clone(), self.escape) {
+            let word = self.logical.word(self.source, range.clone());
             let argument = match word.find('=') {
                 None => Argument { name: word, default: None },
                 Some(equals) => {
@@ -149,31 +142,27 @@ impl Line<'_> {
         Ok(arguments)
     }
 
-    fn cut_pair(&self, range: Range<usize>, equals: usize) -> Pair {
+    fn cut_pair(&self, range: Range<usize>, equals: usize) -> (Word, Word) {
         let at = range.start + equals;
         (self.logical.word(self.source, range.start..at), self.logical.word(self.source, at + 1..range.end))
     }
 
-    fn pairs(&self, warnings: &mut Vec<Diagnostic>) -> Result<Vec<EnvPair>, Diagnostic> {
+    fn pairs(&self) -> Result<Vec<EnvPair>, Diagnostic> {
         self.single("a name and a value")?;
         let ranges = self.logical.words(self.rest.clone(), self.escape);
         let first = ranges.first().cloned().unwrap_or_default();
-        if !self.logical.text()[first.clone()].contains('=') {
-            let value = self.logical.trim(first.end..self.rest.end);
+        if !self.logical.text()[first].contains('=') {
+            // The old form: white space parts name and value, whatever stands in quotes.
+            let name = self.logical.blank_words(self.rest.clone()).into_iter().next().unwrap_or_default();
+            let value = self.logical.trim(name.end..self.rest.end);
+            let name = self.logical.word(self.source, name);
             if value.is_empty() {
                 return Err(self
                     .error("missing-argument", format!("{} needs a value", self.keyword))
-                    .with_hint(format!("write `{} {}=value`", self.keyword, &self.logical.text()[first])));
+                    .with_hint(format!("write `{} {}=value`", self.keyword, name.value)));
             }
-            let warning = self.source.warning(
-                "legacy-key-value",
-                format!("`{} name value` is the old form", self.keyword),
-                &self.logical.span(self.source, self.rest.clone()),
-            );
-            let hint = format!("write `{} {}=...`", self.keyword, &self.logical.text()[first.clone()]);
-            warnings.push(warning.with_hint(hint));
-            let name = self.logical.word(self.source, first);
-            return Ok(vec![EnvPair { name, value: self.logical.word(self.source, value) }]);
+            let value = self.logical.word(self.source, value);
+            return Ok(vec![EnvPair { name, value, form: PairForm::Space }]);
         }
         let mut pairs = Vec::new();
         for range in ranges {
@@ -187,7 +176,7 @@ impl Line<'_> {
             if name.is_empty() {
                 return Err(self.source.error("bad-pair", "a name is missing before `=`", &name.span));
             }
-            pairs.push(EnvPair { name, value });
+            pairs.push(EnvPair { name, value, form: PairForm::Equals });
         }
         Ok(pairs)
     }
@@ -207,8 +196,9 @@ impl Line<'_> {
     fn run(&self, heredocs: Vec<Heredoc>) -> Result<Run, Diagnostic> {
         let mut mounts: Vec<Mount> = Vec::new();
         for flag in self.flags.iter().filter(|flag| flag.name == "mount") {
-            let range = flag.value.clone().unwrap_or_default();
-            mounts.push(mount::parse(self.source, self.logical, range)?);
+            if let Some(value) = &flag.value {
+                mounts.push(mount::parse(self.source, value)?);
+            }
         }
         let network = match self.value("network") {
             None => NetworkMode::Default,
@@ -267,6 +257,11 @@ impl Line<'_> {
                 None => CopySource::Path(word),
             })
             .collect();
+        if let Some(heredoc) = heredocs.next() {
+            let message = format!("in {}, a heredoc's name has no white space around or in it", self.keyword);
+            let error = self.source.error("bad-heredoc", message, &heredoc.word.span);
+            return Err(error.with_hint("write `<<name`, with the file's name"));
+        }
         let options = FileOptions {
             chown: self.value("chown"),
             chmod: self.value("chmod"),
@@ -312,10 +307,12 @@ impl Line<'_> {
             "CMD" if arguments.is_empty() => {
                 return Err(self.error("missing-argument", "HEALTHCHECK CMD needs a command"));
             }
-            "CMD" => {
-                let form = command_form(&self.logical.text()[arguments]);
-                HealthcheckProbe::Command(form.map_err(|reason| self.bad_json(&reason))?)
-            }
+            "CMD" => match command_form(&self.logical.text()[arguments]) {
+                Ok(CommandForm::Exec(list)) if list.is_empty() => {
+                    return Err(self.error("missing-argument", "HEALTHCHECK CMD needs a command"));
+                }
+                form => HealthcheckProbe::Command(form.map_err(|reason| self.bad_json(&reason))?),
+            },
             _ => {
                 let error = self.error("bad-healthcheck", "HEALTHCHECK is followed by CMD or NONE");
                 return Err(error.with_hint("write `HEALTHCHECK --interval=30s CMD command`"));
@@ -359,30 +356,26 @@ impl Line<'_> {
 
     fn shell(&self) -> Result<Vec<String>, Diagnostic> {
         match json_list(self.rest_text()) {
-            JsonList::List(list) if !list.is_empty() => Ok(list),
-            _ => {
+            Ok(Some(list)) if !list.is_empty() => Ok(list),
+            Ok(_) | Err(_) => {
                 let error = self.error("bad-json", "SHELL needs a JSON list of strings");
                 Err(error.with_hint("write `SHELL [\"/bin/bash\", \"-c\"]`"))
             }
         }
     }
 
-    fn on_build(
-        &self,
-        heredocs: Vec<Heredoc>,
-        warnings: &mut Vec<Diagnostic>,
-    ) -> Result<OnBuild, Diagnostic> {
+    fn on_build(&self, heredocs: Vec<Heredoc>) -> Result<OnBuild, Diagnostic> {
         let text = self.single("an instruction")?;
         let nested = self.nested()?;
         if matches!(nested.keyword, "ONBUILD" | "FROM" | "MAINTAINER") {
             let message = format!("{} cannot be a trigger of ONBUILD", nested.keyword);
             return Err(self.source.error("bad-onbuild", message, &nested.keyword_span()));
         }
-        let full = heredocs.iter().fold(text.value.clone(), |text, heredoc| {
-            format!("{text}\n{}{}\n", heredoc.content, heredoc.name)
-        });
+        let full = heredocs
+            .iter()
+            .fold(text.value.clone(), |text, heredoc| format!("{text}\n{}{}", heredoc.content, heredoc.name));
         let span = cover(&nested.keyword_span(), &text.span);
-        let trigger = nested.instruction(heredocs, warnings)?;
+        let trigger = nested.instruction(heredocs)?;
         Ok(OnBuild { text: text.with(full), trigger: Box::new(Spanned::new(trigger, span)) })
     }
 }

@@ -152,6 +152,8 @@ impl StageState {
         number: usize,
         secret_env: &mut Vec<SecretVariable>,
     ) -> Result<Option<Vec<ExecMount<OpSource>>>, Diagnostic> {
+        let file = planner.file();
+        let mount = &mount.resolved(&file.source, &|word| self.expand(planner, word))?;
         let at = |planner: &Planner<'_>, target: &Word| -> Result<String, Diagnostic> {
             let target = absolute(&self.config.config.working_dir, &self.expand(planner, target)?);
             if target == "/" {
