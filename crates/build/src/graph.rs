@@ -141,6 +141,17 @@ pub struct CopyOp {
     pub parents: bool,
     /// Whether archives are unpacked.
     pub unpack: Unpack,
+    /// `--link`: whether the layer is made on nothing and then put on top of the parent.
+    pub link: bool,
+}
+
+impl CopyOp {
+    /// Returns whether the layer is made without a look at the parent. A mode (as in BuildKit) and the name of an owner,
+    /// which only the parent knows, ask for an ordinary layer.
+    pub(crate) fn is_independent(&self) -> bool {
+        let numbers = |text: &str| text.split(':').all(|part| part.parse::<u32>().is_ok());
+        self.link && self.chmod.is_none() && self.chown.as_deref().is_none_or(numbers)
+    }
 }
 
 /// One source of a [`CopyOp`].

@@ -91,15 +91,16 @@ pub enum SourcePlace {
 pub struct SourcePath {
     /// Relative to the place's root, parts joined by `/`, no `.`, `..` or empty part; empty is the root itself.
     /// Unless `literal`, may be a pattern (see [`coracle_dockerfile::Glob::source`]) that is matched part by
-    /// part; a last part that is a symbolic link is copied as a link, links before it are followed.
+    /// part. Symbolic links on the way and at the end are followed within the place (as in BuildKit: what a link names is
+    /// copied); links below a directory are copied as links.
     pub path: String,
     /// Whether characters such as `*` stand for themselves.
     pub literal: bool,
     /// Whether it was written with `/` at its end.
     pub trailing_slash: bool,
     /// With `--parents`: the leading part of `path` that is not repeated below the destination (what stood
-    /// before `/./`); empty to repeat all.
-    pub pivot: String,
+    /// before `/./`; empty to repeat all), and `**` in `path` crosses directories. `None` without.
+    pub pivot: Option<String>,
 }
 
 /// Which files of a place are meant.
@@ -205,7 +206,8 @@ pub struct CopyRequest {
     /// it is a directory (made when it is missing, 0755, owned by `chown` or root); else the file's new name.
     /// Symbolic links in it are followed within the root file system.
     pub dest: String,
-    /// `user[:group]` by name (looked up in the parent's `/etc/passwd` and `/etc/group`) or number; `None` is 0:0.
+    /// `user[:group]` by name (looked up in the parent's `/etc/passwd` and `/etc/group`) or number. `None` is 0:0 for
+    /// files of the context and keeps the owners of a stage's files.
     pub chown: Option<String>,
     /// `chmod` as written: octal, or symbolic (`u+x`); `None` keeps the sources' modes.
     pub chmod: Option<String>,
@@ -370,7 +372,8 @@ pub trait BuildHost: Sync {
     fn lock(&self, key: &CacheKey, cancel: &AtomicBool) -> Result<KeyLock, Diagnostic>;
 
     /// Returns the digest of the selected files' names (relative to each source), kinds, modes, link targets and
-    /// contents; not of their owners or times. Snapshots are immutable: their answers may be kept.
+    /// contents; not of their times, and of their owners only in a snapshot. Snapshots are immutable: their answers
+    /// may be kept.
     fn digest_sources(&self, place: &SourcePlace, selection: &Selection) -> Result<Digest, SourceFault>;
 
     /// Downloads a URL of `ADD`, or takes it from the host's cache when the server says it is unchanged.
@@ -378,6 +381,10 @@ pub trait BuildHost: Sync {
 
     /// Puts files on top of a snapshot and commits the result. Returns the parent itself when nothing changed.
     fn copy(&self, request: &CopyRequest) -> Result<Option<SnapshotRef>, SourceFault>;
+
+    /// Puts the layer of `layer`, a snapshot that is based on nothing, on top of `parent` without copying it
+    /// (`COPY --link`).
+    fn stack(&self, layer: &SnapshotRef, parent: &SnapshotRef) -> Result<SnapshotRef, Diagnostic>;
 
     /// Makes a directory and commits the result. Returns the parent itself when it is there already.
     fn make_directory(&self, request: &DirectoryRequest) -> Result<Option<SnapshotRef>, Diagnostic>;

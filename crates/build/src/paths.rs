@@ -44,6 +44,7 @@ pub(crate) fn source(path: &str, rooted: Rooted) -> Result<SourcePath, ()> {
         return Err(());
     }
     let pivot = path.split_once("/./").map_or_else(String::new, |(before, _)| parts(before).0.join("/"));
+    let pivot = Some(pivot);
     let trailing_slash = path.len() > 1 && path.ends_with('/');
     Ok(SourcePath { path: list.join("/"), literal: false, trailing_slash, pivot })
 }
@@ -97,7 +98,7 @@ mod tests {
         assert_eq!(of("../x"), Err(()));
         assert_eq!(of("a/../../x"), Err(()));
         assert_eq!(source("../x", Rooted::FileSystem).unwrap().path, "x");
-        assert_eq!(source("a/b/./c/d", Rooted::Context).unwrap().pivot, "a/b");
+        assert_eq!(source("a/b/./c/d", Rooted::Context).unwrap().pivot.as_deref(), Some("a/b"));
         assert!(source("d/", Rooted::Context).unwrap().trailing_slash);
     }
 }

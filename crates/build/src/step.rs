@@ -128,6 +128,36 @@ enum Depth {
 impl Step<'_> {
     /// Returns the vertex's result, from the cache or by doing the work.
     pub(crate) fn solve(&self, task: Option<&Task<'_>>) -> Result<Solved, Diagnostic> {
+        let layer = self.solve_layer(task)?;
+        if self.is_independent() { self.stack(layer) } else { Ok(layer) }
+    }
+
+    /// Puts a layer that was made on nothing (`COPY --link`) on top of the parent, or finds that it was.
+    fn stack(&self, layer: Solved) -> Result<Solved, Diagnostic> {
+        let (parent_key, Some(parent)) = self.parent() else { return Ok(layer) };
+        let key = CacheKey::of("link", &(parent_key, layer.key));
+        let Some(made) = &layer.snapshot else { return Ok(Solved { snapshot: Some(parent), ..layer }) };
+        let known = |record: &CacheRecord| record.parent.as_ref() == Some(&parent);
+        let find = || match self.policy {
+            CachePolicy::Use => self.host.cache_get(&key).filter(known),
+            CachePolicy::Ignore => None,
+        };
+        if let Some(record) = find() {
+            return Ok(Solved { snapshot: record.snapshot, key, hit: layer.hit });
+        }
+        // Closes the race of two builds that both missed.
+        let lock = self.host.lock(&key, self.stop)?;
+        if let Some(record) = find() {
+            return Ok(Solved { snapshot: record.snapshot, key, hit: layer.hit });
+        }
+        let stacked = self.host.stack(made, &parent).map_err(|error| self.vertex.place(error))?;
+        let record = CacheRecord { snapshot: Some(stacked), parent: Some(parent), key };
+        self.host.cache_put(&key, &record)?;
+        drop(lock);
+        Ok(Solved { snapshot: record.snapshot, key, hit: layer.hit })
+    }
+
+    fn solve_layer(&self, task: Option<&Task<'_>>) -> Result<Solved, Diagnostic> {
         if let Op::Base { key, snapshot, .. } = &self.vertex.op {
             return Ok(Solved { snapshot: snapshot.clone(), key: CacheKey::of_base(key), hit: Hit::Cached });
         }
@@ -157,7 +187,7 @@ impl Step<'_> {
         }
         self.check_stop()?;
         let snapshot = self.work(task, &downloads)?;
-        let record = CacheRecord { snapshot, parent: self.parent().1, key };
+        let record = CacheRecord { snapshot, parent: self.base().1, key };
         self.host.cache_put(&key, &record)?;
         if let Some(quick) = quick {
             self.host.cache_put(&quick, &record)?;
@@ -172,7 +202,7 @@ impl Step<'_> {
 
     fn cached(&self, key: &CacheKey) -> Option<CacheRecord> {
         match self.policy {
-            CachePolicy::Use => self.host.cache_get(key).filter(|record| record.parent == self.parent().1),
+            CachePolicy::Use => self.host.cache_get(key).filter(|record| record.parent == self.base().1),
             CachePolicy::Ignore => None,
         }
     }
@@ -185,6 +215,15 @@ impl Step<'_> {
                 (solved.key, solved.snapshot)
             }
         }
+    }
+
+    /// Returns what the layer is made on: the parent, or nothing when it is independent of it.
+    fn base(&self) -> (CacheKey, Option<SnapshotRef>) {
+        if self.is_independent() { (CacheKey::of_scratch(), None) } else { self.parent() }
+    }
+
+    fn is_independent(&self) -> bool {
+        matches!(&self.vertex.op, Op::Copy(copy) if copy.is_independent())
     }
 
     fn takes_from_vertices(&self) -> bool {
@@ -222,7 +261,7 @@ impl Step<'_> {
     }
 
     fn key(&self, depth: Depth, downloads: &[Downloaded]) -> Result<CacheKey, Diagnostic> {
-        let (parent, _) = self.parent();
+        let (parent, _) = self.base();
         match &self.vertex.op {
             Op::Base { key, .. } => Ok(CacheKey::of_base(key)),
             Op::Directory { path, owner } => {
@@ -329,7 +368,7 @@ impl Step<'_> {
     }
 
     fn work(&self, task: &Task<'_>, downloads: &[Downloaded]) -> Result<Option<SnapshotRef>, Diagnostic> {
-        let (_, parent) = self.parent();
+        let (_, parent) = self.base();
         match &self.vertex.op {
             Op::Base { snapshot, .. } => Ok(snapshot.clone()),
             Op::Directory { path, owner } => {
@@ -421,7 +460,7 @@ impl Step<'_> {
 }
 
 fn literal(path: &str) -> SourcePath {
-    SourcePath { path: path.to_owned(), literal: true, trailing_slash: false, pivot: String::new() }
+    SourcePath { path: path.to_owned(), literal: true, trailing_slash: false, pivot: None }
 }
 
 const fn path_of(item: &OpItem) -> Option<&SourcePath> {

@@ -369,3 +369,33 @@ fn warnings_are_events() {
     let notices: Vec<_> = recorder.take().into_iter().filter(|line| line.starts_with('!')).collect();
     assert_eq!(notices, ["! build argument `VERSOIN` is declared nowhere in the Dockerfile"]);
 }
+
+#[test]
+fn a_linked_layer_is_made_once_for_all_bases() {
+    let text = "FROM base\nRUN put /a 1\nCOPY --link deps.txt /app/\nRUN put /b 1\n";
+    let host = MemoryHost::new(&[("deps.txt", "a")]);
+    let log = |text: &str| {
+        let built = run(&host, &request(text)).unwrap();
+        let mut log = host.take_log();
+        log.retain(|line| ["exec", "copy", "stack"].iter().any(|word| line.starts_with(word)));
+        (built, log.iter().map(|line| line.split(' ').next().unwrap().to_owned()).collect::<Vec<_>>())
+    };
+    let (built, words) = log(text);
+    assert_eq!(words.iter().filter(|word| *word == "copy").count(), 1);
+    assert_eq!(words.iter().filter(|word| *word == "stack").count(), 1);
+    let files = host.files(built.snapshot.as_ref().unwrap());
+    assert_eq!(
+        (files["/app/deps.txt"].as_str(), files["/a"].as_str(), files["/b"].as_str()),
+        ("a", "1", "1")
+    );
+    assert!(files.contains_key("/etc/os-release"));
+    assert_eq!(log(text).1, [""; 0]);
+    // Another layer below: the linked one is only put on top of it.
+    assert_eq!(log(&text.replace("/a 1", "/a 2")).1, ["exec", "stack", "exec"]);
+    // An owner's name is looked up in the parent, a mode is as in BuildKit: these layers are made anew.
+    for flag in ["--chown=app", "--chmod=0700"] {
+        let text = text.replace("--link", &format!("--link {flag}"));
+        assert_eq!(log(&text).1.iter().filter(|word| *word == "copy").count(), 1);
+        assert!(log(&text.replace("/a 1", "/a 2")).1.contains(&"copy".to_owned()), "{flag}");
+    }
+}

@@ -136,12 +136,18 @@ impl Engine {
         // Newest first: a child goes before its parent.
         let parents: BTreeMap<SnapshotId, Option<SnapshotId>> =
             all.iter().map(|snapshot| (snapshot.id.clone(), snapshot.parent.clone())).collect();
+        let shared: BTreeMap<SnapshotId, SnapshotId> = all
+            .iter()
+            .filter_map(|snapshot| Some((snapshot.id.clone(), snapshot.layer_of.clone()?)))
+            .collect();
         let mut keep: BTreeSet<SnapshotId> = BTreeSet::new();
         let held = all.iter().filter(|snapshot| !snapshot.is_committed()).map(|snapshot| snapshot.id.clone());
         for id in needed.into_iter().chain(held) {
             let mut next = Some(id);
             while let Some(id) = next.filter(|id| !keep.contains(id)) {
                 next = parents.get(&id).cloned().flatten();
+                // A layer's maker is based on nothing.
+                keep.extend(shared.get(&id).cloned());
                 keep.insert(id);
             }
         }

@@ -26,6 +26,16 @@ pub enum SnapshotError {
         /// Why not.
         source: io::Error,
     },
+    /// A copy would put a file where a directory is, or the other way round.
+    #[error("cannot put {wanted} at {}: {by} is there", path.display())]
+    Occupied {
+        /// The place.
+        path: PathBuf,
+        /// What was to be put there.
+        wanted: &'static str,
+        /// What is there.
+        by: &'static str,
+    },
     /// No snapshot has this id.
     #[error("there is no snapshot {0}")]
     Unknown(SnapshotId),

@@ -24,4 +24,4 @@ pub use pack::LayerInfo;
 pub use record::{Snapshot, State};
 pub use rootfs::RootFs;
 pub use snapshots::{Limits, Snapshots};
-pub use unpack::UnpackedLayer;
+pub use unpack::{ExtractOptions, UnpackedLayer};

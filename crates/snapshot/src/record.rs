@@ -42,6 +42,9 @@ pub struct Snapshot {
     /// The length of that tar in bytes, when it is known.
     #[serde(default)]
     pub size: Option<u64>,
+    /// The snapshot whose layer this one shares, when it has none of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub layer_of: Option<SnapshotId>,
     /// The digest of the stack of layers that ends with this one, when it is known.
     pub chain_id: Option<ChainId>,
     /// When it was prepared.
@@ -60,6 +63,7 @@ impl Snapshot {
             state: State::Active,
             diff_id: None,
             size: None,
+            layer_of: None,
             chain_id: None,
             created,
         }

@@ -3,7 +3,7 @@
 //! ```text
 //! <root>/.lock              held while ids are given, bases chosen and snapshots removed; holds the next id
 //! <root>/<id>/record.json   see `record`
-//! <root>/<id>/fs/           the layer: content, overlay's whiteouts and opaque marks
+//! <root>/<id>/fs/           the layer: content, overlay's whiteouts and opaque marks; a link when it is shared
 //! <root>/<id>/work          overlay's work directory, until the snapshot is committed
 //! <root>/chains/<hex>       the id of the committed snapshot with this chain id
 //! <root>/.gone-*            being removed
@@ -191,7 +191,10 @@ impl Snapshots {
                 }
                 State::Active | State::Held { .. } => {}
                 State::Committed => {
-                    let child = self.list()?.into_iter().find(|child| child.parent.as_ref() == Some(id));
+                    let needs = |child: &Snapshot| {
+                        child.parent.as_ref() == Some(id) || child.layer_of.as_ref() == Some(id)
+                    };
+                    let child = self.list()?.into_iter().find(needs);
                     if let Some(child) = child {
                         return Err(SnapshotError::InUse { id: id.clone(), child: child.id });
                     }
@@ -242,8 +245,11 @@ impl Snapshots {
         rustix::fs::syncfs(&root).map_err(|error| SnapshotError::io("sync", &self.root, error))
     }
 
-    /// Returns the bytes on disk of a snapshot's own layer.
+    /// Returns the bytes on disk of a snapshot's own layer; a layer that is shared counts for its maker.
     pub fn usage(&self, id: &SnapshotId) -> Result<u64> {
+        if self.get(id)?.layer_of.is_some() {
+            return Ok(0);
+        }
         crate::pack::usage(&self.layer_path(id))
     }
 
@@ -310,6 +316,24 @@ impl Snapshots {
                 let _ = std::fs::remove_file(&temporary);
                 SnapshotError::io("write", &path, error)
             })
+    }
+
+    /// Puts a copy of nothing but the name of a layer on top of another snapshot: the new snapshot shares the layer of
+    /// `layer`, which is based on nothing, and keeps it alive.
+    pub fn stack_on(&self, layer: &SnapshotId, parent: &SnapshotId) -> Result<Snapshot> {
+        let shared = self.get(layer)?;
+        if !shared.is_committed() {
+            return Err(SnapshotError::NotCommitted(layer.clone()));
+        }
+        // A layer that is itself shared has one maker, however often it is stacked.
+        let maker = shared.layer_of.clone().unwrap_or_else(|| layer.clone());
+        let mut active = self.prepare(Some(parent))?;
+        let place = active.layer_path();
+        std::fs::remove_dir(&place)
+            .and_then(|()| std::os::unix::fs::symlink(format!("../{maker}/fs"), &place))
+            .map_err(|error| SnapshotError::io("make", &place, error))?;
+        active.record.layer_of = Some(maker);
+        active.commit()
     }
 
     fn ids(&self) -> Result<Vec<SnapshotId>> {

@@ -8,6 +8,7 @@
 //! ├── references/<name>       name -> manifest     │   └── bundle/        runtime bundle
 //! ├── cache/<key hex>         build steps          ├── keepers/<scope>/
 //! ├── cache/locks/<key hex>   steps under way      │   ├── keeper.sock
+//! ├── context-digests/<hex>   digests of a build context's files
 //! ├── leases/<name>           work under way       │   └── lock
 //! ├── gc.lock                 mutators shared, collector alone
 //! ├── snapshots/              see crate `snapshot`
@@ -131,6 +132,11 @@ impl Layout {
     /// Returns the lock of one build step.
     pub fn cache_lock(&self, key: &Digest) -> PathBuf {
         self.cache_locks().join(key.hex())
+    }
+
+    /// Returns the directory of what is known of build contexts' files.
+    pub fn context_digests(&self) -> PathBuf {
+        self.data.join("context-digests")
     }
 
     /// Returns the directory of leases.

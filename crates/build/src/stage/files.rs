@@ -63,6 +63,13 @@ impl StageState {
         let mut op = self.files(planner, &copy.dest, &copy.options, items)?;
         op.source = place;
         op.parents = copy.parents;
+        if !op.parents {
+            for item in &mut op.items {
+                if let OpItem::Path(path) = item {
+                    path.pivot = None;
+                }
+            }
+        }
         self.finish_copy(planner, statement, "COPY", &texts, op);
         Ok(Flow::Done)
     }
@@ -107,6 +114,11 @@ impl StageState {
             ));
         }
         let mut op = self.files(planner, &add.dest, &add.options, items)?;
+        for item in &mut op.items {
+            if let OpItem::Path(path) = item {
+                path.pivot = None;
+            }
+        }
         op.unpack = match add.unpack {
             None => Unpack::Local,
             Some(true) => Unpack::All,
@@ -206,6 +218,7 @@ impl StageState {
             chmod,
             parents: false,
             unpack: Unpack::Never,
+            link: options.link,
         })
     }
 
@@ -220,7 +233,8 @@ impl StageState {
         let flag = |name: &str, value: &Option<String>| {
             value.as_ref().map_or(String::new(), |value| format!(" --{name}={value}"))
         };
-        let flags = format!("{}{}", flag("chown", &op.chown), flag("chmod", &op.chmod));
+        let parents = if op.parents { " --parents" } else { "" };
+        let flags = format!("{parents}{}{}", flag("chown", &op.chown), flag("chmod", &op.chmod));
         let created_by = format!("{keyword}{flags} {} {} # buildkit", texts.join(" "), op.dest);
         let name = self.label(planner, &statement.text);
         let vertex = planner.vertex(Op::Copy(op), self.top, name, &statement.span);

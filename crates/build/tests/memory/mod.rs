@@ -236,6 +236,13 @@ impl BuildHost for MemoryHost {
         Ok(Some(self.commit(files)))
     }
 
+    fn stack(&self, layer: &SnapshotRef, parent: &SnapshotRef) -> Result<SnapshotRef, Diagnostic> {
+        self.note(format!("stack {layer} on {parent}"));
+        let mut files = self.files(parent);
+        files.extend(self.files(layer));
+        Ok(self.commit(files))
+    }
+
     fn make_directory(&self, request: &DirectoryRequest) -> Result<Option<SnapshotRef>, Diagnostic> {
         self.note(format!("mkdir {}", request.path));
         let mut files = self.start(request.parent.as_ref());

@@ -2,10 +2,11 @@
 //!
 //! Own code instead of a general library because layers come from strangers: names, records and sizes need
 //! bounds here, extended attributes must survive byte for byte, and the same directory must always give the
-//! same bytes. Sparse files are refused.
+//! same bytes. Sparse files are read, never written.
 
 mod entry;
 mod reader;
+mod sparse;
 mod writer;
 
 pub(crate) use entry::{Entry, Kind, Time};

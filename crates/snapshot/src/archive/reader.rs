@@ -1,12 +1,14 @@
 //! Reads tar archives with bounds on everything that an archive may claim.
 
+use std::collections::VecDeque;
 use std::io::{self, Read};
 
+use super::sparse::{self, SparseRecords};
 use super::{Entry, Kind, Time};
 
 /// Longest PAX record block and GNU long name that is read; the kernel's own limits are far lower.
 const MAX_META: u64 = 1 << 20;
-const BLOCK: usize = 512;
+pub(super) const BLOCK: usize = 512;
 
 /// Why an archive cannot be read.
 #[derive(Debug)]
@@ -24,7 +26,7 @@ impl From<io::Error> for TarError {
     }
 }
 
-fn malformed<T>(reason: impl Into<String>) -> Result<T, TarError> {
+pub(super) fn malformed<T>(reason: impl Into<String>) -> Result<T, TarError> {
     Err(TarError::Malformed(reason.into()))
 }
 
@@ -38,6 +40,7 @@ struct Overrides {
     gid: Option<u32>,
     mtime: Option<Time>,
     xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+    sparse: SparseRecords,
 }
 
 /// A reader of the members of an archive, one after the other.
@@ -46,13 +49,15 @@ pub(crate) struct TarReader<R> {
     /// Bytes of the current member's content that were not read yet.
     remaining: u64,
     padding: u64,
+    /// Where those bytes belong in the file: offsets and lengths, in order.
+    segments: VecDeque<(u64, u64)>,
     /// PAX records that hold for all members to come.
     global: Overrides,
 }
 
 impl<R: Read> TarReader<R> {
     pub(crate) fn new(inner: R) -> Self {
-        Self { inner, remaining: 0, padding: 0, global: Overrides::default() }
+        Self { inner, remaining: 0, padding: 0, segments: VecDeque::new(), global: Overrides::default() }
     }
 
     /// Returns the stream behind the archive, to drain what comes after its end.
@@ -83,8 +88,24 @@ impl<R: Read> TarReader<R> {
         }
     }
 
-    /// Reads the current member's content.
-    pub(crate) fn read(&mut self, buffer: &mut [u8]) -> Result<usize, TarError> {
+    /// Reads the next piece of the current file's content, and says where in the file it belongs; what no piece
+    /// covers is a hole.
+    pub(crate) fn read(&mut self, buffer: &mut [u8]) -> Result<Option<(u64, usize)>, TarError> {
+        while self.segments.front().is_some_and(|(_, length)| *length == 0) {
+            self.segments.pop_front();
+        }
+        let Some((offset, length)) = self.segments.front().copied() else { return Ok(None) };
+        let wanted = buffer.len().min(usize::try_from(length).unwrap_or(usize::MAX));
+        let count = self.raw(&mut buffer[..wanted])?;
+        if count == 0 && wanted != 0 {
+            return malformed("it ends within a file");
+        }
+        self.segments[0] = (offset + count as u64, length - count as u64);
+        Ok(Some((offset, count)))
+    }
+
+    /// Reads the current member's bytes as they lie in the archive.
+    pub(super) fn raw(&mut self, buffer: &mut [u8]) -> Result<usize, TarError> {
         let wanted = buffer.len().min(usize::try_from(self.remaining).unwrap_or(usize::MAX));
         if wanted == 0 {
             return Ok(0);
@@ -110,6 +131,7 @@ impl<R: Read> TarReader<R> {
             return malformed("it ends within a file");
         }
         (self.remaining, self.padding) = (0, 0);
+        self.segments.clear();
         Ok(())
     }
 
@@ -142,6 +164,58 @@ impl<R: Read> TarReader<R> {
         Ok(Some(block))
     }
 
+    /// Finds out where the member's bytes belong in the file, and returns the file's length.
+    fn lay_out(
+        &mut self,
+        header: &[u8; BLOCK],
+        flag: u8,
+        size: u64,
+        records: SparseRecords,
+    ) -> Result<u64, TarError> {
+        let (map, length) = if flag == b'S' {
+            let mut map = sparse::old_map(header)?;
+            let mut more = header[482] != 0;
+            while more {
+                let mut block = [0; BLOCK];
+                self.inner.read_exact(&mut block)?;
+                more = block[504] != 0;
+                sparse::extend(&mut map, &block[..504])?;
+            }
+            (map, number(&header[483..495], "size")?)
+        } else {
+            match records.real_size()? {
+                None => {
+                    self.segments = VecDeque::from([(0, size)]);
+                    return Ok(size);
+                }
+                Some(length) if records.is_map_in_content() => (self.sparse_map()?, length),
+                Some(length) => (records.map, length),
+            }
+        };
+        sparse::check(&map, length, self.remaining)?;
+        self.segments = map.into();
+        Ok(length)
+    }
+
+    /// Reads the map that begins the content of a sparse file (PAX 1.0): numbers, a line each, padded to a block.
+    fn sparse_map(&mut self) -> Result<Vec<(u64, u64)>, TarError> {
+        let mut numbers = sparse::Numbers::default();
+        loop {
+            if let Some(map) = numbers.map()? {
+                return Ok(map);
+            }
+            let mut block = [0; BLOCK];
+            let mut filled = 0;
+            while filled < BLOCK {
+                match self.raw(&mut block[filled..])? {
+                    0 => return malformed("a sparse file's map is cut off"),
+                    count => filled += count,
+                }
+            }
+            numbers.add(&block)?;
+        }
+    }
+
     fn meta(&mut self, size: u64) -> Result<Vec<u8>, TarError> {
         if size > MAX_META {
             return malformed(format!("an extension header claims {size} bytes"));
@@ -151,7 +225,7 @@ impl<R: Read> TarReader<R> {
         let mut bytes = vec![0; size as usize];
         let mut filled = 0;
         while filled < bytes.len() {
-            filled += self.read(&mut bytes[filled..])?;
+            filled += self.raw(&mut bytes[filled..])?;
         }
         Ok(bytes)
     }
@@ -164,7 +238,11 @@ impl<R: Read> TarReader<R> {
         overrides: Overrides,
     ) -> Result<Entry, TarError> {
         let size = overrides.size.or(self.global.size).unwrap_or(size);
-        let path = overrides.path.or_else(|| self.global.path.clone()).unwrap_or_else(|| header_path(header));
+        let sparse_name = overrides.sparse.name.clone();
+        let path = sparse_name
+            .or(overrides.path)
+            .or_else(|| self.global.path.clone())
+            .unwrap_or_else(|| header_path(header));
         let link = overrides
             .link
             .or_else(|| self.global.link.clone())
@@ -193,7 +271,7 @@ impl<R: Read> TarReader<R> {
             b'4' => device().map(|(major, minor)| Kind::Block(major, minor))?,
             b'5' => Kind::Directory,
             b'6' => Kind::Fifo,
-            b'S' => return malformed("it has sparse files"),
+            b'S' => Kind::File(0),
             other => return malformed(format!("it has a member of the unknown kind {other:#04x}")),
         };
         if path.contains(&0) {
@@ -205,6 +283,10 @@ impl<R: Read> TarReader<R> {
             _ => 0,
         };
         self.padding = padding(self.remaining);
+        let kind = match kind {
+            Kind::File(size) => Kind::File(self.lay_out(header, flag, size, overrides.sparse)?),
+            other => other,
+        };
         let mut xattrs = self.global.xattrs.clone();
         xattrs.extend(overrides.xattrs);
         let mtime = match overrides.mtime.or(self.global.mtime) {
@@ -252,7 +334,7 @@ fn header_path(header: &[u8; BLOCK]) -> Vec<u8> {
 }
 
 /// Reads an octal or (first bit set) base-256 number.
-fn number(field: &[u8], what: &str) -> Result<u64, TarError> {
+pub(super) fn number(field: &[u8], what: &str) -> Result<u64, TarError> {
     if field[0] & 0x80 != 0 {
         // Negative numbers (0xff...) are two's complement; only times may be negative.
         let negative = field[0] == 0xff;
@@ -315,9 +397,7 @@ fn apply_record(key: &[u8], value: &[u8], into: &mut Overrides) -> Result<(), Ta
         b"uid" => into.uid = Some(id()?),
         b"gid" => into.gid = Some(id()?),
         b"mtime" => into.mtime = Some(parse_time(text()?).ok_or_else(bad)?),
-        _ if key.starts_with(b"GNU.sparse.") => {
-            return malformed("it has sparse files");
-        }
+        _ if key.starts_with(b"GNU.sparse.") => into.sparse.add(&key[b"GNU.sparse.".len()..], value)?,
         _ => {
             if let Some(name) = key.strip_prefix(b"SCHILY.xattr.") {
                 into.xattrs.push((name.to_vec(), value.to_vec()));

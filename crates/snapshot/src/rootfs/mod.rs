@@ -5,6 +5,7 @@
 
 mod copy;
 mod digest;
+mod mode;
 mod node;
 mod visit;
 
@@ -23,9 +24,11 @@ use crate::error::{Result, SnapshotError};
 
 pub(crate) use copy::copy_node;
 pub use copy::{CopyOptions, CopySummary, Filter, Visit};
-pub use digest::{DigestOptions, digest_tree};
+pub use digest::{Content, DigestOptions, KnownDigests, TreeEntry, digest_tree, list_tree};
+pub use mode::{ModeChange, ModeError};
 pub(crate) use node::{
     Attributes, create_file, open_directory, remove_tree, set_attributes, set_attributes_at, set_mtime,
+    threads,
 };
 pub use node::{FileKind, Metadata};
 pub use visit::WalkEntry;

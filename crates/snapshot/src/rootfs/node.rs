@@ -160,6 +160,37 @@ pub(crate) fn names_in(directory: impl AsFd) -> io::Result<Vec<OsString>> {
     Ok(names)
 }
 
+/// Returns the names in a directory with their kinds, sorted.
+pub(crate) fn entries_in(directory: impl AsFd) -> io::Result<Vec<(OsString, FileType)>> {
+    let directory = directory.as_fd();
+    let mut entries = Vec::new();
+    for entry in Dir::read_from(directory)? {
+        let entry = entry?;
+        let name = entry.file_name().to_bytes();
+        if name == b"." || name == b".." {
+            continue;
+        }
+        let name = OsStr::from_bytes(name).to_owned();
+        let kind = match entry.file_type() {
+            // Not every file system says.
+            FileType::Unknown => match rustix::fs::statat(directory, &*name, AtFlags::SYMLINK_NOFOLLOW) {
+                Ok(stat) => FileType::from_raw_mode(stat.st_mode),
+                Err(Errno::NOENT) => continue,
+                Err(error) => return Err(error.into()),
+            },
+            kind => kind,
+        };
+        entries.push((name, kind));
+    }
+    entries.sort_unstable_by(|(one, _), (two, _)| one.cmp(two));
+    Ok(entries)
+}
+
+/// Returns how many threads work on a tree.
+pub(crate) fn threads() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get).min(8)
+}
+
 /// Returns a name that no other file of this machine's processes has.
 pub(crate) fn temporary_name() -> OsString {
     static NEXT: AtomicU64 = AtomicU64::new(0);

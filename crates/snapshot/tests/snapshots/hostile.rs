@@ -32,7 +32,7 @@ fn hostile_archives_are_refused_or_stay_inside() {
         ("below a file", Archive::new().file("a", "").file("a/b", "")),
         ("link circle", Archive::new().symlink("a", "b").symlink("b", "a").file("a/x", "")),
         ("unknown member", Archive::new().add(EntryType::new(b'Q'), "q", "", b"")),
-        ("sparse file", Archive::new().add(EntryType::GNUSparse, "s", "", b"")),
+        ("sparse file without its bytes", Archive::new().add(EntryType::GNUSparse, "s", "", b"xyz")),
     ];
     for (what, archive) in refused {
         let result = world.snapshots.apply(None, archive.bytes().as_slice(), None);

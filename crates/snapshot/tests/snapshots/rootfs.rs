@@ -5,7 +5,7 @@ use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 
 use coracle_snapshot::RootFs;
-use coracle_snapshot::rootfs::{CopyOptions, DigestOptions, FileKind, Visit, digest_tree};
+use coracle_snapshot::rootfs::{CopyOptions, DigestOptions, FileKind, ModeChange, Visit, digest_tree};
 
 use crate::world::{describe, own, set_xattr};
 
@@ -131,7 +131,8 @@ fn copies_keep_what_they_should() {
     assert_eq!(from.remove(Path::new("link")), to.remove(Path::new("link")));
     assert_eq!(from, to);
 
-    let owned = CopyOptions { owner: Some((5, 6)), mode: Some(0o700), ..CopyOptions::default() };
+    let mode = ModeChange::Fixed(0o700);
+    let owned = CopyOptions { owner: Some((5, 6)), mode: Some(&mode), ..CopyOptions::default() };
     roots.target.copy_tree_in(&roots.source, Path::new("app"), Path::new("/two"), &owned).unwrap();
     let metadata = fs::metadata(roots.path("target/two/deep/file")).unwrap();
     assert_eq!((metadata.mode() & 0o7777, metadata.uid(), metadata.gid()), (0o700, 5, 6));

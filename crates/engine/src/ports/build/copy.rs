@@ -1,19 +1,26 @@
 //! Putting files on top of a snapshot: `COPY`, `ADD`, `WORKDIR`.
+//!
+//! The rules are BuildKit's (`solver/llbsolver/file`, `fsutil/copy`): sources are put into place one after the other,
+//! a directory's content into the destination, a file under its name into a directory that exists or is written
+//! with `/`, else under the destination's name.
 
 use std::path::{Path, PathBuf};
 
-use coracle_build::{CopyItem, CopyRequest, DirectoryRequest, SnapshotRef, SourceFault, SourcePath, Unpack};
+use coracle_build::{
+    CopyItem, CopyRequest, DirectoryRequest, Downloaded, InlineFile, SnapshotRef, SourceFault, Unpack,
+};
 use coracle_report::Diagnostic;
-use coracle_snapshot::rootfs::{CopyOptions, FileKind};
-use coracle_snapshot::{ActiveSnapshot, RootFs};
+use coracle_snapshot::rootfs::{CopyOptions, FileKind, ModeChange};
+use coracle_snapshot::{ActiveSnapshot, ExtractOptions, RootFs, SnapshotError};
 
-use super::sources::{Exclude, Matched, Sources, both};
-use super::{EngineHost, fault, parse_parent};
+use super::sources::{Exclude, Matched, Sources, root_path};
+use super::{EngineHost, fault, parse, parse_parent};
 use crate::containers::look_up_user;
 use crate::{During, Failure, Result};
 
-/// Mode of files that the Dockerfile itself gives.
+/// Mode of files that the Dockerfile itself gives, and of downloads.
 const INLINE_MODE: u32 = 0o644;
+const DOWNLOAD_MODE: u32 = 0o600;
 
 impl EngineHost<'_> {
     fn prepare(&self, parent: Option<&SnapshotRef>) -> Result<(ActiveSnapshot, RootFs)> {
@@ -29,83 +36,21 @@ impl EngineHost<'_> {
         request: &CopyRequest,
         from: &Sources,
     ) -> Result<Option<SnapshotRef>, SourceFault> {
-        let paths: Vec<SourcePath> = request
-            .items
-            .iter()
-            .filter_map(|item| match item {
-                CopyItem::Path(path) => Some(path.clone()),
-                CopyItem::Inline(_) | CopyItem::Download(_) => None,
-            })
-            .collect();
-        let matched = from.select(&paths)?;
-        let exclude = Exclude::parse(&request.exclude)?;
+        let plan = Plan::new(request, from)?;
+        if plan.parts.is_empty() {
+            // Patterns that match nothing, alone.
+            return Ok(request.parent.clone());
+        }
         let (active, to) = self.prepare(request.parent.as_ref()).map_err(fault)?;
-        self.put(request, from, &matched, &exclude, &to).map_err(fault)?;
+        plan.put(&to).map_err(fault)?;
         drop(to);
         self.commit(active).map(Some).map_err(fault)
     }
 
-    fn put(
-        &self,
-        request: &CopyRequest,
-        from: &Sources,
-        matched: &[Matched],
-        exclude: &Exclude,
-        to: &RootFs,
-    ) -> Result<()> {
-        let owner = match &request.chown {
-            None => (0, 0),
-            Some(text) => owner(to, text)?,
-        };
-        let mode = request.chmod.as_deref().map(octal).transpose()?;
-        if request.unpack != Unpack::Never
-            && let Some(archive) = matched.iter().find(|source| is_archive(from, source))
-        {
-            let message = format!("ADD does not unpack archives yet: {}", archive.path.display());
-            return Err(Failure::user(
-                Diagnostic::error("not-supported", message)
-                    .with_hint("unpack it in a RUN step with a bind mount"),
-            ));
-        }
-        let dest = Path::new(&request.dest);
-        let during = || format!("copying to {}", request.dest);
-        let existing = to.stat(dest).during(during())?;
-        let single = matched.len() + (request.items.len() - path_count(request)) == 1;
-        let into_directory = request.dest.ends_with('/')
-            || !single
-            || request.parents
-            || existing.is_some_and(|metadata| metadata.kind == FileKind::Directory)
-            || matched.iter().any(|source| source.metadata.kind == FileKind::Directory);
-        if into_directory {
-            to.mkdir_all(dest, 0o755, owner.0, owner.1).during(during())?;
-        }
-        for source in matched {
-            let filter = |path: &Path, is_directory: bool| {
-                // The copy gives paths below the source.
-                let whole = source.path.join(path);
-                both(from.visit(&whole, is_directory), exclude.visit(&whole, &source.path, is_directory))
-            };
-            let options = CopyOptions { owner: Some(owner), mode, filter: Some(&filter), keep_mtime: true };
-            let target = target(request, source, dest, into_directory);
-            if request.parents
-                && let Some(parent) = target.parent()
-            {
-                to.mkdir_all(parent, 0o755, owner.0, owner.1).during(during())?;
-            }
-            let path =
-                if source.path.as_os_str().is_empty() { Path::new("/") } else { source.path.as_path() };
-            to.copy_tree_in(&from.root, path, &target, &options).during(during())?;
-        }
-        for item in &request.items {
-            let CopyItem::Inline(file) = item else { continue };
-            let path = if into_directory { dest.join(&file.name) } else { dest.to_owned() };
-            if let Some(parent) = path.parent() {
-                to.mkdir_all(parent, 0o755, owner.0, owner.1).during(during())?;
-            }
-            to.write_file(&path, file.content.as_bytes(), mode.unwrap_or(INLINE_MODE), owner.0, owner.1)
-                .during(during())?;
-        }
-        Ok(())
+    pub(super) fn stack_layer(&self, layer: &SnapshotRef, parent: &SnapshotRef) -> Result<SnapshotRef> {
+        let (layer, parent) = (parse(layer)?, parse(parent)?);
+        let stacked = self.engine.snapshots.stack_on(&layer, &parent).during("putting a layer on another")?;
+        Ok(SnapshotRef::new(stacked.id.to_string()))
     }
 
     pub(super) fn make_path(&self, request: &DirectoryRequest) -> Result<Option<SnapshotRef>> {
@@ -122,26 +67,153 @@ impl EngineHost<'_> {
             None => (0, 0),
             Some(text) => owner(&to, text)?,
         };
-        to.mkdir_all(path, 0o755, uid, gid).during(format_args!("making {}", request.path))?;
+        to.mkdir_all(path, 0o755, uid, gid).map_err(|error| refused(error, &request.path))?;
         drop(to);
         self.commit(active).map(Some)
     }
 }
 
-fn path_count(request: &CopyRequest) -> usize {
-    request.items.iter().filter(|item| matches!(item, CopyItem::Path(_))).count()
+/// One thing to put into place.
+enum Part<'r> {
+    Source(Matched),
+    Inline(&'r InlineFile),
+    Download(&'r Downloaded),
 }
 
-/// Returns where a source goes.
-fn target(request: &CopyRequest, source: &Matched, dest: &Path, into_directory: bool) -> PathBuf {
-    if request.parents {
-        let kept = source.path.strip_prefix(&source.pivot).unwrap_or(&source.path);
-        return dest.join(kept);
+/// What a copy does, known before anything is written.
+struct Plan<'r> {
+    request: &'r CopyRequest,
+    from: &'r Sources,
+    parts: Vec<Part<'r>>,
+    exclude: Exclude,
+    mode: Option<ModeChange>,
+}
+
+impl<'r> Plan<'r> {
+    fn new(request: &'r CopyRequest, from: &'r Sources) -> Result<Self, SourceFault> {
+        let mut parts = Vec::new();
+        for item in &request.items {
+            match item {
+                CopyItem::Path(path) => parts.extend(from.matches(path)?.into_iter().map(Part::Source)),
+                CopyItem::Inline(file) => parts.push(Part::Inline(file)),
+                CopyItem::Download(download) => parts.push(Part::Download(download)),
+            }
+        }
+        let exclude = Exclude::parse(&request.exclude)?;
+        let mode = request.chmod.as_deref().map(mode).transpose().map_err(fault)?;
+        Ok(Self { request, from, parts, exclude, mode })
     }
-    match source.path.file_name() {
-        Some(name) if into_directory && source.metadata.kind != FileKind::Directory => dest.join(name),
-        _ => dest.to_owned(),
+
+    /// Writes everything below `to`.
+    fn put(&self, to: &RootFs) -> Result<()> {
+        let chown = self.request.chown.as_deref().map(|text| owner(to, text)).transpose()?;
+        let during = |error| refused(error, &self.request.dest);
+        let several = self.parts.len() > 1 && !self.request.dest.ends_with('/');
+        for part in &self.parts {
+            let dest = self.dest(to).map_err(during)?;
+            let is_directory = to.stat(&dest).map_err(during)?.is_some_and(|m| m.kind == FileKind::Directory);
+            // A pattern that matches several files means a directory, though it is not written as one.
+            let into = is_directory || self.request.dest.ends_with('/') || several;
+            let place = |name: &Path| if into { dest.join(name) } else { dest.clone() };
+            match part {
+                Part::Source(source) => self.source(to, source, &dest, &place, chown).map_err(during)?,
+                Part::Inline(file) => {
+                    let options = self.options(Some(chown.unwrap_or((0, 0))), None);
+                    to.put_file(
+                        &place(Path::new(&file.name)),
+                        file.content.as_bytes(),
+                        INLINE_MODE,
+                        &options,
+                    )
+                    .map_err(during)?;
+                }
+                Part::Download(file) => self.download(to, file, &dest, &place, chown).map_err(during)?,
+            }
+        }
+        Ok(())
     }
+
+    /// Returns the destination; a link at its end is followed, so that what it names is replaced and not the link.
+    fn dest(&self, to: &RootFs) -> Result<PathBuf, SnapshotError> {
+        to.follow(Path::new(self.request.dest.trim_end_matches('/')))
+            .map(|path| if path.as_os_str().is_empty() { PathBuf::from("/") } else { path })
+    }
+
+    fn options(&self, owner: Option<(u32, u32)>, mode: Option<&'r ModeChange>) -> CopyOptions<'_> {
+        CopyOptions { owner, mode: self.mode.as_ref().or(mode), filter: None, keep_mtime: true }
+    }
+
+    fn source(
+        &self,
+        to: &RootFs,
+        source: &Matched,
+        dest: &Path,
+        place: &dyn Fn(&Path) -> PathBuf,
+        chown: Option<(u32, u32)>,
+    ) -> Result<(), SnapshotError> {
+        let path = root_path(&source.path);
+        if source.metadata.kind == FileKind::File && self.request.unpack != Unpack::Never {
+            let file = self.from.root.open(&path)?;
+            if to.extract_archive(dest, file, &extract_options(chown))? {
+                return Ok(());
+            }
+        }
+        let filter = |below: &Path, is_directory: bool| {
+            // The copy gives paths below the source.
+            self.from.takes(source, &self.exclude, &source.path.join(below), is_directory)
+        };
+        let options =
+            CopyOptions { filter: Some(&filter), ..self.options(chown.or_else(|| self.from.owner()), None) };
+        let target = match (source.metadata.kind, source.path.file_name()) {
+            (FileKind::Directory, _) | (_, None) => dest.to_owned(),
+            (_, Some(name)) => place(Path::new(name)),
+        };
+        to.copy_tree_in(&self.from.root, &path, &target, &options).map(drop)
+    }
+
+    fn download(
+        &self,
+        to: &RootFs,
+        download: &Downloaded,
+        dest: &Path,
+        place: &dyn Fn(&Path) -> PathBuf,
+        chown: Option<(u32, u32)>,
+    ) -> Result<(), SnapshotError> {
+        let file = Path::new(&download.file);
+        let (Some(directory), Some(name)) = (file.parent(), file.file_name()) else {
+            return Err(SnapshotError::Malformed(format!("`{}` names no download", download.file)));
+        };
+        let held = RootFs::open_directory(directory)?;
+        if self.request.unpack == Unpack::All
+            && to.extract_archive(dest, held.open(Path::new(name))?, &extract_options(chown))?
+        {
+            return Ok(());
+        }
+        let own = ModeChange::Fixed(DOWNLOAD_MODE);
+        let options = CopyOptions {
+            owner: Some(chown.unwrap_or((0, 0))),
+            mode: Some(self.mode.as_ref().unwrap_or(&own)),
+            filter: None,
+            keep_mtime: true,
+        };
+        to.copy_tree_in(&held, Path::new(name), &place(Path::new(&download.name)), &options).map(drop)
+    }
+}
+
+fn extract_options(owner: Option<(u32, u32)>) -> ExtractOptions {
+    ExtractOptions { owner, ..ExtractOptions::default() }
+}
+
+/// Says whose fault it is that something could not be put into place: the sources' and the destination's are the user's.
+fn refused(error: SnapshotError, dest: &str) -> Failure {
+    let code = match &error {
+        SnapshotError::Occupied { .. } => "copy-conflict",
+        SnapshotError::Malformed(_) | SnapshotError::Hostile { .. } | SnapshotError::TooLarge { .. } => {
+            "bad-archive"
+        }
+        _ => return Failure::ours(format_args!("copying to {dest}"), &error),
+    };
+    Failure::user(Diagnostic::error(code, format!("copying to {dest}: {error}")))
 }
 
 /// Looks up `user[:group]`; a number without a group stands for both, as in Docker.
@@ -155,26 +227,12 @@ fn owner(root: &RootFs, text: &str) -> Result<(u32, u32)> {
     Ok((user.uid, user.gid))
 }
 
-fn octal(text: &str) -> Result<u32> {
-    u32::from_str_radix(text, 8).ok().filter(|mode| *mode <= 0o7777).ok_or_else(|| {
-        let message = format!("--chmod={text} is not octal");
-        Failure::user(Diagnostic::error("bad-chmod", message).with_hint("write it as 0755"))
+fn mode(text: &str) -> Result<ModeChange> {
+    text.parse().map_err(|error| {
+        let diagnostic = Diagnostic::error("bad-chmod", format!("--chmod: {error}"));
+        Failure::user(diagnostic.with_hint("write it as 0755 or u=rwX,go=rX"))
     })
 }
 
-/// Looks for the beginnings of tar, gzip, bzip2, xz and zstd.
-fn is_archive(from: &Sources, source: &Matched) -> bool {
-    use std::io::Read as _;
-    if source.metadata.kind != FileKind::File {
-        return false;
-    }
-    let mut head = [0; 512];
-    let Ok(mut file) = from.root.open(&source.path) else { return false };
-    let count = file.read(&mut head).unwrap_or(0);
-    let begins = |magic: &[u8]| head[..count].starts_with(magic);
-    begins(b"\x1f\x8b")
-        || begins(b"BZh")
-        || begins(b"\xfd7zXZ")
-        || begins(b"\x28\xb5\x2f\xfd")
-        || head[..count].get(257..262) == Some(b"ustar")
-}
+#[cfg(test)]
+mod tests;

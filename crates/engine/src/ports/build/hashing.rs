@@ -35,6 +35,16 @@ impl<'a> Hashing<'a> {
         if let (Some(diff_id), Some(_), Some(_)) = (snapshot.diff_id, snapshot.chain_id, snapshot.size) {
             return Ok(diff_id);
         }
+        if let Some(maker) = &snapshot.layer_of {
+            // The same bytes: hashed once, wherever the layer lies.
+            let diff_id = self.diff_id(maker)?;
+            let size = self.engine.snapshots.get(maker).during("reading a layer's record")?.size.unwrap_or(0);
+            if let Some(parent) = &snapshot.parent {
+                self.diff_id(parent)?;
+            }
+            let recorded = self.engine.snapshots.set_diff_id(id, diff_id, size);
+            return recorded.during("recording a layer's digest").map(|_| diff_id);
+        }
         let info = match running {
             Some(handle) => handle.join().map_err(|_| {
                 Failure::ours("hashing a layer", &std::io::Error::other("the hashing thread ended early"))

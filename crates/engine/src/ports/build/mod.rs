@@ -1,5 +1,6 @@
 //! The builder's port, carried out: images, cache, files and commands.
 
+mod contexts;
 mod copy;
 mod exec;
 mod hashing;
@@ -61,7 +62,8 @@ impl<'a> EngineHost<'a> {
     pub fn new(engine: &'a Engine, options: &BuildOptions, dockerfile: &Path, work: Work) -> Result<Self> {
         Ok(Self {
             engine,
-            context: Sources::context(&options.context, dockerfile)?,
+            context: Sources::context(&options.context, dockerfile)?
+                .remember(contexts::kept(&engine.layout, &options.context)),
             pull: if options.pull { Pull::Always } else { Pull::Missing },
             host_ca: host_ca(engine, options.host_ca)?,
             secrets: Secrets::read(&options.run.secrets, &engine.environment)?,
@@ -105,6 +107,13 @@ impl<'a> EngineHost<'a> {
         let snapshot = active.commit().during("committing a step")?;
         self.hashing.begin(&snapshot.id);
         Ok(SnapshotRef::new(snapshot.id.to_string()))
+    }
+}
+
+impl Drop for EngineHost<'_> {
+    fn drop(&mut self) {
+        self.context.keep();
+        contexts::bound(&self.engine.layout);
     }
 }
 
@@ -203,6 +212,11 @@ impl BuildHost for EngineHost<'_> {
         self.permit().map_err(SourceFault::Other)?;
         let tree = self.tree(&request.place)?;
         self.copy_files(request, tree.as_ref().unwrap_or(&self.context))
+    }
+
+    fn stack(&self, layer: &SnapshotRef, parent: &SnapshotRef) -> Result<SnapshotRef, Diagnostic> {
+        self.permit()?;
+        told(self.stack_layer(layer, parent))
     }
 
     fn make_directory(&self, request: &DirectoryRequest) -> Result<Option<SnapshotRef>, Diagnostic> {

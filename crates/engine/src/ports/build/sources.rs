@@ -1,12 +1,16 @@
 //! Where a build's files come from: the context behind its ignore file, or a stage's file system.
 
+use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use coracle_build::{MissingCause, Selection, SourceFault, SourcePath};
 use coracle_dockerfile::{Glob, IgnoreFile, Verdict, ignore_file_names};
 use coracle_oci::Digest;
 use coracle_report::Diagnostic;
-use coracle_snapshot::rootfs::{DigestOptions, FileKind, Metadata, Visit, digest_tree};
+use coracle_snapshot::rootfs::{
+    DigestOptions, FileKind, KnownDigests, Metadata, TreeEntry, Visit, digest_tree, list_tree,
+};
 use coracle_snapshot::{RootFs, SnapshotError};
 
 use crate::{During, Failure, Result};
@@ -24,6 +28,9 @@ pub struct Sources {
 struct Context {
     path: PathBuf,
     ignore: IgnoreFile,
+    /// Digests of its files from earlier builds and this one, and where they are kept.
+    known: KnownDigests,
+    kept: Option<PathBuf>,
 }
 
 /// One file or directory that a source names.
@@ -33,8 +40,28 @@ pub struct Matched {
     pub path: PathBuf,
     /// What it is, a link at its end followed.
     pub metadata: Metadata,
-    /// How much of the path is not repeated below the destination with `--parents`.
-    pub pivot: PathBuf,
+    /// With `--parents`: `path` is the directory that is not repeated below the destination, and only these are
+    /// taken from it.
+    only: Option<Only>,
+}
+
+/// Some paths, relative to the root, and all directories above them.
+#[derive(Clone, Debug, Default)]
+struct Only {
+    taken: BTreeSet<PathBuf>,
+    above: BTreeSet<PathBuf>,
+}
+
+impl Only {
+    fn visit(&self, path: &Path) -> Visit {
+        if path.ancestors().any(|above| self.taken.contains(above)) {
+            Visit::Take
+        } else if self.above.contains(path) {
+            Visit::Descend
+        } else {
+            Visit::Skip
+        }
+    }
 }
 
 impl Sources {
@@ -55,7 +82,24 @@ impl Sources {
                 Err(error) => return Err(Failure::ours(format_args!("reading {}", name.display()), &error)),
             }
         }
-        Ok(Self { root, ignore: Some(Context { path: path.to_owned(), ignore }) })
+        let context = Context { path: path.to_owned(), ignore, known: KnownDigests::default(), kept: None };
+        Ok(Self { root, ignore: Some(context) })
+    }
+
+    /// Takes the digests of a context's files from a file, and keeps there those that are made.
+    pub fn remember(mut self, kept: PathBuf) -> Self {
+        if let Some(context) = &mut self.ignore {
+            context.known = KnownDigests::load(&kept);
+            context.kept = Some(kept);
+        }
+        self
+    }
+
+    /// Keeps the digests of files that were made. They only save work: that they cannot be kept is no failure.
+    pub fn keep(&self) {
+        if let Some(Context { known, kept: Some(kept), .. }) = &self.ignore {
+            let _ = known.save(kept);
+        }
     }
 
     /// Takes a stage's file system, or an empty one.
@@ -63,31 +107,78 @@ impl Sources {
         Self { root, ignore: None }
     }
 
+    /// Returns the owner of what is copied when none is asked for: root for files of the context, whose owners are the
+    /// host's; those of a stage keep theirs.
+    pub fn owner(&self) -> Option<(u32, u32)> {
+        self.ignore.is_some().then_some((0, 0))
+    }
+
     /// Returns whether a path is visible, or only something below it.
     pub fn visit(&self, path: &Path, is_directory: bool) -> Visit {
         let Some(context) = &self.ignore else { return Visit::Take };
-        let Some(text) = path.to_str() else { return Visit::Take };
-        if text.is_empty() {
+        if context.ignore.rules().is_empty() || path.as_os_str().is_empty() {
             return Visit::Take;
         }
-        match context.ignore.verdict(text) {
+        let text = path.to_string_lossy();
+        match context.ignore.verdict(&text) {
             Verdict::Shown => Visit::Take,
-            Verdict::Hidden(_) if is_directory && context.ignore.may_show_below(text) => Visit::Descend,
+            Verdict::Hidden(_) if is_directory && context.ignore.may_show_below(&text) => Visit::Descend,
             Verdict::Hidden(_) => Visit::Skip,
         }
     }
 
-    /// Returns what the sources name, in order; a pattern's matches by name.
+    /// Returns whether a path below what a source names is taken.
+    pub fn takes(&self, source: &Matched, exclude: &Exclude, path: &Path, is_directory: bool) -> Visit {
+        let only = source.only.as_ref().map_or(Visit::Take, |only| only.visit(path));
+        if only == Visit::Skip {
+            return Visit::Skip;
+        }
+        only.and(self.visit(path, is_directory)).and(exclude.visit(path, &source.path, is_directory))
+    }
+
+    /// Returns what the sources name, in order; a pattern's matches by name. A pattern may match nothing.
     pub fn select(&self, paths: &[SourcePath]) -> std::result::Result<Vec<Matched>, SourceFault> {
         let mut all = Vec::new();
         for source in paths {
-            let mut found = Vec::new();
-            let parts: Vec<&str> = source.path.split('/').filter(|part| !part.is_empty()).collect();
+            all.append(&mut self.matches(source)?);
+        }
+        Ok(all)
+    }
+
+    /// Returns what one source names.
+    pub fn matches(&self, source: &SourcePath) -> std::result::Result<Vec<Matched>, SourceFault> {
+        let parts: Vec<&str> = source.path.split('/').filter(|part| !part.is_empty()).collect();
+        let mut found = Vec::new();
+        if source.pivot.is_some() && !source.literal && source.path.contains("**") {
+            self.search(source, &mut found)?;
+        } else {
             self.expand(PathBuf::new(), &parts, source, &mut found)?;
-            if found.is_empty() {
-                return Err(self.missing(source));
+        }
+        if found.is_empty() && (source.literal || !parts.iter().any(|part| Glob::is_pattern(part))) {
+            return Err(self.missing(source));
+        }
+        let Some(pivot) = &source.pivot else { return Ok(found) };
+        self.kept_below(pivot, found)
+    }
+
+    /// Puts what is taken with the directories above it into one for each directory that is not repeated.
+    fn kept_below(&self, pivot: &str, found: Vec<Matched>) -> std::result::Result<Vec<Matched>, SourceFault> {
+        let depth = pivot.split('/').filter(|part| !part.is_empty()).count();
+        let mut groups: Vec<(PathBuf, Only)> = Vec::new();
+        for matched in found {
+            let start: PathBuf = matched.path.components().take(depth).collect();
+            if groups.last().is_none_or(|(last, _)| *last != start) {
+                groups.push((start.clone(), Only::default()));
             }
-            all.append(&mut found);
+            let (_, only) = groups.last_mut().expect("one was pushed");
+            let above = matched.path.ancestors().skip(1).filter(|above| above.starts_with(&start));
+            only.above.extend(above.map(Path::to_owned));
+            only.taken.insert(matched.path);
+        }
+        let mut all = Vec::new();
+        for (path, only) in groups {
+            let Some(metadata) = self.root.stat(&path).map_err(other)? else { continue };
+            all.push(Matched { path, metadata, only: Some(only) });
         }
         Ok(all)
     }
@@ -102,24 +193,37 @@ impl Sources {
         let Some((part, rest)) = parts.split_first() else {
             let Some(metadata) = self.root.stat(&at).map_err(other)? else { return Ok(()) };
             if self.visit(&at, metadata.kind == FileKind::Directory) != Visit::Skip {
-                found.push(Matched { path: at, metadata, pivot: PathBuf::from(&source.pivot) });
+                found.push(Matched { path: at, metadata, only: None });
             }
             return Ok(());
         };
         if source.literal || !Glob::is_pattern(part) {
             return self.expand(at.join(part), rest, source, found);
         }
-        let glob = Glob::source(part).map_err(|error| {
-            SourceFault::Other(Diagnostic::error("bad-pattern", format!("`{}`: {error}", source.path)))
-        })?;
+        let glob = Glob::source(part).map_err(|error| bad_pattern(source, &error))?;
         let names = match self.root.list(&at) {
             Ok(names) => names,
             Err(error) if error.is_not_found() => return Ok(()),
             Err(error) => return Err(other(error)),
         };
-        let names = names.iter().filter_map(|name| name.to_str()).filter(|name| glob.matches(name));
-        for name in names {
+        for name in names.iter().filter(|name| glob.matches(&name.to_string_lossy())) {
             self.expand(at.join(name), rest, source, found)?;
+        }
+        Ok(())
+    }
+
+    /// Matches a pattern that crosses directories against everything.
+    fn search(&self, source: &SourcePath, found: &mut Vec<Matched>) -> std::result::Result<(), SourceFault> {
+        let glob = Glob::ignore(&source.path).map_err(|error| bad_pattern(source, &error))?;
+        for entry in self.root.walk(Path::new("")).map_err(other)? {
+            let is_directory = entry.metadata.kind == FileKind::Directory;
+            let covered = found.last().is_some_and(|last| entry.path.starts_with(&last.path));
+            if !covered
+                && glob.matches(&entry.path.to_string_lossy())
+                && self.visit(&entry.path, is_directory) != Visit::Skip
+            {
+                found.push(Matched { path: entry.path, metadata: entry.metadata, only: None });
+            }
         }
         Ok(())
     }
@@ -160,18 +264,46 @@ impl Sources {
     pub fn digest(&self, selection: &Selection) -> std::result::Result<Digest, SourceFault> {
         let matched = self.select(&selection.paths)?;
         let exclude = Exclude::parse(&selection.exclude)?;
+        let options = DigestOptions {
+            owners: self.owner().is_none(),
+            known: self.ignore.as_ref().map(|context| &context.known),
+            ..DigestOptions::default()
+        };
         let mut digests = String::new();
         for source in &matched {
-            let filter = |path: &Path, is_directory: bool| {
-                self.visit(path, is_directory).and(exclude.visit(path, &source.path, is_directory))
-            };
-            let path: &Path = if source.path.as_os_str().is_empty() { Path::new(".") } else { &source.path };
-            let digest =
-                digest_tree(&self.root, &[path], Some(&filter), DigestOptions::default()).map_err(other)?;
-            digests.push_str(&digest.to_string());
+            let filter = |path: &Path, is_directory: bool| self.takes(source, &exclude, path, is_directory);
+            let digest = digest_tree(&self.root, &[&root_path(&source.path)], Some(&filter), options);
+            digests.push_str(&digest.map_err(other)?.to_string());
         }
         Ok(Digest::of(digests))
     }
+
+    /// Returns what a selection takes, each file with the digest of its content; paths are relative to the root.
+    #[allow(dead_code, reason = "asked by `--why`")]
+    pub fn list(&self, selection: &Selection) -> std::result::Result<Vec<TreeEntry>, SourceFault> {
+        let matched = self.select(&selection.paths)?;
+        let exclude = Exclude::parse(&selection.exclude)?;
+        let known = self.ignore.as_ref().map(|context| &context.known);
+        let mut all = Vec::new();
+        for source in &matched {
+            let filter = |path: &Path, is_directory: bool| self.takes(source, &exclude, path, is_directory);
+            let listed =
+                list_tree(&self.root, &root_path(&source.path), Some(&filter), known).map_err(other)?;
+            all.extend(
+                listed.into_iter().map(|entry| TreeEntry { path: source.path.join(&entry.path), ..entry }),
+            );
+        }
+        Ok(all)
+    }
+}
+
+/// Returns a path relative to the root as one that can be opened.
+pub fn root_path(path: &Path) -> Cow<'_, Path> {
+    if path.as_os_str().is_empty() { Cow::Borrowed(Path::new(".")) } else { Cow::Borrowed(path) }
+}
+
+fn bad_pattern(source: &SourcePath, error: &coracle_dockerfile::GlobError) -> SourceFault {
+    SourceFault::Other(Diagnostic::error("bad-pattern", format!("`{}`: {error}", source.path)))
 }
 
 /// What `--exclude` leaves out, relative to each source.
@@ -186,10 +318,14 @@ impl Exclude {
 
     /// Decides about a path below a source.
     pub fn visit(&self, path: &Path, source: &Path, is_directory: bool) -> Visit {
-        let Some(text) = path.strip_prefix(source).ok().and_then(Path::to_str) else { return Visit::Take };
-        if text.is_empty() || !self.0.verdict(text).is_hidden() {
+        let Ok(path) = path.strip_prefix(source) else { return Visit::Take };
+        if self.0.rules().is_empty() || path.as_os_str().is_empty() {
+            return Visit::Take;
+        }
+        let text = path.to_string_lossy();
+        if !self.0.verdict(&text).is_hidden() {
             Visit::Take
-        } else if is_directory && self.0.may_show_below(text) {
+        } else if is_directory && self.0.may_show_below(&text) {
             Visit::Descend
         } else {
             Visit::Skip
@@ -210,11 +346,6 @@ impl Both for Visit {
             (Self::Take, Self::Take) => Self::Take,
         }
     }
-}
-
-/// Combines the verdicts of the ignore file and of `--exclude`.
-pub fn both(first: Visit, second: Visit) -> Visit {
-    first.and(second)
 }
 
 fn other(error: SnapshotError) -> SourceFault {
@@ -239,7 +370,7 @@ mod tests {
     }
 
     fn source(path: &str, literal: bool) -> SourcePath {
-        SourcePath { path: path.to_owned(), literal, trailing_slash: false, pivot: String::new() }
+        SourcePath { path: path.to_owned(), literal, trailing_slash: false, pivot: None }
     }
 
     fn selected(sources: &Sources, path: &str) -> Vec<String> {
@@ -285,7 +416,8 @@ mod tests {
         };
         assert_eq!((path.as_str(), siblings), ("app/mian.py", vec!["app/main.py".to_owned()]));
         assert_eq!(elsewhere, None);
-        assert!(matches!(fault("app/*.js"), SourceFault::Missing { .. }));
+        // As with `COPY package.json yarn.lock* ./`.
+        assert!(sources.select(&[source("app/*.js", false)]).unwrap().is_empty());
     }
 
     #[test]
