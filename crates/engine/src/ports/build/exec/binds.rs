@@ -97,8 +97,7 @@ impl EngineHost<'_> {
 
     /// Returns a snapshot that holds the context's files at `path` as [`CONTENT`].
     fn context_snapshot(&self, path: &str, cancel: &AtomicBool) -> Result<SnapshotId> {
-        let source =
-            SourcePath { path: path.to_owned(), literal: true, trailing_slash: false, pivot: String::new() };
+        let source = SourcePath { path: path.to_owned(), literal: true, trailing_slash: false, pivot: None };
         let selection = Selection { paths: vec![source], exclude: Vec::new() };
         let content =
             self.digest_sources(&SourcePlace::Context, &selection).map_err(|fault| match fault {
