@@ -32,26 +32,35 @@ impl Tail {
 }
 
 /// Returns the diagnostic of a command that ended with `code`.
-pub(crate) fn run_failed(vertex: &Vertex, exec: &ExecOp, code: i32, tail: &Tail) -> Diagnostic {
+///
+/// What the host found out stands in place of what the code alone would suggest.
+pub(crate) fn run_failed(
+    vertex: &Vertex,
+    exec: &ExecOp,
+    code: i32,
+    tail: &Tail,
+    mut found: Vec<String>,
+) -> Diagnostic {
     let lines = tail.lines();
     let mut diagnostic = Diagnostic::error("run-failed", format!("the command ended with exit code {code}"));
     diagnostic.notes.push(vertex.name.clone());
     if lines.is_empty() {
         diagnostic.notes.push("it printed nothing".to_owned());
     }
-    let hints = hints(exec, code, &lines);
+    found.extend(hints(exec, code, &lines, found.is_empty()));
     diagnostic.notes.extend(lines);
-    for hint in hints {
+    for hint in found {
         diagnostic = diagnostic.with_hint(hint);
     }
     vertex.place(diagnostic)
 }
 
-/// Returns what may help, judged by the exit code and the last lines.
-fn hints(exec: &ExecOp, code: i32, lines: &[String]) -> Vec<String> {
+/// Returns what may help, judged by the exit code, if that is all there is, and the last lines.
+fn hints(exec: &ExecOp, code: i32, lines: &[String], by_code: bool) -> Vec<String> {
     let mut hints = Vec::new();
     let said = |text: &str| lines.iter().any(|line| line.to_lowercase().contains(text));
     match code {
+        _ if !by_code => {}
         127 => hints.push(match lines.iter().rev().find_map(|line| missing_command(line)) {
             Some(name) => format!(
                 "`{name}` is not in this stage's image: install it in an earlier step, or begin from a base that has it"
@@ -88,7 +97,7 @@ fn hints(exec: &ExecOp, code: i32, lines: &[String]) -> Vec<String> {
     if said("no space left on device") {
         hints.push("the disk is full: free space where the data root lies".to_owned());
     }
-    if said("exec format error") {
+    if by_code && said("exec format error") {
         hints.push(
             "the program is built for another architecture, or a script lacks its `#!` line".to_owned(),
         );

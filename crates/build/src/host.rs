@@ -341,6 +341,8 @@ pub enum ExecOutcome {
     Succeeded(SnapshotRef),
     /// With another exit code (128 + signal when a signal ended it); nothing is kept.
     Failed(i32),
+    /// The same, and the host knows why: each is a hint for the user.
+    Explained(i32, Vec<String>),
     /// It was killed because of [`ExecRequest::cancel`].
     Cancelled,
 }

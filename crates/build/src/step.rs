@@ -429,7 +429,8 @@ impl Step<'_> {
         };
         match self.host.exec(&request, &output).map_err(|error| self.vertex.place(error))? {
             ExecOutcome::Succeeded(snapshot) => Ok(snapshot),
-            ExecOutcome::Failed(code) => Err(run_failed(self.vertex, exec, code, &tail)),
+            ExecOutcome::Failed(code) => Err(run_failed(self.vertex, exec, code, &tail, Vec::new())),
+            ExecOutcome::Explained(code, hints) => Err(run_failed(self.vertex, exec, code, &tail, hints)),
             ExecOutcome::Cancelled => Err(cancelled()),
         }
     }

@@ -1,11 +1,13 @@
 //! A step of a build: one command, run to its end.
 
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use coracle_container::{ContainerId, ContainerSpec};
 use coracle_report::Stream;
+use coracle_shim::state::ShimState;
 
 use crate::connection::Connection;
 use crate::{Chunk, Ended, Prepared, Runtime, RuntimeError, Spawned};
@@ -29,6 +31,8 @@ pub struct Step {
 pub enum StepOutcome {
     /// By itself.
     Ended(Ended),
+    /// Because the kernel ended a process of it for want of memory.
+    OutOfMemory(Ended),
     /// Because the caller wanted it to.
     Cancelled,
 }
@@ -55,6 +59,13 @@ impl Drop for Cleanup<'_> {
     }
 }
 
+/// Returns whether a shim's record says that the kernel killed for want of memory.
+fn ran_out_of_memory(record: &Path) -> bool {
+    let state: Option<ShimState> =
+        std::fs::read(record).ok().and_then(|text| serde_json::from_slice(&text).ok());
+    matches!(state, Some(ShimState::Exited { out_of_memory: true, .. }))
+}
+
 impl Runtime {
     /// Runs a step. `on_ready` is called when its network namespace exists and before it starts; `sink` gets its
     /// output as it comes; `cancelled` is looked at several times a second.
@@ -74,6 +85,7 @@ impl Runtime {
         let mut cleanup = Cleanup { runtime: self, id: &step.id, shim: None };
         let state = self.paths.run_of(&step.id).join("state.json");
         let prepared = Prepared { reap: Vec::new(), ..step.prepared.clone() };
+        let record = state.clone();
         let spawned = self.spawn(&step.id, &container, &prepared, state)?;
         if let Some(pid) = rustix::process::Pid::from_raw(spawned.pid) {
             cleanup.shim = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).ok();
@@ -86,7 +98,14 @@ impl Runtime {
             match attachment.next(Some(PATIENCE))? {
                 Chunk::Output(stream, bytes) => sink(stream, bytes),
                 Chunk::Nothing => {}
-                Chunk::Ended(ended) => return Ok(StepOutcome::Ended(ended)),
+                Chunk::Ended(ended) => {
+                    // The shim records its state before it tells us.
+                    return Ok(if ended.code != 0 && ran_out_of_memory(&record) {
+                        StepOutcome::OutOfMemory(ended)
+                    } else {
+                        StepOutcome::Ended(ended)
+                    });
+                }
             }
             if cancelled.load(Ordering::Relaxed) {
                 return Ok(StepOutcome::Cancelled);

@@ -44,6 +44,13 @@ impl ActiveSnapshot {
         self.snapshots.layer_path(&self.record.id)
     }
 
+    /// Mounts what was written so far over what is below it, read only. Whatever had it mounted must be gone.
+    pub fn view(&self) -> Result<OwnedFd> {
+        let layers: Vec<PathBuf> =
+            [self.layer_path()].into_iter().chain(self.lower.iter().cloned()).collect();
+        crate::overlay::view_layers(&layers)
+    }
+
     /// Ends the writing: others may be based on it from now on.
     pub fn commit(mut self) -> Result<Snapshot> {
         let work = self.snapshots.work_path(&self.record.id);

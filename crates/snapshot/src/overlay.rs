@@ -56,11 +56,15 @@ impl OverlaySpec {
 impl Snapshots {
     /// Mounts a committed snapshot, read only, without a place in the tree.
     pub fn view(&self, id: &SnapshotId) -> Result<OwnedFd> {
-        let lower = self.lowerdirs(id)?;
-        match lower.as_slice() {
-            [only] => clone_directory(only, true),
-            _ => mount_layers(&lower, None, true),
-        }
+        view_layers(&self.lowerdirs(id)?)
+    }
+}
+
+/// Mounts layers, topmost first, read only, without a place in the tree.
+pub(crate) fn view_layers(layers: &[PathBuf]) -> Result<OwnedFd> {
+    match layers {
+        [only] => clone_directory(only, true),
+        _ => mount_layers(layers, None, true),
     }
 }
 

@@ -6,11 +6,14 @@
 mod agent;
 mod binds;
 mod caches;
+mod explain;
 mod mounts;
 mod output;
+mod program;
 mod secrets;
 mod socket;
 mod spec;
+mod traces;
 
 use std::os::fd::AsFd;
 use std::path::Path;
@@ -20,8 +23,8 @@ use coracle_build::{ExecMountKind, ExecOutcome, ExecRequest, OutputSink};
 use coracle_container::runtime_spec::{EtcFiles, NetworkNamespace};
 use coracle_container::{ContainerId, ContainerSpec, NetworkMode};
 use coracle_report::{Diagnostic, Stream};
-use coracle_runtime::{Overlay, Prepared, RuntimeError, Spawned, Stdin, Step, StepOutcome};
-use coracle_snapshot::RootFs;
+use coracle_runtime::{Overlay, Prepared, RuntimeError, Spawned, Stdin, Step, StepOutcome, UserError};
+use coracle_snapshot::{ActiveSnapshot, RootFs};
 
 use self::output::Lines;
 use self::socket::AgentSocket;
@@ -77,9 +80,8 @@ impl EngineHost<'_> {
             None => active.mount_spec().mount_detached(true),
         };
         let root = RootFs::new(below.during("looking into a step's file system")?);
-        let user = look_up_user(&root, &request.user, &[]).map_err(|error| {
-            Failure::user(Diagnostic::error("no-such-user", format!("USER {}: {error}", request.user)))
-        })?;
+        let user =
+            look_up_user(&root, &request.user, &[]).map_err(|error| no_such_user(&root, request, &error))?;
         drop(root);
         let id = ContainerId::from_random(process::random().during("drawing a step's id")?);
         // Below the run directory: whoever clears up after a killed build clears this, too.
@@ -136,7 +138,9 @@ impl EngineHost<'_> {
             self.engine.runtime.run_step(&step, &mut on_ready, &mut sink, request.cancel)
         });
         lines.finish();
+        let last = lines.last();
         let released = self.engine.networks().release(&id);
+        let targets: Vec<String> = mounts.targets().map(str::to_owned).collect();
         drop(mounts);
         if let Some(reason) = failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
             return Err(reason);
@@ -146,7 +150,7 @@ impl EngineHost<'_> {
             // Docker: a program that is not there or cannot be run is a failed step.
             Err(RuntimeError::Shim { message, code }) if code == 126 || code == 127 => {
                 output(Stream::Stderr, &message);
-                return Ok(ExecOutcome::Failed(code));
+                return Ok(explained(&active, request, code, &[message]));
             }
             Err(error) => return Err(Failure::ours("running a step", &error)),
         };
@@ -157,9 +161,31 @@ impl EngineHost<'_> {
                 if let Some(error) = ended.error {
                     output(Stream::Stderr, &error);
                 }
-                Ok(ExecOutcome::Failed(ended.code))
+                Ok(explained(&active, request, ended.code, &last))
             }
-            StepOutcome::Ended(_) => self.commit(active).map(ExecOutcome::Succeeded),
+            StepOutcome::OutOfMemory(ended) => {
+                let hint = match request.sandbox.memory {
+                    Some(memory) => format!(
+                        "the kernel killed a process of this step: it may use {} MiB; raise `--memory`",
+                        memory >> 20
+                    ),
+                    None => "the kernel killed a process of this step because the host is out of memory"
+                        .to_owned(),
+                };
+                Ok(ExecOutcome::Explained(ended.code, vec![hint]))
+            }
+            StepOutcome::Ended(_) => {
+                let layer =
+                    RootFs::open_directory(&active.layer_path()).during("looking into a step's layer")?;
+                let below = parent.as_ref().map(|parent| self.engine.snapshots.view(parent)).transpose();
+                let below = below.during("looking below a step's layer")?.map(RootFs::new);
+                let unchanged = traces::remove(&layer, below.as_ref(), targets.iter().map(String::as_str));
+                drop((layer, below));
+                match &request.parent {
+                    Some(parent) if unchanged => Ok(ExecOutcome::Succeeded(parent.clone())),
+                    _ => self.commit(active).map(ExecOutcome::Succeeded),
+                }
+            }
         }
     }
 
@@ -186,6 +212,33 @@ impl EngineHost<'_> {
         }
         Ok(())
     }
+}
+
+/// Returns the failure of a step, with what its files say about it.
+fn explained(active: &ActiveSnapshot, request: &ExecRequest<'_>, code: i32, lines: &[String]) -> ExecOutcome {
+    // Only for advice: a failure to look has none.
+    let hints = active.view().map(|view| explain::explain(&RootFs::new(view), request, code, lines));
+    match hints {
+        Ok(hints) if !hints.is_empty() => ExecOutcome::Explained(code, hints),
+        _ => ExecOutcome::Failed(code),
+    }
+}
+
+/// Returns the failure of a step whose user is not in the image.
+fn no_such_user(root: &RootFs, request: &ExecRequest<'_>, error: &UserError) -> Failure {
+    let diagnostic = Diagnostic::error("no-such-user", format!("USER {}: {error}", request.user));
+    let text = root.read(Path::new("/etc/passwd"), 1 << 20).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let known: Vec<&str> = text.lines().filter_map(|line| line.split(':').next()).collect();
+    let wanted = request.user.split(':').next().unwrap_or_default();
+    let diagnostic = match coracle_dockerfile::nearest(wanted, known.iter().copied()) {
+        Some(near) if near != wanted => diagnostic.with_hint(format!("did you mean `{near}`?")),
+        _ if known.is_empty() => diagnostic.with_note("the image has no /etc/passwd"),
+        _ => diagnostic,
+    };
+    Failure::user(diagnostic.with_hint(format!(
+        "make it before `USER`: `RUN useradd --system {wanted}` (Debian), `RUN adduser -S {wanted}` (Alpine); or use a number, which needs no entry"
+    )))
 }
 
 /// Completes an overlay: the kernel wants a layer below, and options that keep files whole in the one that is written.

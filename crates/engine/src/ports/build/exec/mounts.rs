@@ -134,7 +134,16 @@ impl EngineHost<'_> {
     }
 }
 
+/// What every step has mounted besides: file systems of the kernel and files of `/etc`.
+const USUAL: [&str; 6] = ["/dev", "/proc", "/sys", "/etc/hosts", "/etc/hostname", "/etc/resolv.conf"];
+
 impl Mounts<'_> {
+    /// Returns everything that is mounted somewhere.
+    pub(super) fn targets(&self) -> impl Iterator<Item = &str> {
+        let own = self.resolved.iter().map(|mount| mount.target.as_str());
+        own.chain(self.secrets.iter().map(|secret| secret.target.as_str())).chain(USUAL)
+    }
+
     fn bind(&mut self, source: PathBuf, target: &str, read_only: bool) {
         let source = ResolvedSource::Path(source);
         self.resolved.push(ResolvedMount { source, target: target.to_owned(), read_only });

@@ -1,10 +1,15 @@
 //! A step's output: cut into bounded lines, with secrets blotted out.
 
+use std::collections::VecDeque;
+
 use coracle_build::OutputSink;
 use coracle_report::Stream;
 
 /// Longest line that is passed on, bytes.
 const LONGEST_LINE: usize = 64 << 10;
+/// How many lines are remembered, and how much of each, characters.
+const LAST: usize = 20;
+const LAST_WIDTH: usize = 400;
 /// What stands where a secret stood.
 const BLOT: &str = "****";
 
@@ -13,12 +18,13 @@ pub(super) struct Lines<'a> {
     output: OutputSink<'a>,
     secrets: Vec<String>,
     pending: [Vec<u8>; 2],
+    last: VecDeque<String>,
 }
 
 impl<'a> Lines<'a> {
     /// Passes lines on to `output`, with every text of `secrets` replaced.
     pub(super) fn new(output: OutputSink<'a>, secrets: Vec<String>) -> Self {
-        Self { output, secrets, pending: [Vec::new(), Vec::new()] }
+        Self { output, secrets, pending: [Vec::new(), Vec::new()], last: VecDeque::new() }
     }
 
     pub(super) fn take(&mut self, stream: Stream, bytes: &[u8]) {
@@ -41,6 +47,11 @@ impl<'a> Lines<'a> {
         }
     }
 
+    /// Returns the last lines, cut short, for whoever explains a failure.
+    pub(super) fn last(&self) -> Vec<String> {
+        self.last.iter().cloned().collect()
+    }
+
     fn pass(&mut self, stream: Stream) {
         let line = std::mem::take(&mut self.pending[usize::from(stream == Stream::Stderr)]);
         let mut line = String::from_utf8_lossy(&line).into_owned();
@@ -49,7 +60,12 @@ impl<'a> Lines<'a> {
                 line = line.replace(secret, BLOT);
             }
         }
-        (self.output)(stream, line.trim_end_matches('\r'));
+        let line = line.trim_end_matches('\r');
+        (self.output)(stream, line);
+        if self.last.len() == LAST {
+            self.last.pop_front();
+        }
+        self.last.push_back(line.chars().take(LAST_WIDTH).collect());
     }
 }
 
