@@ -166,7 +166,7 @@ impl<'r> Planner<'r> {
             return Ok(self.request.platform.clone());
         };
         let text = self.expand_global(word)?;
-        text.parse().map_err(|reason: String| {
+        Platform::written(&text).map_err(|reason| {
             self.error("bad-platform", reason, &word.span)
                 .with_hint("write for example `--platform=linux/amd64`")
         })

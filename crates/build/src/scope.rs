@@ -34,6 +34,7 @@ pub(crate) fn platform_arguments(request: &BuildRequest, target: &str) -> Argume
         let variant = platform.variant.clone().unwrap_or_default();
         all.insert(format!("{prefix}PLATFORM"), Some(platform.to_string()));
         all.insert(format!("{prefix}OS"), Some(platform.os.clone()));
+        all.insert(format!("{prefix}OSVERSION"), Some(String::new()));
         all.insert(format!("{prefix}ARCH"), Some(platform.architecture.clone()));
         all.insert(format!("{prefix}VARIANT"), Some(variant));
     }

@@ -86,7 +86,7 @@ impl Images<'_> {
             (Pull::Never, None) => return Err(self.no_such_image(name)),
             (Pull::Missing | Pull::Always, _) => {}
         }
-        let error = match self.pull(&reference, parent) {
+        let error = match self.pull(&reference, &Platform::host(), parent) {
             Ok(image) => return Ok(image),
             Err(failure) => failure,
         };
@@ -132,7 +132,7 @@ impl Images<'_> {
     }
 
     /// Finds the top snapshot of an image.
-    fn ready(&self, image: Image) -> Result<Option<ReadyImage>> {
+    pub(crate) fn ready(&self, image: Image) -> Result<Option<ReadyImage>> {
         let snapshot = match image.config.chain_id() {
             None => None,
             Some(chain) => {
@@ -158,10 +158,20 @@ impl Images<'_> {
     }
 
     /// Fetches an image from its registry and unpacks it.
-    fn pull(&self, reference: &Reference, parent: Option<TaskId>) -> Result<ReadyImage, Refused> {
+    pub(crate) fn pull(
+        &self,
+        reference: &Reference,
+        platform: &Platform,
+        parent: Option<TaskId>,
+    ) -> Result<ReadyImage, Refused> {
         let engine = self.engine;
-        let task = Task::start(&*engine.reporter, parent, format!("pull {}", reference.familiar()));
-        let result = self.pull_into_store(reference, &task);
+        let name = if *platform == Platform::host() {
+            format!("pull {}", reference.familiar())
+        } else {
+            format!("pull {} for {platform}", reference.familiar())
+        };
+        let task = Task::start(&*engine.reporter, parent, name);
+        let result = self.pull_into_store(reference, platform, &task);
         match &result {
             Ok(_) => task.finish(Outcome::Done),
             Err(Refused::Unreachable(_)) => {
@@ -172,12 +182,17 @@ impl Images<'_> {
         result
     }
 
-    fn pull_into_store(&self, reference: &Reference, task: &Task<'_>) -> Result<ReadyImage, Refused> {
+    fn pull_into_store(
+        &self,
+        reference: &Reference,
+        platform: &Platform,
+        task: &Task<'_>,
+    ) -> Result<ReadyImage, Refused> {
         let engine = self.engine;
         let _adding = engine.store.adding().during("adding an image to the store")?;
         let resolved = engine
             .registry()
-            .pull(reference, &Platform::host(), &StoreSink(&engine.store), &*engine.reporter, Some(task.id()))
+            .pull(reference, platform, &StoreSink(&engine.store), &*engine.reporter, Some(task.id()))
             .map_err(|error| Refused::from_pull(&error))?;
         let mut parent: Option<SnapshotId> = None;
         for layer in &resolved.layers {
@@ -192,7 +207,7 @@ impl Images<'_> {
         engine.snapshots.sync().during("syncing layers to the disk")?;
         let image =
             engine.store.put_manifest(&resolved.manifest, &resolved.config).during("recording an image")?;
-        engine.store.set_reference(reference, &image.manifest_digest).during("naming an image")?;
+        engine.store.add_reference(reference, &image).during("naming an image")?;
         // Their content lies in the snapshots now; nothing is stored twice.
         for layer in &resolved.layers {
             let _ = std::fs::remove_file(engine.store.blob_path(&layer.digest));
@@ -269,6 +284,12 @@ impl Images<'_> {
     /// Gives an image another name.
     pub fn tag(&self, name: &str, new: &str) -> Result<()> {
         let reference = Self::parse(new)?;
+        // A name of several platforms' images passes all of them on.
+        if let Ok(old) = name.parse::<Reference>()
+            && self.engine.store.copy_reference(&old, &reference).during("naming an image")?
+        {
+            return Ok(());
+        }
         let image = self.find(name)?;
         self.engine.store.set_reference(&reference, &image.manifest_digest).during("naming an image")
     }
@@ -393,7 +414,7 @@ impl BlobWriter for StoreWriter {
 
 /// Why an image was not pulled.
 #[derive(Debug)]
-enum Refused {
+pub(crate) enum Refused {
     /// Nobody answers.
     Unreachable(String),
     /// The registry says no.
@@ -416,7 +437,7 @@ impl Refused {
         Self::Denied(diagnostic)
     }
 
-    fn into_failure(self, reference: &Reference) -> Failure {
+    pub(crate) fn into_failure(self, reference: &Reference) -> Failure {
         match self {
             Self::Unreachable(reason) => {
                 let message = format!(

@@ -14,6 +14,7 @@ mod keepers;
 mod names;
 mod near;
 mod networks;
+mod platforms;
 mod ports;
 mod process;
 mod projects;

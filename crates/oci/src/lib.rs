@@ -5,6 +5,8 @@
 
 mod digest;
 mod image;
+mod index;
+mod platform;
 mod reference;
 
 pub use digest::{ChainId, DiffId, Digest, DigestError, ImageId, Sha256Writer};
@@ -12,5 +14,6 @@ pub use image::{
     Architecture, Empty, HealthCommand, HealthcheckConfig, History, ImageConfig, ImageManifest, MediaType,
     Platform, RootFs, RunConfig,
 };
+pub use index::{ImageIndex, IndexEntry};
 pub use oci_spec::image::Descriptor;
 pub use reference::{Reference, ReferenceError};

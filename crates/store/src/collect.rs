@@ -113,8 +113,11 @@ impl Store {
             }
         }
         // Names first: one may stand for a manifest whose image's record has moved on to another manifest.
-        let mut manifests: BTreeSet<Digest> =
-            self.references()?.into_iter().map(|name| name.manifest).collect();
+        let mut manifests: BTreeSet<Digest> = BTreeSet::new();
+        for name in self.references()? {
+            live_blobs.insert(name.manifest);
+            manifests.extend(self.manifests_of(&name)?);
+        }
         for image in self.list_images()? {
             manifests.insert(image.manifest_digest);
             live_blobs.insert(image.id.digest());

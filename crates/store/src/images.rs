@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
-use coracle_oci::{Descriptor, DiffId, Digest, ImageConfig, ImageId, ImageManifest, MediaType, Reference};
+use coracle_oci::{
+    Descriptor, DiffId, Digest, ImageConfig, ImageId, ImageManifest, MediaType, Platform, Reference,
+};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -82,15 +84,21 @@ impl Store {
         self.image_by_id(&id)?.ok_or(StoreError::Missing(config_digest))
     }
 
-    /// Returns the image that a reference names.
+    /// Returns the image that a reference names; of several platforms' the host's, else the first.
     pub fn image(&self, reference: &Reference) -> Result<Option<Image>> {
-        let Some(manifest_digest) = self.reference(reference)? else { return Ok(None) };
-        let manifest = self.manifest(&manifest_digest)?;
-        let id = ImageId::new(self.parse_digest(&manifest_digest, &manifest.config)?);
-        if let Some(image) = self.image_by_id(&id)?.filter(|image| image.manifest_digest == manifest_digest) {
-            return Ok(Some(image));
-        }
-        self.load(id, manifest_digest, Timestamp::UNIX_EPOCH, &self.names()?).map(Some)
+        let Some(named) = self.reference(reference)? else { return Ok(None) };
+        let manifest = match self.index(&named)? {
+            Some(index) => {
+                let entry = index.find(&Platform::host()).or_else(|| index.manifests.first());
+                entry.map(|entry| entry.digest)
+            }
+            None => Some(named),
+        };
+        manifest.map(|manifest| self.image_of(&manifest)).transpose()
+    }
+
+    pub(crate) fn load_unrecorded(&self, id: ImageId, manifest_digest: Digest) -> Result<Image> {
+        self.load(id, manifest_digest, Timestamp::UNIX_EPOCH, &self.names()?)
     }
 
     /// Returns the image with an id.
@@ -187,7 +195,9 @@ impl Store {
     fn names(&self) -> Result<BTreeMap<Digest, Vec<Reference>>> {
         let mut names: BTreeMap<Digest, Vec<Reference>> = BTreeMap::new();
         for name in self.references()? {
-            names.entry(name.manifest).or_default().push(name.reference);
+            for manifest in self.manifests_of(&name)? {
+                names.entry(manifest).or_default().push(name.reference.clone());
+            }
         }
         Ok(names)
     }

@@ -9,6 +9,7 @@ mod cache;
 mod collect;
 mod error;
 mod images;
+mod index;
 pub mod layout;
 mod leases;
 mod lock;

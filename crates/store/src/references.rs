@@ -13,8 +13,11 @@ use crate::records::{self, Record};
 pub struct NamedManifest {
     /// The name.
     pub reference: Reference,
-    /// The manifest.
+    /// The manifest, or an index of several.
     pub manifest: Digest,
+    /// Whether it is an index.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub index: bool,
     /// When the name was given.
     pub set: Timestamp,
 }
@@ -24,9 +27,26 @@ impl Record for NamedManifest {}
 impl Store {
     /// Lets a reference stand for a stored manifest, whatever it stood for before.
     pub fn set_reference(&self, reference: &Reference, manifest: &Digest) -> Result<()> {
-        let record =
-            NamedManifest { reference: reference.clone(), manifest: *manifest, set: Timestamp::now() };
-        records::write_json_atomic(&self.layout.reference(reference), &record)
+        self.name(reference, manifest, false)
+    }
+
+    /// Lets a reference stand for a stored index, see [`Store::put_index`].
+    pub fn set_index_reference(&self, reference: &Reference, index: &Digest) -> Result<()> {
+        self.name(reference, index, true)
+    }
+
+    fn name(&self, reference: &Reference, manifest: &Digest, index: bool) -> Result<()> {
+        let (reference, manifest, set) = (reference.clone(), *manifest, Timestamp::now());
+        let path = self.layout.reference(&reference);
+        records::write_json_atomic(&path, &NamedManifest { reference, manifest, index, set })
+    }
+
+    /// Lets `new` stand for all that `reference` stands for; returns whether that is anything.
+    pub fn copy_reference(&self, reference: &Reference, new: &Reference) -> Result<bool> {
+        let record: Option<NamedManifest> = records::read_json(&self.layout.reference(reference))?;
+        let Some(record) = record else { return Ok(false) };
+        self.name(new, &record.manifest, record.index)?;
+        Ok(true)
     }
 
     /// Returns the manifest that a reference stands for.

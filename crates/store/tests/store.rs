@@ -7,7 +7,7 @@ use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
 
-use coracle_oci::{ChainId, DiffId, Digest, ImageConfig, Reference};
+use coracle_oci::{ChainId, DiffId, Digest, ImageConfig, Platform, Reference};
 use coracle_store::{CacheRecord, FileLock, Image, ImagePolicy, Layout, Policy, Roots, Store, StoreError};
 
 struct World {
@@ -33,6 +33,49 @@ impl World {
         }
         self.store.image_by_id(&image.id).unwrap().unwrap()
     }
+}
+
+#[test]
+fn a_name_stands_for_several_platforms() {
+    let world = World::new();
+    let store = &world.store;
+    let made = |platform: &str| {
+        let platform: Platform = platform.parse().unwrap();
+        let mut config = ImageConfig::scratch();
+        (config.architecture, config.variant) = (platform.architecture, platform.variant);
+        store.put_image(&config, &[]).unwrap()
+    };
+    let host = Platform::host().to_string();
+    let (own, arm, riscv) = (made(&host), made("linux/arm/v7"), made("linux/riscv64"));
+    let name = reference("app:1");
+    store.set_reference(&name, &arm.manifest_digest).unwrap();
+    assert_eq!(store.image(&name).unwrap().unwrap().id, arm.id);
+    store.add_reference(&name, &own).unwrap();
+    store.add_reference(&name, &riscv).unwrap();
+    // Asked for no platform it is the host's; each platform's image has the name.
+    assert_eq!(store.image(&name).unwrap().unwrap().id, own.id);
+    let of =
+        |platform: &str| store.image_for(&name, &platform.parse().unwrap()).unwrap().map(|image| image.id);
+    assert_eq!((of("linux/arm"), of("linux/riscv64")), (Some(arm.id), Some(riscv.id)));
+    assert_eq!(of("linux/s390x"), None);
+    let named = store.images_named(&name).unwrap();
+    assert!(named.len() == 3 && named.iter().all(|image| image.references == [name.clone()]));
+    assert!(store.copy_reference(&name, &reference("app:2")).unwrap());
+    assert_eq!(store.images_named(&reference("app:2")).unwrap().len(), 3);
+    // Nothing of it is collected as long as the name is there.
+    store.remove_reference(&reference("app:2")).unwrap();
+    let policy = Policy { images: ImagePolicy::Nameless, ..at_once() };
+    assert_eq!(store.collect(&policy, &Roots::default()).unwrap().blobs.len(), 1, "an index of two");
+    assert_eq!(store.images_named(&name).unwrap().len(), 3);
+    // One of the same platform takes the other's place.
+    let mut config = arm.config.clone();
+    config.author = Some("me".to_owned());
+    let newer = store.put_image(&config, &[]).unwrap();
+    store.add_reference(&name, &newer).unwrap();
+    assert_eq!(of("linux/arm"), Some(newer.id));
+    store.remove_reference(&name).unwrap();
+    assert_eq!(store.collect(&policy, &Roots::default()).unwrap().images.len(), 4);
+    assert_eq!(store.blobs().unwrap(), []);
 }
 
 fn open(directory: &Path) -> Store {

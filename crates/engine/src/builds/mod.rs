@@ -8,9 +8,10 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use coracle_build::{BuildRequest, CachePolicy, StepOrigin};
-use coracle_oci::{DiffId, ImageId, Reference};
-use coracle_report::{Diagnostic, Quiet};
+use coracle_oci::{DiffId, ImageId, Platform, Reference};
+use coracle_report::{Diagnostic, Outcome, Quiet, Task, TaskId};
 use coracle_snapshot::SnapshotId;
+use coracle_store::Image;
 
 use crate::ports::build::{EngineHost, WOULD_WORK, Work, cached};
 pub use options::{BuildOptions, HostCa};
@@ -50,12 +51,61 @@ impl Builds<'_> {
     fn build_image(&self, options: &BuildOptions, cancel: &AtomicBool) -> Result<BuiltImage> {
         let tags: Vec<Reference> =
             options.tags.iter().map(|tag| Images::parse(tag)).collect::<Result<_>>()?;
-        let (request, file) = self.request(options)?;
+        let targets = options.run.targets();
+        let (mut request, file) = self.request(options)?;
         self.engine.reclaim()?;
         // Held meanwhile: nothing that the build has begun to use may be collected.
         let _adding = self.engine.store.adding().during("adding an image to the store")?;
         let host = EngineHost::new(self.engine, options, &file, Work::Done)?;
-        let built = coracle_build::build(&request, &host, &*self.engine.reporter, options.parent, cancel)?;
+        let mut images = Vec::new();
+        for platform in &targets {
+            request.platform.clone_from(platform);
+            let reporter = &*self.engine.reporter;
+            let task =
+                (targets.len() > 1).then(|| Task::start(reporter, options.parent, platform.to_string()));
+            let parent = task.as_ref().map_or(options.parent, |task| Some(task.id()));
+            let built = self.build_for(&request, &host, parent, cancel);
+            if let Some(task) = task {
+                task.finish(match &built {
+                    Ok(_) => Outcome::Done,
+                    Err(failure) => Outcome::Failed(failure.first().message.clone()),
+                });
+            }
+            images.push(built?);
+        }
+        self.name(&tags, &images)?;
+        let cached = images.iter().all(|(_, cached)| *cached);
+        let host = targets.iter().position(|platform| *platform == Platform::host()).unwrap_or(0);
+        Ok(BuiltImage { id: images[host].0.id, cached })
+    }
+
+    /// Gives the images of all platforms their names.
+    fn name(&self, tags: &[Reference], images: &[(Image, bool)]) -> Result<()> {
+        let store = &self.engine.store;
+        let during = "naming the image";
+        if let [(image, _)] = images {
+            for tag in tags {
+                let named = store.reference(tag).during(during)?;
+                if named.as_ref() != Some(&image.manifest_digest) {
+                    store.set_reference(tag, &image.manifest_digest).during(during)?;
+                }
+            }
+            return Ok(());
+        }
+        let images: Vec<Image> = images.iter().map(|(image, _)| image.clone()).collect();
+        let index = store.put_index(&images).during("putting the platforms together")?;
+        tags.iter().try_for_each(|tag| store.set_index_reference(tag, &index).during(during))
+    }
+
+    /// Builds the image of one platform; says also whether every step was cached.
+    fn build_for(
+        &self,
+        request: &BuildRequest,
+        host: &EngineHost<'_>,
+        parent: Option<TaskId>,
+        cancel: &AtomicBool,
+    ) -> Result<(Image, bool)> {
+        let built = coracle_build::build(request, host, &*self.engine.reporter, parent, cancel)?;
         let layers = self.layers(built.snapshot.as_ref().map(coracle_build::SnapshotRef::as_str))?;
         let cached = built.steps.iter().all(|step| step.origin != StepOrigin::Made);
         let store = &self.engine.store;
@@ -65,10 +115,7 @@ impl Builds<'_> {
             Some(image) if cached => image,
             _ => self.engine.images().keep(&built.config, &layers, None)?,
         };
-        for tag in tags.iter().filter(|tag| !image.references.contains(tag)) {
-            store.set_reference(tag, &image.manifest_digest).during("naming the image")?;
-        }
-        Ok(BuiltImage { id: image.id, cached })
+        Ok((image, cached))
     }
 
     /// Returns the image that a build would give, if every step is cached; `None` when something would have to be done.

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use coracle_build::{Entitlements, Sandbox};
 use coracle_dockerfile::NetworkMode;
+use coracle_oci::Platform;
 
 /// What `RUN` steps are given.
 #[derive(Clone, Debug, Default)]
@@ -19,6 +20,8 @@ pub struct RunOptions {
     pub sandbox: Sandbox,
     /// `--allow`
     pub allow: Entitlements,
+    /// `--platform`: what is built for, each once; empty is the host's.
+    pub platforms: Vec<Platform>,
 }
 
 /// A secret, and where its value is.
@@ -100,6 +103,23 @@ impl FromStr for AgentSource {
         }
         let paths = paths.split(',').filter(|path| !path.is_empty()).map(PathBuf::from).collect();
         Ok(Self { id: id.to_owned(), paths })
+    }
+}
+
+impl RunOptions {
+    /// Returns the platforms to build for, each once, in the order given.
+    pub fn targets(&self) -> Vec<Platform> {
+        let mut targets: Vec<Platform> = Vec::new();
+        for platform in &self.platforms {
+            let platform = platform.clone().normalized();
+            if !targets.contains(&platform) {
+                targets.push(platform);
+            }
+        }
+        if targets.is_empty() {
+            targets.push(Platform::host());
+        }
+        targets
     }
 }
 

@@ -5,6 +5,7 @@ use coracle_engine::{
     AgentSource, BuildNetwork, Failure, HostAddress, ProcessLimit, Result, RunOptions, Sandbox, SecretSource,
     allow,
 };
+use coracle_oci::Platform;
 use coracle_report::Diagnostic;
 
 use crate::values;
@@ -34,6 +35,9 @@ pub struct RunArgs {
     /// Limit of processes.
     #[arg(long, value_name = "NAME=SOFT[:HARD]", value_parser = values::ulimit)]
     pub ulimit: Vec<Ulimit>,
+    /// Build for these platforms, e.g. linux/amd64,linux/arm64; several make one image with an entry for each.
+    #[arg(long, value_name = "PLATFORM", value_delimiter = ',', value_parser = platform, help_heading = None)]
+    pub platform: Vec<Platform>,
     /// Most memory of a step.
     #[arg(short, long, value_name = "SIZE", value_parser = values::bytes)]
     pub memory: Option<u64>,
@@ -72,6 +76,7 @@ impl RunArgs {
                 NetworkArg::None => BuildNetwork::None,
                 NetworkArg::Host => BuildNetwork::Host,
             },
+            platforms: self.platform,
             ..RunOptions::default()
         };
         for text in self.allow.iter().flat_map(|text| text.split(',')) {
@@ -89,6 +94,11 @@ impl RunArgs {
         };
         Ok(options)
     }
+}
+
+/// Reads a platform as people write it; `local` is the host's.
+fn platform(text: &str) -> std::result::Result<Platform, String> {
+    if text == "local" { Ok(Platform::host()) } else { Platform::written(text) }
 }
 
 /// Reads `NAME:ADDRESS` or `NAME=ADDRESS`.

@@ -130,14 +130,14 @@ impl BuildHost for EngineHost<'_> {
     fn resolve_base(
         &self,
         reference: &Reference,
-        _platform: &Platform,
+        platform: &Platform,
         task: TaskId,
     ) -> Result<ResolvedBase, Diagnostic> {
         let pull = match self.work {
             Work::Done => self.pull,
             Work::Refused => Pull::Never,
         };
-        let image = told(self.engine.images().ensure(&reference.to_string(), pull, Some(task)))
+        let image = told(self.engine.images().ensure_for(reference, platform, pull, Some(task)))
             .map_err(|error| self.permit().err().unwrap_or(error))?;
         let first = self.told.lock().unwrap_or_else(PoisonError::into_inner).insert(reference.clone());
         if image.stand_in && first && self.work == Work::Done {

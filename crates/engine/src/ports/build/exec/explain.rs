@@ -8,7 +8,8 @@ use coracle_oci::Platform;
 use coracle_snapshot::RootFs;
 use coracle_snapshot::rootfs::FileKind;
 
-use super::program::{Program, is_executable};
+use super::program::{Program, head, is_executable};
+use crate::platforms::emulated;
 
 /// Exit code of a program that exists and cannot be run.
 const CANNOT_RUN: i32 = 126;
@@ -52,6 +53,29 @@ pub(super) fn explain(root: &RootFs, request: &ExecRequest<'_>, code: i32, lines
         }
     }
     hints
+}
+
+/// Returns why a command cannot run here: its program is for another kind of processor, and the kernel says that it
+/// hands such programs to no emulator. What cannot be known is tried.
+pub(super) fn foreign(root: &RootFs, request: &ExecRequest<'_>) -> Option<String> {
+    let path = request.env.iter().rev().find_map(|line| line.strip_prefix("PATH=")).unwrap_or_default();
+    let candidates = candidates(request.args.first()?, &request.cwd, path);
+    let program = candidates.iter().find(|candidate| is_executable(root, candidate))?;
+    let host = Platform::host().architecture;
+    let mut begun = program.clone();
+    if let Program::Script { interpreter, .. } = Program::read(root, program)? {
+        begun = interpreter;
+    }
+    let Program::Elf { architecture: Some(architecture), .. } = Program::read(root, &begun)? else {
+        return None;
+    };
+    if runs(architecture, &host) || emulated(&head(root, &begun)?) != Some(false) {
+        return None;
+    }
+    Some(format!(
+        "`{}` is a program for {architecture}, and this host runs {host} without an emulator",
+        begun.display()
+    ))
 }
 
 /// Returns what to do when the shell of the shell form is not there.

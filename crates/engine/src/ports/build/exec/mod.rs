@@ -82,6 +82,16 @@ impl EngineHost<'_> {
         let root = RootFs::new(below.during("looking into a step's file system")?);
         let user =
             look_up_user(&root, &request.user, &[]).map_err(|error| no_such_user(&root, request, &error))?;
+        if let Some(why) = explain::foreign(&root, request) {
+            let error = Diagnostic::error("foreign-platform", why);
+            return Err(Failure::user(
+                error
+                    .with_hint("register an emulator: `apt-get install qemu-user-static binfmt-support`")
+                    .with_hint(
+                        "or compile on this platform for the other: begin the stage with `FROM --platform=$BUILDPLATFORM` and COPY --from it",
+                    ),
+            ));
+        }
         drop(root);
         let id = ContainerId::from_random(process::random().during("drawing a step's id")?);
         // Below the run directory: whoever clears up after a killed build clears this, too.

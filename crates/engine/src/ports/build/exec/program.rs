@@ -60,6 +60,17 @@ impl Program {
     }
 }
 
+/// Returns the head of the file that the kernel would begin for `path`: its own, or that of a script's interpreter.
+pub(super) fn head(root: &RootFs, path: &Path) -> Option<Vec<u8>> {
+    let path = match Program::read(root, path)? {
+        Program::Script { interpreter, .. } => interpreter,
+        Program::Elf { .. } | Program::Other => path.to_owned(),
+    };
+    let mut head = Vec::new();
+    root.open(&path).ok()?.take(LONGEST_INTERPRETER as u64).read_to_end(&mut head).ok()?;
+    Some(head)
+}
+
 /// Reads numbers as a file's own header says they are written.
 struct Numbers<'b> {
     bytes: &'b [u8],
