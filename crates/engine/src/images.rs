@@ -327,14 +327,16 @@ impl Images<'_> {
             }
         }
         let mut lines = Vec::new();
+        let others = self.other_images(&leaves, &image)?;
         for reference in &leaves {
             self.engine.store.remove_reference(reference).during("taking a name from an image")?;
             lines.push(format!("Untagged: {}", reference.familiar()));
         }
         if last {
             self.engine.store.remove_image(&image.id, true).during("removing an image")?;
-            self.engine.collect_snapshots()?;
             lines.push(format!("Deleted: {}", image.id));
+            lines.extend(self.remove_nameless(&others)?);
+            self.engine.collect_snapshots()?;
         }
         Ok(lines)
     }

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use coracle_oci::{Platform, Reference};
 use coracle_report::{Diagnostic, TaskId};
+use coracle_store::Image;
 
 use crate::images::Refused;
 use crate::{During, Failure, Images, Pull, ReadyImage, Result};
@@ -48,6 +49,30 @@ impl Images<'_> {
             Some(image) => self.ready(image),
             None => Ok(None),
         }
+    }
+
+    /// Returns what names stand for besides an image: the same for other platforms.
+    pub(crate) fn other_images(&self, names: &[Reference], image: &Image) -> Result<Vec<Image>> {
+        let mut others = Vec::new();
+        for name in names {
+            let named = self.engine.store.images_named(name).during("looking for an image's platforms")?;
+            others.extend(named.into_iter().filter(|other| other.id != image.id));
+        }
+        Ok(others)
+    }
+
+    /// Removes those of `images` that have lost their names and that no container uses. Returns Docker's lines.
+    pub(crate) fn remove_nameless(&self, images: &[Image]) -> Result<Vec<String>> {
+        let mut lines = Vec::new();
+        for image in images {
+            let now = self.engine.store.image_by_id(&image.id).during("looking for an image")?;
+            let nameless = now.is_some_and(|image| image.references.is_empty());
+            if nameless && self.engine.containers().using_image(&image.id)?.is_empty() {
+                self.engine.store.remove_image(&image.id, true).during("removing an image")?;
+                lines.push(format!("Deleted: {}", image.id));
+            }
+        }
+        Ok(lines)
     }
 
     /// Returns the platforms for which the store has the image.
