@@ -226,10 +226,8 @@ impl From<'_> {
     fn undeclared(&self, word: &Word, unmatched: &BTreeSet<String>, collector: &mut Collector<'_>) {
         for name in unmatched.iter().filter(|name| !self.declared.contains(name.as_str())) {
             let near = suggest(name, self.declared.iter().copied());
-            let mut message = format!("FROM argument '{name}' is not declared");
-            if let Some(near) = near {
-                message += &format!(" (did you mean {near}?)");
-            }
+            let meant = near.map(|near| format!(" (did you mean {near}?)")).unwrap_or_default();
+            let message = format!("FROM argument '{name}' is not declared{meant}");
             let hint = match near {
                 Some(near) => format!("write `${near}`"),
                 None => format!("declare it with `ARG {name}` before the first FROM"),

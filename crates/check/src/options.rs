@@ -147,7 +147,7 @@ impl Options {
                 let near = find(name).map(|rule| rule.id);
                 let near = near.or_else(|| {
                     coracle_dockerfile::nearest(name, RULES.iter().map(|rule| rule.id))
-                        .and_then(|near| find(near))
+                        .and_then(find)
                         .map(|rule| rule.id)
                 });
                 (name.clone(), near)

@@ -66,8 +66,8 @@ impl<'a, 'c, 's> Walk<'a, 'c, 's> {
     /// Checks the stages that are needed.
     pub(crate) fn stages(&mut self) {
         let needed = self.needed();
-        for index in 0..self.request.dockerfile.stages.len() {
-            let state = if needed[index] { self.stage(index) } else { State::default() };
+        for (index, needed) in needed.into_iter().enumerate() {
+            let state = if needed { self.stage(index) } else { State::default() };
             self.states.push(state);
         }
     }
@@ -238,10 +238,8 @@ impl Step<'_, '_, '_, '_> {
                 continue;
             }
             let near = suggest(name, self.state.variables.names()).map(str::to_owned);
-            let mut message = format!("Usage of undefined variable '${name}'");
-            if let Some(near) = &near {
-                message += &format!(" (did you mean ${near}?)");
-            }
+            let meant = near.as_ref().map(|near| format!(" (did you mean ${near}?)")).unwrap_or_default();
+            let message = format!("Usage of undefined variable '${name}'{meant}");
             let global = self.walk.bottoms.globals.get(name).is_some();
             let hint = match near {
                 Some(near) => format!("write `${near}`"),

@@ -29,7 +29,7 @@ FROM scratch
 ";
 
 fn outline_of(target: Option<usize>, arguments: &[(&str, &str)]) -> Outline {
-    let file = parse(Path::new("Dockerfile"), TEXT).unwrap();
+    let file = parse(Path::new("Dockerfile"), TEXT).expect("the file is well formed");
     let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
     let build_args: BTreeMap<String, String> = arguments.iter().map(owned).collect();
     outline(&Request {

@@ -5,6 +5,7 @@
 
 mod bases;
 mod builds;
+mod checks;
 mod containers;
 mod engine;
 mod etc;
@@ -27,11 +28,13 @@ pub use bases::{Bases, BuiltBase, RecipeView};
 pub use builds::{
     AgentSource, BuildOptions, Builds, BuiltImage, HostCa, RunOptions, SecretPlace, SecretSource, allow,
 };
+pub use checks::Checked;
 pub use containers::{
     AttachStreams, ContainerRequest, ContainerView, Containers, ExecRequest, HealthRequest, LogLine,
     LogRequest, LogStream,
 };
 pub use coracle_build::{Entitlements, HostAddress, ProcessLimit, Sandbox};
+pub use coracle_check::{Finding, Outline, OutlineAttachment, Report, Rule, Target};
 pub use coracle_dockerfile::NetworkMode as BuildNetwork;
 pub use engine::{Engine, Options};
 pub use failure::{During, Failure, Fault, Result};

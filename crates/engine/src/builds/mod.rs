@@ -57,6 +57,7 @@ impl Builds<'_> {
         // Held meanwhile: nothing that the build has begun to use may be collected.
         let _adding = self.engine.store.adding().during("adding an image to the store")?;
         let host = EngineHost::new(self.engine, options, &file, Work::Done)?;
+        self.refuse_findings(&request, options, &file)?;
         let mut images = Vec::new();
         for platform in &targets {
             request.platform.clone_from(platform);
@@ -71,8 +72,13 @@ impl Builds<'_> {
                     Err(failure) => Outcome::Failed(failure.first().message.clone()),
                 });
             }
+            // What was found may be why it failed, and is told after the step's output.
+            if built.is_err() {
+                self.say_findings(&request, options, &file);
+            }
             images.push(built?);
         }
+        self.say_findings(&request, options, &file);
         self.name(&tags, &images)?;
         let cached = images.iter().all(|(_, cached)| *cached);
         let host = targets.iter().position(|platform| *platform == Platform::host()).unwrap_or(0);
@@ -154,7 +160,7 @@ impl Builds<'_> {
     }
 
     /// Finds the Dockerfile and reads it.
-    fn dockerfile(&self, options: &BuildOptions) -> Result<(PathBuf, String)> {
+    pub(crate) fn dockerfile(&self, options: &BuildOptions) -> Result<(PathBuf, String)> {
         if let Some(text) = &options.dockerfile_inline {
             return Ok((PathBuf::from("dockerfile_inline"), text.clone()));
         }

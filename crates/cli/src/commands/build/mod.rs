@@ -1,5 +1,7 @@
 //! `coracle build`: an image from a Dockerfile.
 
+mod check_args;
+mod check_output;
 mod run_args;
 
 use std::path::PathBuf;
@@ -57,6 +59,8 @@ pub struct Args {
     pub host_ca: HostCaArg,
     #[command(flatten)]
     pub run: run_args::RunArgs,
+    #[command(flatten)]
+    pub checks: check_args::CheckArgs,
     /// Write the image's id to this file.
     #[arg(long, value_name = "FILE")]
     pub iidfile: Option<PathBuf>,
@@ -121,6 +125,9 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
         run: args.run.options()?,
         ..BuildOptions::default()
     };
+    if !args.checks.builds() {
+        return args.checks.answer(context, &engine, &options);
+    }
     let image = engine.builds().build(&options, cancel.flag())?;
     if let Some(path) = &args.iidfile {
         std::fs::write(path, image.id.to_string())

@@ -1,0 +1,189 @@
+//! Build checks: what `check` finds in a Dockerfile, with what this machine knows of its base images and context.
+//!
+//! Resolves nothing: an image that is not here is unknown, and rules that ask for its variables are silent then.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use coracle_build::BuildRequest;
+use coracle_check::{BaseFacts, Bases, Outline, Report, Request, Target};
+use coracle_dockerfile::{Dockerfile, IgnoreFile, ignore_file_names};
+use coracle_oci::{Platform, Reference};
+use coracle_report::{Diagnostic, Event};
+
+use crate::builds::{BuildOptions, Builds};
+use crate::{Engine, Failure, Result};
+
+/// What a check came to, with the file that was checked.
+#[derive(Clone, Debug)]
+pub struct Checked {
+    /// The file as the user named it.
+    pub file: PathBuf,
+    /// Its text.
+    pub text: String,
+    /// The findings.
+    pub report: Report,
+}
+
+/// The images that are here.
+struct Stored<'a>(&'a Engine);
+
+impl Bases for Stored<'_> {
+    fn base(&self, image: &str, _platform: Option<&str>) -> Option<BaseFacts> {
+        let reference: Reference = image.parse().ok()?;
+        let found = self.0.store.image(&reference).ok()??;
+        Some(BaseFacts {
+            env: found.config.config.env,
+            shell: found.config.config.shell.is_some_and(|shell| !shell.is_empty()),
+            on_build: found.config.config.on_build,
+            platform: (found.config.os, found.config.architecture),
+        })
+    }
+}
+
+/// What a check asks for beside the Dockerfile.
+struct Circumstances {
+    build_args: BTreeMap<String, String>,
+    platform: Platform,
+    ignore: Option<IgnoreFile>,
+    contexts: BTreeSet<String>,
+}
+
+impl Circumstances {
+    fn new(options: &BuildOptions, file: &Path, platform: Platform) -> Result<Self> {
+        let pairs = options.build_args.iter().map(|(name, value)| (name.clone(), value.clone()));
+        Ok(Self {
+            build_args: pairs.collect(),
+            platform,
+            ignore: ignore_file(&options.context, file)?,
+            contexts: BTreeSet::new(),
+        })
+    }
+
+    fn request<'r>(
+        &'r self,
+        dockerfile: &'r Dockerfile,
+        target: Option<usize>,
+        bases: &'r dyn Bases,
+    ) -> Request<'r> {
+        Request {
+            dockerfile,
+            build_args: &self.build_args,
+            platform: &self.platform,
+            target,
+            ignore: self.ignore.as_ref(),
+            contexts: &self.contexts,
+            bases,
+        }
+    }
+}
+
+/// Returns the first platform that is built for.
+fn platform(options: &BuildOptions) -> Platform {
+    options.run.platforms.first().cloned().unwrap_or_else(Platform::host)
+}
+
+fn ignore_file(context: &Path, dockerfile: &Path) -> Result<Option<IgnoreFile>> {
+    for name in ignore_file_names(dockerfile, context) {
+        match std::fs::read_to_string(&name) {
+            Ok(text) => return Ok(Some(IgnoreFile::parse(&name, &text)?)),
+            Err(error) if error.kind() == std::io::ErrorKind::InvalidData => {
+                let message = format!("{} is not UTF-8", name.display());
+                return Err(Failure::user(Diagnostic::error("bad-pattern", message)));
+            }
+            // A context that is no directory here has its ignore file inside.
+            Err(_) => {}
+        }
+    }
+    Ok(None)
+}
+
+impl Builds<'_> {
+    /// Reads the Dockerfile; its name is shown without a leading `./`.
+    fn checked_file(&self, options: &BuildOptions) -> Result<(PathBuf, String)> {
+        let (file, text) = self.dockerfile(options)?;
+        Ok((file.strip_prefix("./").map(Path::to_owned).unwrap_or(file), text))
+    }
+
+    /// Checks a Dockerfile, all of its stages. A file that cannot be read as one is a fault of the report.
+    pub fn check(&self, options: &BuildOptions) -> Result<Checked> {
+        let (file, text) = self.checked_file(options)?;
+        let report = match coracle_dockerfile::parse(&file, &text) {
+            Err(fault) => Report { fault: Some(fault), ..Report::default() },
+            Ok(dockerfile) => {
+                let circumstances = Circumstances::new(options, &file, platform(options))?;
+                // A target that is no stage is a fault even when nothing is built.
+                dockerfile.target(options.target.as_deref())?;
+                coracle_check::check(&circumstances.request(&dockerfile, None, &Stored(self.engine)))?
+            }
+        };
+        Ok(Checked { file, text, report })
+    }
+
+    /// Returns what the target takes: arguments, secrets, SSH agents.
+    pub fn outline(&self, options: &BuildOptions) -> Result<Outline> {
+        let (file, text) = self.checked_file(options)?;
+        let dockerfile = coracle_dockerfile::parse(&file, &text)?;
+        let target = dockerfile.target(options.target.as_deref())?;
+        let circumstances = Circumstances::new(options, &file, platform(options))?;
+        Ok(coracle_check::outline(&circumstances.request(&dockerfile, Some(target), &Stored(self.engine))))
+    }
+
+    /// Returns the stages that can be built.
+    pub fn targets(&self, options: &BuildOptions) -> Result<Vec<Target>> {
+        let (file, text) = self.checked_file(options)?;
+        Ok(coracle_check::targets(&coracle_dockerfile::parse(&file, &text)?))
+    }
+
+    /// Checks what a build is about to use.
+    fn findings(&self, build: &BuildRequest, options: &BuildOptions, file: &Path) -> Result<Report> {
+        let target = build.dockerfile.target(build.target.as_deref())?;
+        let circumstances = Circumstances::new(options, file, build.platform.clone())?;
+        let bases = Stored(self.engine);
+        let request = circumstances.request(&build.dockerfile, Some(target), &bases);
+        Ok(coracle_check::check(&request)?)
+    }
+
+    /// Refuses a build with findings when its file says so: `# check=error=true`.
+    pub(crate) fn refuse_findings(
+        &self,
+        build: &BuildRequest,
+        options: &BuildOptions,
+        file: &Path,
+    ) -> Result<()> {
+        let asked = build.dockerfile.directives.check.is_some()
+            || build.build_args.contains_key("BUILDKIT_DOCKERFILE_CHECK");
+        if !asked {
+            return Ok(());
+        }
+        let report = self.findings(build, options, file)?;
+        if !report.fails_the_build() {
+            return Ok(());
+        }
+        let ids: BTreeSet<&str> = report.findings.iter().map(|finding| finding.rule.id).collect();
+        let ids: Vec<&str> = ids.into_iter().collect();
+        let message = format!("the file asks for a build without findings, and has some: {}", ids.join(", "));
+        self.say(&report);
+        let error = Diagnostic::error("check-failed", message);
+        let error = match &build.dockerfile.directives.check {
+            Some(word) => build.dockerfile.source.place(error, &word.span),
+            None => error,
+        };
+        Err(Failure::user(error.with_hint("mend them, or skip a rule with `# check=skip=RULE;error=true`")))
+    }
+
+    /// Says what was found in a file that was built. Nothing that goes wrong here is worth a build.
+    pub(crate) fn say_findings(&self, build: &BuildRequest, options: &BuildOptions, file: &Path) {
+        if let Ok(report) = self.findings(build, options, file) {
+            self.say(&report);
+        }
+    }
+
+    fn say(&self, report: &Report) {
+        for finding in &report.findings {
+            let rule = finding.rule;
+            let note = rule.url.map_or_else(|| rule.id.to_owned(), |url| format!("{}: {url}", rule.id));
+            self.engine.reporter.event(Event::Notice(finding.diagnostic.clone().with_note(note)));
+        }
+    }
+}
