@@ -65,14 +65,18 @@ impl Engine {
     /// Returns the client of registries, with the credentials of `~/.docker/config.json`.
     pub(crate) fn registry(&self) -> &Client {
         self.registry.get_or_init(|| {
-            let home = self.environment.get("HOME").map_or("/root", String::as_str);
-            let directory =
-                self.environment.get("DOCKER_CONFIG").cloned().unwrap_or_else(|| format!("{home}/.docker"));
-            let bytes = std::fs::read(PathBuf::from(directory).join("config.json")).unwrap_or_default();
-            // A file that cannot be read is as none: public images need no credentials.
-            let credentials = CredentialStore::from_docker_config(&bytes).unwrap_or_default();
+            let credentials = CredentialStore::from_docker_config(&self.docker_config()).unwrap_or_default();
             Client::new(credentials, coracle_registry::Options::default())
         })
+    }
+
+    /// Returns the bytes of `~/.docker/config.json`. A file that cannot be read is as none: public images need no
+    /// credentials.
+    pub(crate) fn docker_config(&self) -> Vec<u8> {
+        let home = self.environment.get("HOME").map_or("/root", String::as_str);
+        let directory =
+            self.environment.get("DOCKER_CONFIG").cloned().unwrap_or_else(|| format!("{home}/.docker"));
+        std::fs::read(PathBuf::from(directory).join("config.json")).unwrap_or_default()
     }
 
     /// Returns the images.

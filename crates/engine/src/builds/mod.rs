@@ -1,6 +1,7 @@
 //! Building images: a Dockerfile and a context in, an image in the store out.
 
 mod options;
+mod proxies;
 mod run_options;
 
 use std::collections::BTreeSet;
@@ -150,6 +151,7 @@ impl Builds<'_> {
         request.target.clone_from(&options.target);
         request.build_args =
             options.build_args.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
+        proxies::add(&self.engine.docker_config(), &mut request.build_args);
         request.labels.clone_from(&options.labels);
         request.cache = if options.no_cache { CachePolicy::Ignore } else { CachePolicy::Use };
         request.network = options.run.network;
