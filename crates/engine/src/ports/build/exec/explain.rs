@@ -37,18 +37,28 @@ pub(super) fn explain(root: &RootFs, request: &ExecRequest<'_>, code: i32, lines
     }
     let mut seen = BTreeSet::new();
     let mut hints = Vec::new();
-    let words =
-        lines.iter().rev().flat_map(|line| words(line)).chain(request.args.iter().flat_map(|a| words(a)));
-    for word in std::iter::once(first).chain(words).take(WORDS) {
+    // Whether a file may be run is asked only where somebody was refused it.
+    let denied = |line: &str| {
+        let line = line.to_lowercase();
+        code == CANNOT_RUN && (line.contains("denied") || line.contains("cannot"))
+    };
+    let mut named = vec![(first, code == CANNOT_RUN)];
+    for line in lines.iter().rev() {
+        let refused = denied(line);
+        named.extend(words(line).map(|word| (word, refused)));
+    }
+    named.extend(request.args.iter().flat_map(|argument| words(argument)).map(|word| (word, false)));
+    for (word, refused) in named.into_iter().take(WORDS) {
         for candidate in candidates(word, &request.cwd, path) {
-            if !seen.insert(candidate.clone()) {
+            if !seen.insert((candidate.clone(), refused)) {
                 continue;
             }
             let Ok(Some(metadata)) = root.stat(&candidate) else { continue };
             if metadata.kind != FileKind::File {
                 continue;
             }
-            hints.extend(fault(root, &candidate, code == CANNOT_RUN));
+            let hint = fault(root, &candidate, refused).filter(|hint| !hints.contains(hint));
+            hints.extend(hint);
             break;
         }
     }
@@ -135,7 +145,8 @@ fn fault(root: &RootFs, path: &Path, refused: bool) -> Option<String> {
             Some(missing_loader(root, path, &loader))
         }
         Program::Elf { .. } => (refused && !is_executable(root, path)).then(|| not_executable(path)),
-        Program::Other if refused && is_executable(root, path) => Some(format!(
+        Program::Other if refused && !is_executable(root, path) => Some(not_executable(path)),
+        Program::Other if refused => Some(format!(
             "`{shown}` is neither a program nor a script with a `#!` line: begin it with `#!/bin/sh`, or run it through its interpreter"
         )),
         Program::Other => None,
