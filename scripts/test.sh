@@ -12,6 +12,8 @@ cargo clippy --workspace --all-targets --locked -- -D warnings
 cargo xtask layers
 
 step "unit and adapter tests"
+# Fuzz targets run a minute each here, a few seconds by default, and for hours by hand.
+export CORACLE_FUZZ_SECONDS=${CORACLE_FUZZ_SECONDS:-60}
 # The end-to-end tests are the binary's integration tests; they run last, when there is something to run.
 cargo test --workspace --locked --exclude coracle
 cargo test --package coracle --locked --bins

@@ -14,6 +14,7 @@ mod logical;
 mod mount;
 mod near;
 mod parse;
+mod print;
 mod query;
 mod source;
 mod spanned;

@@ -11,8 +11,10 @@ pub struct Mount {
     pub kind: MountKind,
     /// Where the flag stands.
     pub span: Span,
-    /// The fields as written, when one of those that are numbers or words of a list holds a variable.
-    deferred: Option<Word>,
+    /// The fields as written, without quotes and escapes around them.
+    pub text: Word,
+    /// Whether a field that is a number or a word of a list holds a variable.
+    deferred: bool,
 }
 
 /// Returns a word with its variables replaced.
@@ -22,10 +24,7 @@ impl Mount {
     /// Returns the mount with the variables replaced in fields that are numbers or words of a list (`uid`, `mode`,
     /// `size`, `sharing`, ...), which cannot be known before. The other fields keep theirs.
     pub fn resolved(&self, source: &Source, expand: Expand<'_>) -> Result<Self, Diagnostic> {
-        match &self.deferred {
-            None => Ok(self.clone()),
-            Some(text) => read(source, text, Some(expand)),
-        }
+        if self.deferred { read(source, &self.text, Some(expand)) } else { Ok(self.clone()) }
     }
 }
 
@@ -240,8 +239,8 @@ fn read<'s>(source: &'s Source, value: &Word, expand: Option<Expand<'s>>) -> Res
             return Err(fields.missing("a secret mount takes `id` or `source`, not both"));
         }
     }
-    let deferred = fields.deferred.get().then(|| value.clone());
-    Ok(Mount { kind, span: fields.span, deferred })
+    let deferred = fields.deferred.get();
+    Ok(Mount { kind, span: fields.span, text: value.clone(), deferred })
 }
 
 fn suggest<'c>(

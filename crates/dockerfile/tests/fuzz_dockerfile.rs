@@ -56,6 +56,9 @@ fn the_parser_takes_anything() {
             let trigger = parse_trigger("image", &text).map(|_| ()).map_err(|error| error.code);
             match parse(Path::new("Dockerfile"), &text) {
                 Ok(file) => {
+                    let printed = file.print();
+                    let again = parse(Path::new("Dockerfile"), &printed).expect("what is printed is read");
+                    assert_eq!(again.print(), printed);
                     let mut kinds = Vec::new();
                     for statement in file.stages.iter().flat_map(|stage| &stage.instructions) {
                         assert!(statement.span.start <= statement.span.end, "{:?}", statement.span);
