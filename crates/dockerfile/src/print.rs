@@ -257,5 +257,5 @@ fn command(form: &CommandForm) -> String {
 }
 
 fn list<'w>(items: impl Iterator<Item = &'w str>) -> String {
-    serde_json::Value::from_iter(items.map(str::to_owned)).to_string()
+    items.map(str::to_owned).collect::<serde_json::Value>().to_string()
 }

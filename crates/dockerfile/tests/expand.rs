@@ -4,9 +4,7 @@ use coracle_dockerfile::{Escape, expand, expand_body, expand_words};
 
 fn environment(name: &str) -> Option<String> {
     let value = match name {
-        "variable" => "foobarbaz",
-        "str" => "foobarbaz",
-        "string" => "foobarbaz",
+        "variable" | "str" | "string" => "foobarbaz",
         "PWD" => "/home",
         "SHELL" => "bash",
         "KOREAN" => "한국어",

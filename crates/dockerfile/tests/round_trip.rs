@@ -26,7 +26,7 @@ fn values(file: &Dockerfile) -> String {
         );
         statements(&mut out, &stage.instructions);
     }
-    let places = regex::Regex::new(r#"@\d+:\d+|Span \{ [^}]*\}[^}]*\}[^}]*\}"#).expect("an expression");
+    let places = regex::Regex::new(r"@\d+:\d+|Span \{ [^}]*\}[^}]*\}[^}]*\}").expect("an expression");
     places.replace_all(&out, "").into_owned()
 }
 
@@ -91,7 +91,7 @@ fn words(most: usize) -> impl Strategy<Value = String> {
 
 fn json() -> impl Strategy<Value = String> {
     prop::collection::vec("[a-z \\[\"\\\\<-]{0,5}", 1..4)
-        .prop_map(|items| serde_json::Value::from_iter(items).to_string())
+        .prop_map(|items| items.into_iter().collect::<serde_json::Value>().to_string())
 }
 
 fn instruction() -> impl Strategy<Value = String> {
