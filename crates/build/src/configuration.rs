@@ -79,16 +79,56 @@ pub(crate) fn quoted(list: &[String]) -> String {
 
 /// Returns the health check as history shows it.
 pub(crate) fn health_check_text(check: &HealthcheckConfig) -> String {
-    let seconds = |nanoseconds: u64| {
-        if nanoseconds.is_multiple_of(1_000_000_000) {
-            format!("{}s", nanoseconds / 1_000_000_000)
-        } else {
-            format!("{}ms", nanoseconds / 1_000_000)
-        }
-    };
     let times = [check.interval, check.timeout, check.start_period, check.start_interval];
-    let times: Vec<String> = times.iter().map(|time| format!("{:?}", seconds(*time))).collect();
-    format!("HEALTHCHECK &{{{} {} '{}'}}", quoted(&check.test), times.join(" "), check.retries)
+    let times: Vec<String> = times.iter().map(|time| format!("\"{}\"", go_duration(*time))).collect();
+    format!("HEALTHCHECK &{{{} {} {}}}", quoted(&check.test), times.join(" "), go_rune(check.retries))
+}
+
+/// Returns nanoseconds as Go prints a duration: `5m0s`, `1.5s`, `100ms`.
+fn go_duration(nanoseconds: u64) -> String {
+    let decimal = |unit: u64| {
+        let (whole, rest) = (nanoseconds / unit, nanoseconds % unit);
+        let digits = unit.ilog10() as usize;
+        let fraction = format!("{rest:0digits$}");
+        let fraction = fraction.trim_end_matches('0');
+        if rest == 0 { whole.to_string() } else { format!("{whole}.{fraction}") }
+    };
+    match nanoseconds {
+        0 => return "0s".to_owned(),
+        1..1_000 => return format!("{nanoseconds}ns"),
+        1_000..1_000_000 => return format!("{}µs", decimal(1_000)),
+        1_000_000..1_000_000_000 => return format!("{}ms", decimal(1_000_000)),
+        _ => {}
+    }
+    let minutes = nanoseconds / 60_000_000_000;
+    let text = decimal(1_000_000_000);
+    let (whole, fraction) = text.split_once('.').map_or((text.as_str(), ""), |(whole, rest)| (whole, rest));
+    let seconds = whole.parse::<u64>().unwrap_or_default() % 60;
+    let seconds = if fraction.is_empty() { format!("{seconds}s") } else { format!("{seconds}.{fraction}s") };
+    match (minutes / 60, minutes % 60) {
+        (0, 0) => seconds,
+        (0, minutes) => format!("{minutes}m{seconds}"),
+        (hours, minutes) => format!("{hours}h{minutes}m{seconds}"),
+    }
+}
+
+/// Returns a number as Go prints a quoted character: BuildKit's history writes the retries so.
+fn go_rune(number: u64) -> String {
+    match u32::try_from(number).ok().and_then(char::from_u32) {
+        Some(character @ ('\'' | '\\')) => format!("'\\{character}'"),
+        Some(character @ ' '..='~') => format!("'{character}'"),
+        Some('\u{7}') => "'\\a'".to_owned(),
+        Some('\u{8}') => "'\\b'".to_owned(),
+        Some('\t') => "'\\t'".to_owned(),
+        Some('\n') => "'\\n'".to_owned(),
+        Some('\u{b}') => "'\\v'".to_owned(),
+        Some('\u{c}') => "'\\f'".to_owned(),
+        Some('\r') => "'\\r'".to_owned(),
+        Some(_) if number < 0x80 => format!("'\\x{number:02x}'"),
+        Some(_) if number < 0x1_0000 => format!("'\\u{number:04x}'"),
+        Some(_) => format!("'\\U{number:08x}'"),
+        None => "'\\ufffd'".to_owned(),
+    }
 }
 
 /// Returns `text` on one line, runs of white space made one space, cut at `limit` characters.
@@ -113,6 +153,24 @@ mod tests {
         for word in ["", "x", "0", "65536", "9-8", "80:80", "80/icmp", "+80", "1-2-3"] {
             assert!(ports(word).is_err(), "{word}");
         }
+    }
+
+    #[test]
+    fn history_shows_health_checks_as_go_prints_them() {
+        for (nanoseconds, expected) in [
+            (0, "0s"),
+            (100_000_000, "100ms"),
+            (1_500_000, "1.5ms"),
+            (3_000_000_000, "3s"),
+            (1_500_000_000, "1.5s"),
+            (300_000_000_000, "5m0s"),
+            (5_400_000_000_000, "1h30m0s"),
+            (3_600_500_000_000, "1h0m0.5s"),
+        ] {
+            assert_eq!(go_duration(nanoseconds), expected);
+        }
+        let runes: Vec<String> = [0, 3, 9, 39, 48, 200, 70_000].map(go_rune).into();
+        assert_eq!(runes, ["'\\x00'", "'\\x03'", "'\\t'", "'\\''", "'0'", "'\\u00c8'", "'\\U00011170'"]);
     }
 
     #[test]

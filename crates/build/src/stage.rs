@@ -78,6 +78,9 @@ impl StageState {
         state.top = base.top;
         state.history.clone_from(&base.history);
         state.layers.clone_from(&base.layers);
+        // As in BuildKit, a stage sees the arguments of the stage that it builds upon.
+        state.arguments.clone_from(&base.arguments);
+        state.later.clone_from(&base.later);
         state
     }
 
