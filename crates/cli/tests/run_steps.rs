@@ -367,7 +367,11 @@ fn a_step_that_is_interrupted_leaves_nothing() {
         build.signal(signal);
         assert_ne!(build.finish().code(), 0);
         if signal == "KILL" {
-            // What a killed command leaves is undone by the next one.
+            // The step goes with its build at once; the records of a killed command go with the next one.
+            eventually("the step has ended", SOON, || {
+                let left = processes_of(&ids);
+                holds(left.is_empty(), || format!("{left:?}"))
+            });
             world.call(&["--target", "base"]).run().ok();
         }
         world.nothing_is_left_of(&ids);
@@ -376,6 +380,13 @@ fn a_step_that_is_interrupted_leaves_nothing() {
     // The lock of the cache mount went with its holder.
     fs::write(world.path("data/cache-mounts").join(cache_directory(&world)).join("short"), "").unwrap();
     world.call(&words).env("SECRET", "x").run().ok();
+}
+
+/// Returns the processes of steps.
+fn processes_of(ids: &[String]) -> Vec<String> {
+    let processes = fs::read_dir("/proc").unwrap().flatten();
+    let group = |process: fs::DirEntry| fs::read_to_string(process.path().join("cgroup")).ok();
+    processes.filter_map(group).filter(|group| ids.iter().any(|id| group.contains(id.as_str()))).collect()
 }
 
 /// Returns the name of the directory of the cache mount `/c`.

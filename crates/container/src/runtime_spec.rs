@@ -74,6 +74,8 @@ pub struct Facts {
     pub home: String,
     /// Whose network it uses.
     pub network_namespace: NetworkNamespace,
+    /// Whether the environment says the host's name.
+    pub host_name_variable: bool,
     /// The AppArmor profile to apply, where the host enforces one.
     pub apparmor_profile: Option<String>,
     /// Mounts whose sources are host paths by now, in order.
@@ -248,7 +250,7 @@ fn environment(container: &ContainerSpec, facts: &Facts, hostname: &str) -> Vec<
     let wanted = &container.environment;
     let defaults = [
         ("PATH", Some(DEFAULT_PATH)),
-        ("HOSTNAME", Some(hostname)),
+        ("HOSTNAME", facts.host_name_variable.then_some(hostname)),
         ("TERM", container.tty.then_some("xterm")),
         ("HOME", Some(facts.home.as_str())),
     ];

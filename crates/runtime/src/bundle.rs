@@ -41,6 +41,10 @@ pub struct Prepared {
     pub stdin: Stdin,
     /// Arguments of this program that clean up after the final exit, e.g. `reap <id>`; empty means nobody is called.
     pub reap: Vec<String>,
+    /// Whether it is killed when the client that has its streams goes; [`crate::Runtime::run_step`] sets it.
+    pub bound_to_client: bool,
+    /// Whether the environment says the host's name, as in Docker's containers and not in its builds.
+    pub host_name_variable: bool,
     /// Whether mount points made in the root file system are taken out again, as a build step needs.
     pub remove_mount_points: bool,
 }
@@ -86,6 +90,7 @@ pub(crate) fn write(
         additional_gids: prepared.user.groups.clone(),
         home: prepared.user.home.clone(),
         network_namespace: prepared.network,
+        host_name_variable: prepared.host_name_variable,
         apparmor_profile: facts::apparmor_profile("coracle-default"),
         mounts: prepared.mounts.clone(),
         etc: prepared.etc.clone(),
@@ -135,6 +140,7 @@ pub(crate) fn write(
         socket: paths.socket(id),
         lock: paths.lock(id),
         reap: prepared.reap.clone(),
+        bound_to_client: prepared.bound_to_client,
         remove_mount_points: prepared.remove_mount_points,
     };
     let text = serde_json::to_vec(&config)

@@ -84,7 +84,7 @@ impl Runtime {
         container.log.disabled = true;
         let mut cleanup = Cleanup { runtime: self, id: &step.id, shim: None };
         let state = self.paths.run_of(&step.id).join("state.json");
-        let prepared = Prepared { reap: Vec::new(), ..step.prepared.clone() };
+        let prepared = Prepared { reap: Vec::new(), bound_to_client: true, ..step.prepared.clone() };
         let record = state.clone();
         let spawned = self.spawn(&step.id, &container, &prepared, state)?;
         if let Some(pid) = rustix::process::Pid::from_raw(spawned.pid) {

@@ -78,6 +78,10 @@ pub struct ShimConfig {
     pub lock: PathBuf,
     /// Arguments of this program that clean up after the final exit; empty means nobody is called.
     pub reap: Vec<String>,
+    /// Whether the container is killed when the client that has its streams goes, however that ends: a build step must
+    /// not outlive its build.
+    #[serde(default)]
+    pub bound_to_client: bool,
     /// Whether mount points that had to be made in the root file system are taken out again after the run; a build
     /// step must leave no empty `/etc/resolv.conf` in its layer.
     pub remove_mount_points: bool,

@@ -346,12 +346,17 @@ impl Supervisor {
     fn forget_gone_clients(&mut self) {
         let streams = &mut self.streams;
         let once = self.config.stdin == Stdin::Once;
+        let mut left_alone = false;
         self.clients.retain(|client| {
+            left_alone |= client.is_gone() && matches!(client.role, Role::Attached { .. });
             if client.is_gone() && once && matches!(client.role, Role::Attached { stdin: true, .. }) {
                 streams.close_input();
             }
             !client.is_gone()
         });
+        if left_alone && self.config.bound_to_client && self.end.is_none() {
+            self.stop(Some(libc::SIGKILL), Some(0));
+        }
     }
 
     // --- processes ---

@@ -29,6 +29,7 @@ fn facts() -> Facts {
         additional_gids: vec![101],
         home: "/var/cache/nginx".to_owned(),
         network_namespace: NetworkNamespace::Own,
+        host_name_variable: true,
         apparmor_profile: None,
         mounts: Vec::new(),
         etc: EtcFiles::default(),

@@ -152,6 +152,8 @@ impl Containers<'_> {
             },
             stdin,
             reap: self.reap_arguments(&record.id),
+            bound_to_client: false,
+            host_name_variable: true,
             remove_mount_points: false,
         })
     }

@@ -202,6 +202,8 @@ impl Machine {
                 network: NetworkNamespace::Own,
                 stdin: Stdin::Closed,
                 reap: Vec::new(),
+                bound_to_client: false,
+                host_name_variable: true,
                 remove_mount_points: false,
             },
         }

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use coracle_container::runtime_spec::EtcFiles;
-use coracle_runtime::{Ended, Step, StepOutcome};
+use coracle_runtime::{Chunk, Ended, Step, StepOutcome};
 
 use crate::machine::machine;
 
@@ -53,6 +54,29 @@ fn a_step_leaves_only_its_changes() {
     }
     assert_eq!(found, BTreeSet::from(["made".into()]));
     assert!(!machine.runtime.paths().run_of(&step.id).exists());
+}
+
+/// The process that runs a step may be killed at any time: the step goes with it.
+#[test]
+fn a_step_does_not_outlive_its_client() {
+    let Some(machine) = machine() else { return };
+    let mut container = machine.shell("echo begun; sleep 1000");
+    container.prepared.bound_to_client = true;
+    let runtime = &machine.runtime;
+    runtime.spawn_shim(&container.record, &container.prepared).unwrap();
+    let id = &container.record.id;
+    let mut attachment = runtime.attach(id, false, true).unwrap();
+    runtime.create(id).unwrap();
+    runtime.start(id).unwrap();
+    while !matches!(attachment.next(None).unwrap(), Chunk::Output(_, b"begun\n")) {}
+    drop(attachment);
+    // As the kernel does for a process that is killed: the connection ends, and nobody says why.
+    let end = Instant::now() + Duration::from_secs(20);
+    while runtime.has_shim(id).unwrap() {
+        assert!(Instant::now() < end, "the step still runs");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    runtime.forget(id).unwrap();
 }
 
 #[test]

@@ -128,6 +128,8 @@ impl EngineHost<'_> {
             },
             stdin: Stdin::Closed,
             reap: Vec::new(),
+            bound_to_client: false,
+            host_name_variable: false,
             remove_mount_points: true,
         };
         let step = Step { id: id.clone(), container: spec.clone(), prepared };
