@@ -42,28 +42,49 @@ pub(crate) fn health_check(check: &Healthcheck) -> HealthcheckConfig {
     }
 }
 
-/// Returns the ports that one word of `EXPOSE` opens, as `number/protocol`; the error says what is wrong.
+/// Returns the ports that one word of `EXPOSE` opens, as `number/protocol`; the error says what is wrong. An address or
+/// a host's port before them (`127.0.0.1:80:80`) is read and passed over, as BuildKit does; a check warns of it.
 pub(crate) fn ports(word: &str) -> Result<Vec<String>, String> {
-    let (numbers, protocol) = word.split_once('/').unwrap_or((word, "tcp"));
-    let protocol = protocol.to_ascii_lowercase();
+    let (host, container) = match word.rsplit_once(':') {
+        None => (None, word),
+        Some((host, container)) => (Some(host), container),
+    };
+    let (numbers, protocol) = container.split_once('/').unwrap_or((container, ""));
+    let protocol = if protocol.is_empty() { "tcp".to_owned() } else { protocol.to_ascii_lowercase() };
     if !matches!(protocol.as_str(), "tcp" | "udp" | "sctp") {
         return Err(format!("`{protocol}` is no protocol; it is tcp, udp or sctp"));
     }
-    let number = |text: &str| match text.parse::<u16>() {
-        Ok(port) if port > 0 && text.bytes().all(|byte| byte.is_ascii_digit()) => Ok(port),
-        _ => Err(format!("`{text}` is no port; it is a number from 1 to 65535")),
-    };
-    if numbers.contains(':') {
-        return Err(format!("`{word}` maps a port of the host; EXPOSE only names the container's"));
+    let (first, last) = port_range(numbers)?;
+    if let Some(host) = host {
+        let (address, port) = host.rsplit_once(':').unwrap_or(("", host));
+        let bare = address.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(address);
+        if !bare.is_empty() && bare.parse::<std::net::IpAddr>().is_err() {
+            return Err(format!("`{address}` is no address"));
+        }
+        if !port.is_empty() {
+            let (host_first, host_last) = port_range(port)?;
+            if first != last && last - first != host_last - host_first {
+                return Err(format!("the ranges `{port}` and `{numbers}` differ in length"));
+            }
+        }
     }
-    let (first, last) = match numbers.split_once('-') {
-        None => (number(numbers)?, number(numbers)?),
+    Ok((first..=last).map(|port| format!("{port}/{protocol}")).collect())
+}
+
+/// Reads `80` or `80-90`.
+fn port_range(text: &str) -> Result<(u16, u16), String> {
+    let number = |text: &str| match text.parse::<u16>() {
+        Ok(port) if text.bytes().all(|byte| byte.is_ascii_digit()) => Ok(port),
+        _ => Err(format!("`{text}` is no port; it is a number up to 65535")),
+    };
+    let (first, last) = match text.split_once('-') {
+        None => (number(text)?, number(text)?),
         Some((first, last)) => (number(first)?, number(last)?),
     };
     if first > last {
-        return Err(format!("the range `{numbers}` is reversed"));
+        return Err(format!("the range `{text}` is reversed"));
     }
-    Ok((first..=last).map(|port| format!("{port}/{protocol}")).collect())
+    Ok((first, last))
 }
 
 /// Adds ports to a configuration.
@@ -150,7 +171,11 @@ mod tests {
         assert_eq!(ports("80").unwrap(), ["80/tcp"]);
         assert_eq!(ports("53/UDP").unwrap(), ["53/udp"]);
         assert_eq!(ports("8000-8002").unwrap(), ["8000/tcp", "8001/tcp", "8002/tcp"]);
-        for word in ["", "x", "0", "65536", "9-8", "80:80", "80/icmp", "+80", "1-2-3"] {
+        assert_eq!(ports("80:81").unwrap(), ["81/tcp"]);
+        assert_eq!(ports("127.0.0.1::80/").unwrap(), ["80/tcp"]);
+        assert_eq!(ports("[::1]:90-91:80-81").unwrap(), ["80/tcp", "81/tcp"]);
+        for word in ["", "x", "65536", "9-8", "80:", "x:80:80", "x:80", "1-3:1-2", "80/icmp", "+80", "1-2-3"]
+        {
             assert!(ports(word).is_err(), "{word}");
         }
     }

@@ -159,7 +159,7 @@ fn faults() {
         "FROM Upper/Case\n",
         "FROM --platform=linux a\n",
         "FROM a\nEXPOSE 99999\n",
-        "FROM a\nEXPOSE 80:80\n",
+        "FROM a\nEXPOSE x:80:80\n",
         "FROM a\nCOPY a b /c\n",
         "FROM a\nCOPY ../a /c\n",
         "FROM a\nCOPY --chmod=rwx a /c\n",
