@@ -105,6 +105,25 @@ pub(crate) fn health_check_text(check: &HealthcheckConfig) -> String {
     format!("HEALTHCHECK &{{{} {} {}}}", quoted(&check.test), times.join(" "), go_rune(check.retries))
 }
 
+/// Returns whether Docker knows a signal: a name with or without `SIG`, in any case, or a number but 0.
+pub(crate) fn is_signal(text: &str) -> bool {
+    const NAMES: [&str; 36] = [
+        "ABRT", "ALRM", "BUS", "CHLD", "CLD", "CONT", "FPE", "HUP", "ILL", "INT", "IO", "IOT", "KILL",
+        "PIPE", "POLL", "PROF", "PWR", "QUIT", "SEGV", "STKFLT", "STOP", "SYS", "TERM", "TRAP", "TSTP",
+        "TTIN", "TTOU", "URG", "USR1", "USR2", "VTALRM", "WINCH", "XCPU", "XFSZ", "RTMIN", "RTMAX",
+    ];
+    if let Ok(number) = text.parse::<i32>() {
+        return number != 0;
+    }
+    let upper = text.to_ascii_uppercase();
+    let name = upper.strip_prefix("SIG").unwrap_or(&upper);
+    let offset = |prefix: &str, most: u32| {
+        let offset = name.strip_prefix(prefix).and_then(|rest| rest.parse::<u32>().ok());
+        offset.is_some_and(|offset| (1..=most).contains(&offset))
+    };
+    NAMES.contains(&name) || offset("RTMIN+", 15) || offset("RTMAX-", 14)
+}
+
 /// Returns nanoseconds as Go prints a duration: `5m0s`, `1.5s`, `100ms`.
 fn go_duration(nanoseconds: u64) -> String {
     let decimal = |unit: u64| {
@@ -196,6 +215,16 @@ mod tests {
         }
         let runes: Vec<String> = [0, 3, 9, 39, 48, 200, 70_000].map(go_rune).into();
         assert_eq!(runes, ["'\\x00'", "'\\x03'", "'\\t'", "'\\''", "'0'", "'\\u00c8'", "'\\U00011170'"]);
+    }
+
+    #[test]
+    fn signals_are_those_that_docker_knows() {
+        for text in ["SIGTERM", "term", "SIGRTMIN+3", "rtmax-14", "9", "99"] {
+            assert!(is_signal(text), "{text}");
+        }
+        for text in ["", "SIG", "FOO", "0", "SIGRTMIN+16", "SIGRTMAX-0", "SIGSIGTERM"] {
+            assert!(!is_signal(text), "{text}");
+        }
     }
 
     #[test]

@@ -9,7 +9,9 @@ use coracle_dockerfile::{EnvPair, Instruction, Stage, Statement, Word, expand_wo
 use coracle_oci::{Empty, History, ImageConfig};
 use coracle_report::Diagnostic;
 
-use crate::configuration::{arguments, expose, health_check, health_check_text, one_line, ports, quoted};
+use crate::configuration::{
+    arguments, expose, health_check, health_check_text, is_signal, one_line, ports, quoted,
+};
 use crate::graph::{Op, PlannedHistory, VertexId};
 use crate::paths::absolute;
 use crate::plan::Planner;
@@ -251,11 +253,16 @@ impl StageState {
             }
             Instruction::StopSignal(word) => {
                 let signal = self.expand(planner, word)?;
+                if !is_signal(&signal) {
+                    let error =
+                        planner.error("bad-signal", format!("there is no signal `{signal}`"), &word.span);
+                    return Err(error.with_hint("write a name such as SIGTERM or SIGQUIT, or a number"));
+                }
                 self.record(planner, format!("STOPSIGNAL {signal}"), None);
                 self.config.config.stop_signal = Some(signal);
             }
             Instruction::OnBuild(trigger) => {
-                self.record(planner, format!("ONBUILD {}", trigger.text.value), None);
+                // As BuildKit has it, the history does not say so.
                 self.config.config.on_build.push(trigger.text.value.clone());
             }
             Instruction::Maintainer(word) => {
