@@ -8,11 +8,12 @@ use coracle_oci::{DiffId, ImageConfig};
 use coracle_report::{Diagnostic, Event, Outcome, Reporter, Span, Task, TaskId};
 
 use crate::failure::cancelled;
-use crate::graph::{BuildGraph, Op};
+use crate::graph::{BuildGraph, Op, OpSource, sources};
 use crate::plan::{Planned, plan};
-use crate::solver::solve;
+use crate::solver::{Surroundings, solve};
 use crate::step::{Hit, Solved};
-use crate::{BaseNeed, Bases, BuildHost, BuildRequest, CacheKey, ResolvedBase, SnapshotRef};
+use crate::why::{Explainer, StepWhy};
+use crate::{BaseNeed, Bases, BuildHost, BuildRequest, CacheKey, ResolvedBase, Selection, SnapshotRef};
 
 /// A built image, ready to be given a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +26,17 @@ pub struct BuiltImage {
     pub snapshot: Option<SnapshotRef>,
     /// What was done, in the graph's order.
     pub steps: Vec<StepReport>,
+    /// Why.
+    pub examined: Examined,
+}
+
+/// What is known of a build's steps, and of what they take from the context.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Examined {
+    /// The steps, in the graph's order.
+    pub steps: Vec<StepWhy>,
+    /// What the steps take from the context.
+    pub selections: Vec<Selection>,
 }
 
 /// One layer that the build made or found in the cache.
@@ -76,8 +88,38 @@ pub fn build(
     for warning in &graph.warnings {
         reporter.event(Event::Notice(warning.clone()));
     }
-    let solved = solve(&graph, request, host, reporter, parent, cancel)?;
-    assemble(&graph, request, host, &solved)
+    let explainer = Explainer::new(host, request, &graph);
+    let surroundings = Surroundings { host, reporter, parent, cancel, explainer: &explainer, look: false };
+    let solved = solve(&graph, request, surroundings);
+    // Also of a build that failed: the next one is compared with what it got done.
+    explainer.keep();
+    let mut image = assemble(&graph, request, host, &solved?)?;
+    image.examined = examined(&graph, &explainer);
+    Ok(image)
+}
+
+/// Says what a build would do and why, and does nothing: bases must be there.
+pub fn examine(
+    request: &BuildRequest,
+    host: &dyn BuildHost,
+    reporter: &dyn Reporter,
+    parent: Option<TaskId>,
+    cancel: &AtomicBool,
+) -> Result<Examined, Diagnostic> {
+    let graph = resolve_and_plan(request, host, reporter, parent, cancel)?;
+    let explainer = Explainer::new(host, request, &graph);
+    let surroundings = Surroundings { host, reporter, parent, cancel, explainer: &explainer, look: true };
+    solve(&graph, request, surroundings)?;
+    Ok(examined(&graph, &explainer))
+}
+
+fn examined(graph: &BuildGraph, explainer: &Explainer<'_>) -> Examined {
+    let from_context = |(source, selection)| match source {
+        OpSource::Context => Some(selection),
+        OpSource::Vertex(_) | OpSource::Empty => None,
+    };
+    let selections = graph.vertices.iter().flat_map(|vertex| sources(&vertex.op)).filter_map(from_context);
+    Examined { steps: explainer.steps(), selections: selections.collect() }
 }
 
 fn resolve_and_plan(
@@ -87,6 +129,15 @@ fn resolve_and_plan(
     parent: Option<TaskId>,
     cancel: &AtomicBool,
 ) -> Result<BuildGraph, Diagnostic> {
+    for name in &request.no_cache_stages {
+        if !request.dockerfile.stages.iter().any(|stage| stage.is_called(name)) {
+            let error = Diagnostic::error("unknown-stage", format!("there is no stage `{name}` to filter"));
+            return Err(match coracle_dockerfile::nearest(name, request.dockerfile.stage_names()) {
+                Some(near) => error.with_hint(format!("did you mean `--no-cache-filter {near}`?")),
+                None => error,
+            });
+        }
+    }
     let mut bases = Bases::default();
     loop {
         match plan(request, &bases)? {
@@ -183,11 +234,12 @@ fn assemble(
         origin: match (&vertex.op, solved.hit) {
             (Op::Base { .. }, _) => StepOrigin::Base,
             (_, Hit::Cached) => StepOrigin::Cached,
-            (_, Hit::Made) => StepOrigin::Made,
+            (_, Hit::Made | Hit::Would | Hit::Maybe) => StepOrigin::Made,
         },
     });
     let snapshot = graph.image.top.and_then(|top| snapshot_of(top.index())).cloned();
-    Ok(BuiltImage { config, layers, snapshot, steps: steps.collect() })
+    let examined = Examined::default();
+    Ok(BuiltImage { config, layers, snapshot, steps: steps.collect(), examined })
 }
 
 /// Returns the results of `work` on each item, in order, done by up to `jobs` threads.

@@ -4,7 +4,7 @@ use coracle_dockerfile::{NetworkMode, Security};
 use coracle_oci::{Digest, History, ImageConfig, Reference};
 use coracle_report::{Diagnostic, Span};
 
-use crate::{ExecMount, ExecMountKind, InlineFile, Sandbox, SecretVariable, SnapshotRef, SourcePath, Unpack};
+use crate::{ExecMount, ExecMountKind, InlineFile, Sandbox, SecretVariable, Selection, SnapshotRef, SourcePath, Unpack};
 
 /// Names a vertex of one graph. A vertex comes after all that it depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -212,5 +212,38 @@ pub(crate) fn mount_source(mount: &ExecMount<OpSource>) -> Option<(&OpSource, &s
         | ExecMountKind::Secret { .. }
         | ExecMountKind::Ssh { .. }
         | ExecMountKind::Script { .. } => None,
+    }
+}
+
+/// Returns what a vertex takes files from, with which of them; in a fixed order.
+pub(crate) fn sources(op: &Op) -> Vec<(OpSource, Selection)> {
+    match op {
+        Op::Base { .. } | Op::Directory { .. } => Vec::new(),
+        Op::Copy(copy) => {
+            let paths: Vec<SourcePath> = copy
+                .items
+                .iter()
+                .filter_map(|item| match item {
+                    OpItem::Path(path) => Some(path.clone()),
+                    OpItem::Inline(_) | OpItem::Url { .. } => None,
+                })
+                .collect();
+            let exclude = copy.exclude.clone();
+            if paths.is_empty() { Vec::new() } else { vec![(copy.source, Selection { paths, exclude })] }
+        }
+        Op::Exec(exec) => exec
+            .mounts
+            .iter()
+            .filter_map(mount_source)
+            .map(|(source, path)| {
+                let path = SourcePath {
+                    path: path.to_owned(),
+                    literal: true,
+                    trailing_slash: false,
+                    pivot: None,
+                };
+                (*source, Selection { paths: vec![path], exclude: Vec::new() })
+            })
+            .collect(),
     }
 }

@@ -14,7 +14,7 @@ use coracle_oci::{DiffId, Digest, ImageConfig, Platform, Reference};
 use coracle_report::{Diagnostic, Span, Stream, TaskId};
 use serde::{Deserialize, Serialize};
 
-use crate::{CacheKey, Sandbox};
+use crate::{CacheKey, Sandbox, SourceEntry};
 
 /// Names a committed, immutable snapshot of the host. The builder never looks into it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -347,6 +347,15 @@ pub enum ExecOutcome {
     Cancelled,
 }
 
+/// What a host keeps to explain later builds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Memory<'n> {
+    /// The steps of the last build of this context and Dockerfile, under a name (any text).
+    Build(&'n str),
+    /// What the step with this key was made of, whoever made it.
+    Step(&'n CacheKey),
+}
+
 /// Takes output lines without their line ends, from any thread. Lines are bounded by the host (64 KiB).
 pub type OutputSink<'a> = &'a (dyn Fn(Stream, &str) + Sync);
 
@@ -377,6 +386,28 @@ pub trait BuildHost: Sync {
     /// contents; not of their times, and of their owners only in a snapshot. Snapshots are immutable: their answers
     /// may be kept.
     fn digest_sources(&self, place: &SourcePlace, selection: &Selection) -> Result<Digest, SourceFault>;
+
+    /// Returns what a selection takes, in the order of names, for people who ask which file changed. Paths are relative
+    /// to the place. Only asked when a step is not cached.
+    fn list_sources(
+        &self,
+        place: &SourcePlace,
+        selection: &Selection,
+    ) -> Result<Vec<SourceEntry>, SourceFault> {
+        let _ = (place, selection);
+        Ok(Vec::new())
+    }
+
+    /// Returns what [`remember`](Self::remember) kept; `None` when it is gone. A host may forget at will.
+    fn recall(&self, memory: Memory<'_>) -> Option<Vec<u8>> {
+        let _ = memory;
+        None
+    }
+
+    /// Keeps bytes that explain later builds, in place of older ones. That they cannot be kept is no failure.
+    fn remember(&self, memory: Memory<'_>, content: &[u8]) {
+        let _ = (memory, content);
+    }
 
     /// Downloads a URL of `ADD`, or takes it from the host's cache when the server says it is unchanged.
     fn download(&self, url: &str, task: TaskId, cancel: &AtomicBool) -> Result<Downloaded, Diagnostic>;

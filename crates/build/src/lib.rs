@@ -22,17 +22,19 @@ mod scope;
 mod solver;
 mod stage;
 mod step;
+mod why;
 
-pub use build::{BuiltImage, BuiltLayer, StepOrigin, StepReport, build};
+pub use build::{BuiltImage, BuiltLayer, Examined, StepOrigin, StepReport, build, examine};
 pub use graph::{
     BuildGraph, CopyOp, ExecOp, ImagePlan, Op, OpItem, OpSource, PlannedHistory, Vertex, VertexId,
 };
 pub use host::{
     BuildHost, CacheRecord, CopyItem, CopyRequest, DirectoryRequest, Downloaded, ExecMount, ExecMountKind,
-    ExecOutcome, ExecRequest, InlineFile, KeyLock, MissingCause, OutputSink, ResolvedBase, SecretVariable,
+    ExecOutcome, ExecRequest, InlineFile, KeyLock, Memory, MissingCause, OutputSink, ResolvedBase, SecretVariable,
     Selection, SnapshotRef, SourceFault, SourcePath, SourcePlace, Unpack,
 };
 pub use key::CacheKey;
 pub use plan::{Planned, plan};
 pub use request::{BaseNeed, Bases, BuildRequest, CachePolicy};
 pub use sandbox::{Entitlements, HostAddress, ProcessLimit, Sandbox};
+pub use why::{Cause, FileChange, SourceEntry, StepState, StepWhy};

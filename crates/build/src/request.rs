@@ -31,6 +31,8 @@ pub struct BuildRequest {
     pub labels: BTreeMap<String, String>,
     /// Whether the cache is used.
     pub cache: CachePolicy,
+    /// Stages whose steps are done again though they may be cached (`--no-cache-filter`), by name.
+    pub no_cache_stages: Vec<String>,
     /// The platform that is built for.
     pub platform: Platform,
     /// The network of `RUN` steps that ask for none in particular.
@@ -54,6 +56,7 @@ impl BuildRequest {
             build_args: BTreeMap::new(),
             labels: BTreeMap::new(),
             cache: CachePolicy::Use,
+            no_cache_stages: Vec::new(),
             platform: Platform::host(),
             network: NetworkMode::Default,
             sandbox: Sandbox::default(),

@@ -11,12 +11,13 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use coracle_report::{Diagnostic, Outcome, Reporter, Task, TaskId};
+use coracle_report::{About, Diagnostic, Outcome, Reporter, Task, TaskId};
 
 use crate::failure::cancelled;
 use crate::graph::{BuildGraph, Op, Vertex, VertexId};
 use crate::step::{Hit, Solved, Step};
-use crate::{BuildHost, BuildRequest};
+use crate::why::{Explainer, split_name};
+use crate::{BuildHost, BuildRequest, CachePolicy};
 
 /// How often the caller's wish to cancel is looked at.
 const POLL: Duration = Duration::from_millis(50);
@@ -35,6 +36,8 @@ struct Solver<'s> {
     host: &'s dyn BuildHost,
     reporter: &'s dyn Reporter,
     parent: Option<TaskId>,
+    explainer: &'s Explainer<'s>,
+    look: bool,
     dependents: Vec<Vec<usize>>,
     state: Mutex<State>,
     changed: Condvar,
@@ -42,15 +45,26 @@ struct Solver<'s> {
     stop: AtomicBool,
 }
 
+/// Who a build works with.
+#[derive(Clone, Copy)]
+pub(crate) struct Surroundings<'s> {
+    pub host: &'s dyn BuildHost,
+    pub reporter: &'s dyn Reporter,
+    /// The task that steps are a part of.
+    pub parent: Option<TaskId>,
+    pub cancel: &'s AtomicBool,
+    pub explainer: &'s Explainer<'s>,
+    /// Set when nothing is done, only looked at.
+    pub look: bool,
+}
+
 /// Solves all vertices. The result has one entry a vertex.
 pub(crate) fn solve(
     graph: &BuildGraph,
     request: &BuildRequest,
-    host: &dyn BuildHost,
-    reporter: &dyn Reporter,
-    parent: Option<TaskId>,
-    cancel: &AtomicBool,
+    surroundings: Surroundings<'_>,
 ) -> Result<Vec<Solved>, Diagnostic> {
+    let Surroundings { host, reporter, parent, cancel, explainer, look } = surroundings;
     let count = graph.vertices.len();
     let mut dependents = vec![Vec::new(); count];
     let mut open = Vec::with_capacity(count);
@@ -67,6 +81,8 @@ pub(crate) fn solve(
         host,
         reporter,
         parent,
+        explainer,
+        look,
         dependents,
         state: Mutex::new(State { open, solved: vec![None; count], running: 0, failure: None }),
         changed: Condvar::new(),
@@ -128,7 +144,7 @@ impl Solver<'_> {
         while let Some(index) = self.take() {
             let vertex = &self.graph.vertices[index];
             let guard = Running { solver: self };
-            let result = self.step(vertex);
+            let result = self.step(index, vertex);
             std::mem::forget(guard);
             let mut state = self.state();
             state.running -= 1;
@@ -172,23 +188,48 @@ impl Solver<'_> {
         }
     }
 
-    fn step(&self, vertex: &Vertex) -> Result<Solved, Diagnostic> {
+    fn step(&self, index: usize, vertex: &Vertex) -> Result<Solved, Diagnostic> {
         let solved = |id: VertexId| {
             self.state().solved[id.index()]
                 .clone()
                 .expect("a vertex is taken when its dependencies are solved")
         };
-        let step =
-            Step { host: self.host, policy: self.request.cache, stop: &self.stop, vertex, solved: &solved };
+        let (stage, _) = split_name(&vertex.name);
+        let asked = match self.request.cache {
+            CachePolicy::Ignore => Some("--no-cache".to_owned()),
+            CachePolicy::Use => {
+                let named = |name: &&String| name.eq_ignore_ascii_case(stage);
+                let found = self.request.no_cache_stages.iter().find(named);
+                found.map(|name| format!("--no-cache-filter={name}"))
+            }
+        };
+        let step = Step {
+            host: self.host,
+            policy: if asked.is_some() { CachePolicy::Ignore } else { CachePolicy::Use },
+            stop: &self.stop,
+            vertex,
+            index,
+            look: self.look,
+            asked,
+            explainer: self.explainer,
+            solved: &solved,
+        };
         // A base was reported while it was resolved.
         if matches!(vertex.op, Op::Base { .. }) {
             return step.solve(None);
         }
         let task = Task::start(self.reporter, self.parent, vertex.name.as_str());
+        if !stage.is_empty() {
+            task.about(About::Group(stage.to_owned()));
+        }
         let result = step.solve(Some(&task));
+        if let Ok(solved) = &result {
+            task.about(About::Key(solved.key.to_string()));
+        }
         task.finish(match &result {
             Ok(Solved { hit: Hit::Cached, .. }) => Outcome::Cached,
             Ok(Solved { hit: Hit::Made, .. }) => Outcome::Done,
+            Ok(Solved { hit: Hit::Would | Hit::Maybe, .. }) => Outcome::Skipped("nothing is built".to_owned()),
             Err(failure) if failure.code == "cancelled" => Outcome::Skipped("cancelled".to_owned()),
             Err(failure) => Outcome::Failed(failure.message.clone()),
         });

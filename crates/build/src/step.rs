@@ -1,16 +1,19 @@
 //! One vertex: its cache keys, the look-up, and the work when nothing serves.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Instant;
 
 use coracle_dockerfile::{MountOwner, Security, Sharing};
 use coracle_oci::Digest;
-use coracle_report::{Diagnostic, Stream, Task};
+use coracle_report::{About, Diagnostic, Stream, Task};
 use serde::Serialize;
 
 use crate::failure::{Tail, cancelled, run_failed, source_fault};
+use crate::why::{Explainer, FilesMemory, Miss, one_line};
 use crate::graph::{CopyOp, ExecOp, Op, OpItem, OpSource, Vertex, VertexId, mount_source};
 use crate::{
-    BuildHost, CacheKey, CachePolicy, CacheRecord, CopyItem, CopyRequest, DirectoryRequest, Downloaded,
+    BuildHost, CacheKey, CachePolicy, CacheRecord, Cause, CopyItem, CopyRequest, DirectoryRequest, Downloaded,
     ExecMount, ExecMountKind, ExecOutcome, ExecRequest, InlineFile, Sandbox, SecretVariable, Selection,
     SnapshotRef, SourcePath, SourcePlace, Unpack,
 };
@@ -29,6 +32,17 @@ pub(crate) struct Solved {
 pub(crate) enum Hit {
     Cached,
     Made,
+    /// Of a build that only looks: it would be made.
+    Would,
+    /// It would be made, unless the files that it takes come out as before.
+    Maybe,
+}
+
+impl Hit {
+    /// Returns whether there is no result.
+    pub(crate) const fn is_open(self) -> bool {
+        matches!(self, Self::Would | Self::Maybe)
+    }
 }
 
 /// What one step needs besides its vertex.
@@ -38,6 +52,13 @@ pub(crate) struct Step<'s> {
     /// Set when the build must stop.
     pub stop: &'s AtomicBool,
     pub vertex: &'s Vertex,
+    /// The vertex's number in the graph.
+    pub index: usize,
+    /// Set when nothing is done, only looked at.
+    pub look: bool,
+    /// The option by which the caller wants the step done though it may be cached.
+    pub asked: Option<String>,
+    pub explainer: &'s Explainer<'s>,
     /// The result of a dependency.
     pub solved: &'s dyn Fn(VertexId) -> Solved,
 }
@@ -145,6 +166,9 @@ impl Step<'_> {
         if let Some(record) = find() {
             return Ok(Solved { snapshot: record.snapshot, key, hit: layer.hit });
         }
+        if self.look {
+            return Ok(Solved { snapshot: None, key, hit: Hit::Would });
+        }
         // Closes the race of two builds that both missed.
         let lock = self.host.lock(&key, self.stop)?;
         if let Some(record) = find() {
@@ -159,14 +183,20 @@ impl Step<'_> {
 
     fn solve_layer(&self, task: Option<&Task<'_>>) -> Result<Solved, Diagnostic> {
         if let Op::Base { key, snapshot, .. } = &self.vertex.op {
-            return Ok(Solved { snapshot: snapshot.clone(), key: CacheKey::of_base(key), hit: Hit::Cached });
+            let key = CacheKey::of_base(key);
+            self.explainer.found(self.index, key);
+            return Ok(Solved { snapshot: snapshot.clone(), key, hit: Hit::Cached });
         }
         let task = task.expect("every vertex but a base has a task");
         let downloads = self.downloads(task)?;
+        if self.look && self.waits_for_work() {
+            return self.would(self.key(Depth::Made, &downloads)?, &downloads);
+        }
         // First by what made the other stages' files: no need to read them. A hit says under which key the
         // content was known.
         let quick = if self.takes_from_vertices() { Some(self.key(Depth::Made, &downloads)?) } else { None };
         if let Some(record) = quick.and_then(|key| self.cached(&key)) {
+            self.explainer.found(self.index, record.key);
             return Ok(Solved { snapshot: record.snapshot, key: record.key, hit: Hit::Cached });
         }
         let key = self.key(Depth::Content, &downloads)?;
@@ -174,19 +204,34 @@ impl Step<'_> {
             if let Some(quick) = quick {
                 self.host.cache_put(&quick, &record)?;
             }
+            self.explainer.found(self.index, key);
             Ok(Solved { snapshot: record.snapshot, key, hit: Hit::Cached })
         };
         if let Some(record) = self.cached(&key) {
             return found(record);
         }
         self.check_stop()?;
+        if self.look {
+            return self.would(key, &downloads);
+        }
         // Closes the race of two builds that both missed: the second waits here and then finds the first's result.
         let lock = self.host.lock(&key, self.stop)?;
         if let Some(record) = self.cached(&key) {
             return found(record);
         }
         self.check_stop()?;
-        let snapshot = self.work(task, &downloads)?;
+        let miss = self.explainer.miss(self.index, key, &downloads, self.asked.as_deref());
+        task.about(About::Cause(one_line(&miss.causes)));
+        let started = Instant::now();
+        let (result, listed) = self.work_and_list(task, &downloads, &miss);
+        let snapshot = match result {
+            Ok(snapshot) => snapshot,
+            Err(error) => {
+                self.explainer.failed(self.index, miss.causes);
+                return Err(error);
+            }
+        };
+        self.explainer.made(self.index, key, miss, listed, started.elapsed());
         let record = CacheRecord { snapshot, parent: self.base().1, key };
         self.host.cache_put(&key, &record)?;
         if let Some(quick) = quick {
@@ -194,6 +239,41 @@ impl Step<'_> {
         }
         drop(lock);
         Ok(Solved { snapshot: record.snapshot, key, hit: Hit::Made })
+    }
+
+    /// Does the work; meanwhile lists the files of the context that it takes, for those who ask later what changed.
+    fn work_and_list(
+        &self,
+        task: &Task<'_>,
+        downloads: &[Downloaded],
+        miss: &Miss,
+    ) -> (Result<Option<SnapshotRef>, Diagnostic>, Option<Vec<FilesMemory>>) {
+        if !self.explainer.wants_manifests(self.index, miss) {
+            return (self.work(task, downloads), None);
+        }
+        let (explainer, index) = (self.explainer, self.index);
+        thread::scope(|scope| {
+            let listed = scope.spawn(move || explainer.manifests(index));
+            let result = self.work(task, downloads);
+            // What cannot be listed is not explained later.
+            (result, listed.join().ok())
+        })
+    }
+
+    /// Returns whether something that the step needs would have to be made first.
+    fn waits_for_work(&self) -> bool {
+        self.vertex.dependencies().into_iter().any(|id| (self.solved)(id).hit.is_open())
+    }
+
+    /// Notes that the step would be done.
+    fn would(&self, key: CacheKey, downloads: &[Downloaded]) -> Result<Solved, Diagnostic> {
+        let miss = self.explainer.miss(self.index, key, downloads, self.asked.as_deref());
+        let parent = self.vertex.parent.map(|parent| (self.solved)(parent).hit);
+        let own = miss.causes.iter().any(|cause| !matches!(cause, Cause::Earlier { .. } | Cause::Stage { .. }));
+        let maybe = !own && self.waits_for_work() && parent != Some(Hit::Would);
+        self.explainer.would(self.index, miss, maybe);
+        let hit = if maybe { Hit::Maybe } else { Hit::Would };
+        Ok(Solved { snapshot: None, key, hit })
     }
 
     fn check_stop(&self) -> Result<(), Diagnostic> {

@@ -52,6 +52,18 @@ pub enum Outcome {
     Failed(String),
 }
 
+/// What may become known of a task while it runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum About {
+    /// It belongs to a group, e.g. the stage of a Dockerfile, beside others of the same parent.
+    Group(String),
+    /// What its result is known by, so that machines can tell equal work.
+    Key(String),
+    /// Why it is done although something like it was done before, in one line.
+    Cause(String),
+}
+
 /// One thing that happened.
 #[derive(Clone, Debug)]
 pub enum Event {
@@ -70,6 +82,13 @@ pub enum Event {
         task: TaskId,
         /// A word or two.
         state: String,
+    },
+    /// Something about the task became known.
+    About {
+        /// The task.
+        task: TaskId,
+        /// What.
+        about: About,
     },
     /// The task advanced.
     Progress {
@@ -139,6 +158,11 @@ impl<'a> Task<'a> {
     /// Says the task's short state.
     pub fn state(&self, state: impl Into<String>) {
         self.reporter.event(Event::State { task: self.id, state: state.into() });
+    }
+
+    /// Says something that became known of the task.
+    pub fn about(&self, about: About) {
+        self.reporter.event(Event::About { task: self.id, about });
     }
 
     /// Says how far the task is.

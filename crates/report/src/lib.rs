@@ -7,5 +7,5 @@ mod event;
 mod span;
 
 pub use diagnostic::{Diagnostic, Hint, Severity};
-pub use event::{Event, Outcome, Quiet, Reporter, Stream, Task, TaskId, Unit};
+pub use event::{About, Event, Outcome, Quiet, Reporter, Stream, Task, TaskId, Unit};
 pub use span::{Position, Span};

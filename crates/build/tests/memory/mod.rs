@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use coracle_build::{
     BuildHost, CacheKey, CacheRecord, CopyItem, CopyRequest, DirectoryRequest, Downloaded, ExecMountKind,
-    ExecOutcome, ExecRequest, KeyLock, MissingCause, OutputSink, ResolvedBase, Selection, SnapshotRef,
-    SourceFault, SourcePlace,
+    ExecOutcome, ExecRequest, KeyLock, Memory, MissingCause, OutputSink, ResolvedBase, Selection, SnapshotRef,
+    SourceEntry, SourceFault, SourcePlace,
 };
 use coracle_dockerfile::{Glob, IgnoreFile, Verdict};
 use coracle_oci::{DiffId, Digest, ImageConfig, Platform, Reference};
@@ -46,6 +46,7 @@ pub struct MemoryHost {
     unpacked: Mutex<HashMap<Digest, SnapshotRef>>,
     cache: Mutex<HashMap<CacheKey, CacheRecord>>,
     locks: Arc<Locks>,
+    pub memories: Mutex<HashMap<String, Vec<u8>>>,
     log: Mutex<Vec<String>>,
     meeting: Mutex<usize>,
     met: Condvar,
@@ -82,6 +83,11 @@ impl MemoryHost {
 
     pub fn files(&self, snapshot: &SnapshotRef) -> Files {
         self.snapshots.lock().unwrap()[snapshot.as_str().parse::<usize>().unwrap()].clone()
+    }
+
+    /// Loses all results.
+    pub fn collect(&self) {
+        self.cache.lock().unwrap().clear();
     }
 
     fn note(&self, text: impl Into<String>) {
@@ -200,6 +206,30 @@ impl BuildHost for MemoryHost {
             self.note("digest of a snapshot");
         }
         Ok(Digest::of(format!("{:?}", self.select(place, selection)?)))
+    }
+
+    fn list_sources(
+        &self,
+        place: &SourcePlace,
+        selection: &Selection,
+    ) -> Result<Vec<SourceEntry>, SourceFault> {
+        let all = self.select(place, selection)?.into_iter().flatten();
+        let entries = all.map(|(path, text)| SourceEntry {
+            path,
+            kind: 'f',
+            mode: 0o644,
+            size: text.len() as u64,
+            content: Digest::of(text).hex(),
+        });
+        Ok(entries.collect())
+    }
+
+    fn recall(&self, memory: Memory<'_>) -> Option<Vec<u8>> {
+        self.memories.lock().unwrap().get(&format!("{memory:?}")).cloned()
+    }
+
+    fn remember(&self, memory: Memory<'_>, content: &[u8]) {
+        self.memories.lock().unwrap().insert(format!("{memory:?}"), content.to_owned());
     }
 
     fn download(&self, url: &str, _: TaskId, _: &AtomicBool) -> Result<Downloaded, Diagnostic> {
@@ -350,7 +380,7 @@ impl Reporter for Recorder {
             }
             Event::Output { line, .. } => format!("> {line}"),
             Event::Notice(diagnostic) => format!("! {diagnostic}"),
-            Event::State { .. } | Event::Progress { .. } => return,
+            Event::State { .. } | Event::Progress { .. } | Event::About { .. } => return,
         };
         self.lines.lock().unwrap().push(line);
     }
