@@ -4,7 +4,9 @@ use coracle_dockerfile::{NetworkMode, Security};
 use coracle_oci::{Digest, History, ImageConfig, Reference};
 use coracle_report::{Diagnostic, Span};
 
-use crate::{ExecMount, ExecMountKind, InlineFile, Sandbox, SecretVariable, Selection, SnapshotRef, SourcePath, Unpack};
+use crate::{
+    ExecMount, ExecMountKind, InlineFile, Sandbox, SecretVariable, Selection, SnapshotRef, SourcePath, Unpack,
+};
 
 /// Names a vertex of one graph. A vertex comes after all that it depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -236,12 +238,8 @@ pub(crate) fn sources(op: &Op) -> Vec<(OpSource, Selection)> {
             .iter()
             .filter_map(mount_source)
             .map(|(source, path)| {
-                let path = SourcePath {
-                    path: path.to_owned(),
-                    literal: true,
-                    trailing_slash: false,
-                    pivot: None,
-                };
+                let path =
+                    SourcePath { path: path.to_owned(), literal: true, trailing_slash: false, pivot: None };
                 (*source, Selection { paths: vec![path], exclude: Vec::new() })
             })
             .collect(),

@@ -30,8 +30,8 @@ pub use graph::{
 };
 pub use host::{
     BuildHost, CacheRecord, CopyItem, CopyRequest, DirectoryRequest, Downloaded, ExecMount, ExecMountKind,
-    ExecOutcome, ExecRequest, InlineFile, KeyLock, Memory, MissingCause, OutputSink, ResolvedBase, SecretVariable,
-    Selection, SnapshotRef, SourceFault, SourcePath, SourcePlace, Unpack,
+    ExecOutcome, ExecRequest, InlineFile, KeyLock, Memory, MissingCause, OutputSink, ResolvedBase,
+    SecretVariable, Selection, SnapshotRef, SourceFault, SourcePath, SourcePlace, Unpack,
 };
 pub use key::CacheKey;
 pub use plan::{Planned, plan};

@@ -229,7 +229,9 @@ impl Solver<'_> {
         task.finish(match &result {
             Ok(Solved { hit: Hit::Cached, .. }) => Outcome::Cached,
             Ok(Solved { hit: Hit::Made, .. }) => Outcome::Done,
-            Ok(Solved { hit: Hit::Would | Hit::Maybe, .. }) => Outcome::Skipped("nothing is built".to_owned()),
+            Ok(Solved { hit: Hit::Would | Hit::Maybe, .. }) => {
+                Outcome::Skipped("nothing is built".to_owned())
+            }
             Err(failure) if failure.code == "cancelled" => Outcome::Skipped("cancelled".to_owned()),
             Err(failure) => Outcome::Failed(failure.message.clone()),
         });

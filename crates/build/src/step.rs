@@ -10,12 +10,12 @@ use coracle_report::{About, Diagnostic, Stream, Task};
 use serde::Serialize;
 
 use crate::failure::{Tail, cancelled, run_failed, source_fault};
-use crate::why::{Explainer, FilesMemory, Miss, one_line};
 use crate::graph::{CopyOp, ExecOp, Op, OpItem, OpSource, Vertex, VertexId, mount_source};
+use crate::why::{Explainer, FilesMemory, Miss, one_line};
 use crate::{
-    BuildHost, CacheKey, CachePolicy, CacheRecord, Cause, CopyItem, CopyRequest, DirectoryRequest, Downloaded,
-    ExecMount, ExecMountKind, ExecOutcome, ExecRequest, InlineFile, Sandbox, SecretVariable, Selection,
-    SnapshotRef, SourcePath, SourcePlace, Unpack,
+    BuildHost, CacheKey, CachePolicy, CacheRecord, Cause, CopyItem, CopyRequest, DirectoryRequest,
+    Downloaded, ExecMount, ExecMountKind, ExecOutcome, ExecRequest, InlineFile, Sandbox, SecretVariable,
+    Selection, SnapshotRef, SourcePath, SourcePlace, Unpack,
 };
 
 /// What a vertex came to.
@@ -269,7 +269,8 @@ impl Step<'_> {
     fn would(&self, key: CacheKey, downloads: &[Downloaded]) -> Result<Solved, Diagnostic> {
         let miss = self.explainer.miss(self.index, key, downloads, self.asked.as_deref());
         let parent = self.vertex.parent.map(|parent| (self.solved)(parent).hit);
-        let own = miss.causes.iter().any(|cause| !matches!(cause, Cause::Earlier { .. } | Cause::Stage { .. }));
+        let own =
+            miss.causes.iter().any(|cause| !matches!(cause, Cause::Earlier { .. } | Cause::Stage { .. }));
         let maybe = !own && self.waits_for_work() && parent != Some(Hit::Would);
         self.explainer.would(self.index, miss, maybe);
         let hit = if maybe { Hit::Maybe } else { Hit::Would };

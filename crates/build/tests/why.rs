@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "what goes wrong here fails the test")]
 
+#[allow(dead_code, reason = "the other tests use the rest")]
 mod memory;
 
 use std::fmt::Write as _;
@@ -125,7 +126,7 @@ fn a_base_is_named() {
     *host.memories.lock().unwrap() = memories;
     let causes = told(&run(&host, &request(text)));
     let lines: Vec<&str> = causes.lines().collect();
-    assert!(lines[0].starts_with("Made [2/3] RUN put /a 1: base base changed: "), "{causes}");
+    assert!(lines[0].starts_with("Made [2/3] RUN put /a 1: base base:latest changed: "), "{causes}");
     assert_eq!(lines[1], "Made [3/3] RUN put /b 1: after [2/3] RUN put /a 1");
 }
 

@@ -139,6 +139,11 @@ impl Layout {
         self.data.join("context-digests")
     }
 
+    /// Returns the directory of what is remembered of builds, to explain later ones.
+    pub fn build_memories(&self) -> PathBuf {
+        self.data.join("build-memories")
+    }
+
     /// Returns the directory of leases.
     pub fn leases(&self) -> PathBuf {
         self.data.join("leases")

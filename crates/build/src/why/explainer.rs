@@ -116,8 +116,7 @@ impl<'b> Explainer<'b> {
     fn last(&self) -> &(Ledger, Vec<Option<usize>>) {
         self.last.get_or_init(|| {
             let kept = self.host.recall(Memory::Build(&self.name));
-            let ledger: Ledger =
-                kept.and_then(|kept| serde_json::from_slice(&kept).ok()).unwrap_or_default();
+            let ledger: Ledger = kept.and_then(|kept| serde_json::from_slice(&kept).ok()).unwrap_or_default();
             let old: Vec<&str> = ledger.steps.iter().map(|step| step.name.as_str()).collect();
             let new: Vec<&str> = self.graph.vertices.iter().map(|vertex| vertex.name.as_str()).collect();
             let found = matches(&old, &new);

@@ -21,7 +21,8 @@ enum Value {
 }
 
 /// Words in names of variables whose values are not shown.
-const SECRET: [&str; 8] = ["SECRET", "TOKEN", "PASSW", "PASSPHRASE", "CREDENTIAL", "PRIVATE", "APIKEY", "_KEY"];
+const SECRET: [&str; 8] =
+    ["SECRET", "TOKEN", "PASSW", "PASSPHRASE", "CREDENTIAL", "PRIVATE", "APIKEY", "_KEY"];
 
 /// The name of the instruction's text among the settings.
 const TEXT: &str = "instruction";
@@ -67,7 +68,11 @@ impl Facts {
 fn shorten(text: &str) -> String {
     const LONGEST: usize = 120;
     let line = text.replace('\n', " ");
-    if line.chars().count() <= LONGEST { line } else { line.chars().take(LONGEST - 1).chain(['…']).collect() }
+    if line.chars().count() <= LONGEST {
+        line
+    } else {
+        line.chars().take(LONGEST - 1).chain(['…']).collect()
+    }
 }
 
 /// Returns a vertex's settings. `arguments` are the names that some `ARG` declares.

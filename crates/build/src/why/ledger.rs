@@ -70,7 +70,8 @@ pub(super) fn matches(old: &[&str], new: &[&str]) -> Vec<Option<usize>> {
             }
             // An edited step lies between the same neighbours as before.
             let in_stage = |at: &&usize| old[**at].0 == step.0;
-            let after = found[..index].iter().flatten().filter(in_stage).max().map_or(0, |last: &usize| last + 1);
+            let after =
+                found[..index].iter().flatten().filter(in_stage).max().map_or(0, |last: &usize| last + 1);
             let before = found[index + 1..].iter().flatten().filter(in_stage).min().copied();
             let mut range = if exact { 0..old.len() } else { after..before.unwrap_or(old.len()) };
             if let Some(at) = range.find(|at| !taken[*at] && same(old[*at], *step)) {
@@ -100,7 +101,8 @@ mod tests {
 
     #[test]
     fn steps_are_found_again() {
-        let old = ["[a 1/4] FROM x", "[a 2/4] COPY p /", "[a 3/4] RUN one", "[a 4/4] RUN two", "[b 1/1] RUN one"];
+        let old =
+            ["[a 1/4] FROM x", "[a 2/4] COPY p /", "[a 3/4] RUN one", "[a 4/4] RUN two", "[b 1/1] RUN one"];
         // One was inserted, one edited, one moved to another stage.
         let new = [
             "[a 1/5] FROM x",

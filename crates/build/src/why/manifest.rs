@@ -103,7 +103,6 @@ fn unescape(path: &str) -> String {
 
 fn change(was: Option<Line<'_>>, is: Option<Line<'_>>) -> Option<FileChange> {
     match (was, is) {
-        (None, None) => None,
         (None, Some(is)) => Some(FileChange::Added { new: is.content.to_owned() }),
         (Some(was), None) => Some(FileChange::Removed { old: was.content.to_owned() }),
         (Some(was), Some(is)) if was.kind != is.kind => {

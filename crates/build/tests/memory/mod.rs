@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use coracle_build::{
     BuildHost, CacheKey, CacheRecord, CopyItem, CopyRequest, DirectoryRequest, Downloaded, ExecMountKind,
-    ExecOutcome, ExecRequest, KeyLock, Memory, MissingCause, OutputSink, ResolvedBase, Selection, SnapshotRef,
-    SourceEntry, SourceFault, SourcePlace,
+    ExecOutcome, ExecRequest, KeyLock, Memory, MissingCause, OutputSink, ResolvedBase, Selection,
+    SnapshotRef, SourceEntry, SourceFault, SourcePlace,
 };
 use coracle_dockerfile::{Glob, IgnoreFile, Verdict};
 use coracle_oci::{DiffId, Digest, ImageConfig, Platform, Reference};

@@ -1,6 +1,6 @@
 //! One JSON object a line on standard error, for programs.
 
-use coracle_report::{Event, Outcome, Reporter, Stream, Unit};
+use coracle_report::{About, Event, Outcome, Reporter, Stream, Unit};
 use serde_json::{Value, json};
 
 use crate::printer::Printer;
@@ -32,6 +32,15 @@ fn render(event: Event) -> Value {
             json!({"event": "started", "task": number(task), "parent": parent.map(number), "label": label})
         }
         Event::State { task, state } => json!({"event": "state", "task": number(task), "state": state}),
+        Event::About { task, about } => {
+            let (what, text) = match about {
+                About::Group(group) => ("group", group),
+                About::Key(key) => ("key", key),
+                About::Cause(cause) => ("cause", cause),
+                other => ("note", format!("{other:?}")),
+            };
+            json!({"event": "about", "task": number(task), what: text})
+        }
         Event::Progress { task, done, total, unit } => {
             let unit = match unit {
                 Unit::Bytes => "bytes",

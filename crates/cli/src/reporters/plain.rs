@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
-use coracle_report::{Event, Outcome, Reporter, TaskId};
+use coracle_report::{About, Event, Outcome, Reporter, TaskId};
 
 use super::{notice, seconds};
 use crate::printer::Printer;
@@ -53,7 +53,11 @@ impl Reporter for Plain {
                     running.state = state;
                 }
             }
-            Event::Progress { .. } => {}
+            Event::About { task, about: About::Cause(cause) } => {
+                let Some(running) = tasks.running.get(&task) else { return };
+                self.printer.status(format!("#{} WHY {cause}", running.number));
+            }
+            Event::About { .. } | Event::Progress { .. } => {}
             Event::Output { task, line, .. } => {
                 let Some(running) = tasks.running.get(&task) else { return };
                 let elapsed = running.started.elapsed().as_secs_f64();

@@ -62,6 +62,7 @@ impl Reporter for Tty {
                     running.bar.set_message(state);
                 }
             }
+            Event::About { .. } => {}
             Event::Progress { task, done, total, unit } => {
                 if let Some(running) = tasks.get(&task) {
                     let text = match (unit, total) {

@@ -383,7 +383,7 @@ impl Reporter for Recorder {
             }
             Event::State { task, state } => (task, state),
             Event::Finished { task, outcome } => (task, format!("{outcome:?}")),
-            Event::Progress { .. } | Event::Output { .. } => return,
+            Event::Progress { .. } | Event::Output { .. } | Event::About { .. } => return,
             Event::Notice(diagnostic) => {
                 lines.1.push(format!("notice: {diagnostic}"));
                 return;

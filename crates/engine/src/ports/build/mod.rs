@@ -4,6 +4,7 @@ mod contexts;
 mod copy;
 mod exec;
 mod hashing;
+mod memory;
 mod sources;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,7 +15,7 @@ use std::time::Duration;
 
 use coracle_build::{
     BuildHost, CacheKey, CacheRecord, CopyRequest, DirectoryRequest, Downloaded, ExecOutcome, ExecRequest,
-    KeyLock, OutputSink, ResolvedBase, Selection, SnapshotRef, SourceFault, SourcePlace,
+    KeyLock, Memory, OutputSink, ResolvedBase, Selection, SnapshotRef, SourceEntry, SourceFault, SourcePlace,
 };
 use coracle_oci::{DiffId, Digest, Platform, Reference};
 use coracle_report::{Diagnostic, TaskId};
@@ -23,6 +24,7 @@ use coracle_store::FileLock;
 
 use self::exec::{Agents, Secrets};
 use self::hashing::Hashing;
+use self::memory::Memories;
 use self::sources::Sources;
 use super::compose::told;
 use crate::builds::{BuildOptions, HostCa};
@@ -50,6 +52,7 @@ pub struct EngineHost<'a> {
     secrets: Secrets,
     agents: Agents,
     hashing: Hashing<'a>,
+    memories: Memories,
     work: Work,
     /// Stand-ins that the user was told of.
     told: Mutex<BTreeSet<Reference>>,
@@ -69,6 +72,7 @@ impl<'a> EngineHost<'a> {
             secrets: Secrets::read(&options.run.secrets, &engine.environment)?,
             agents: Agents::read(&options.run.agents, &engine.environment)?,
             hashing: Hashing::new(engine),
+            memories: Memories::new(&engine.layout, &options.context, dockerfile),
             work,
             told: Mutex::default(),
             digests: Mutex::default(),
@@ -114,6 +118,7 @@ impl Drop for EngineHost<'_> {
     fn drop(&mut self) {
         self.context.keep();
         contexts::bound(&self.engine.layout);
+        self.memories.bound();
     }
 }
 
@@ -201,6 +206,26 @@ impl BuildHost for EngineHost<'_> {
         let digest = tree.as_ref().unwrap_or(&self.context).digest(selection)?;
         self.digests.lock().unwrap_or_else(PoisonError::into_inner).insert(name, digest);
         Ok(digest)
+    }
+
+    fn list_sources(
+        &self,
+        place: &SourcePlace,
+        selection: &Selection,
+    ) -> Result<Vec<SourceEntry>, SourceFault> {
+        let tree = self.tree(place)?;
+        let listed = tree.as_ref().unwrap_or(&self.context).list(selection)?;
+        Ok(listed.into_iter().map(memory::entry).collect())
+    }
+
+    fn recall(&self, memory: Memory<'_>) -> Option<Vec<u8>> {
+        self.memories.recall(memory)
+    }
+
+    fn remember(&self, memory: Memory<'_>, content: &[u8]) {
+        if self.work == Work::Done {
+            self.memories.remember(memory, content);
+        }
     }
 
     fn download(&self, url: &str, _task: TaskId, _cancel: &AtomicBool) -> Result<Downloaded, Diagnostic> {

@@ -279,7 +279,6 @@ impl Sources {
     }
 
     /// Returns what a selection takes, each file with the digest of its content; paths are relative to the root.
-    #[allow(dead_code, reason = "asked by `--why`")]
     pub fn list(&self, selection: &Selection) -> std::result::Result<Vec<TreeEntry>, SourceFault> {
         let matched = self.select(&selection.paths)?;
         let exclude = Exclude::parse(&selection.exclude)?;
