@@ -291,8 +291,8 @@ impl StageState {
             }
         }
         expose(&mut self.config.config, &all);
-        let texts: Vec<String> = all.iter().map(|port| format!("{port}:{{}}")).collect();
-        self.record(planner, format!("EXPOSE map[{}]", texts.join(" ")), None);
+        all.sort();
+        self.record(planner, format!("EXPOSE [{}]", all.join(" ")), None);
         Ok(())
     }
 
