@@ -145,10 +145,15 @@ impl<W: Write> Pack<W> {
                 entry.xattrs = xattr::read(&file).map_err(read)?;
                 self.tar.entry(&entry).map_err(write)?;
                 let mut file = File::from(file);
-                loop {
+                let mut left = metadata.size;
+                // A committed layer does not change: the read that would say "no more" is spared.
+                while left > 0 {
                     match file.read(&mut self.buffer) {
                         Ok(0) => break,
-                        Ok(count) => self.tar.content(&self.buffer[..count]).map_err(write)?,
+                        Ok(count) => {
+                            self.tar.content(&self.buffer[..count]).map_err(write)?;
+                            left = left.saturating_sub(count as u64);
+                        }
                         Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
                         Err(error) => return Err(read(error)),
                     }

@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
 use rustix::fs::{AtFlags, FileType, Mode, SeekFrom, Stat, openat};
 use rustix::io::Errno;
@@ -21,6 +21,8 @@ const BUFFER: usize = 128 << 10;
 pub(crate) struct Copier<'a> {
     options: &'a CopyOptions<'a>,
     buffer: Vec<u8>,
+    /// A directory, by its descriptor, and whether files made in it are root's.
+    plain: Option<(RawFd, bool)>,
 }
 
 /// Copies one thing that is no directory.
@@ -36,7 +38,7 @@ pub(crate) fn copy_node(
 
 impl<'a> Copier<'a> {
     pub(crate) fn new(options: &'a CopyOptions<'a>) -> Self {
-        Self { options, buffer: Vec::new() }
+        Self { options, buffer: Vec::new(), plain: None }
     }
 
     /// Copies one thing that is no directory to a name in a directory.
@@ -93,7 +95,7 @@ impl<'a> Copier<'a> {
         let mut target = replace(directory, name, || create_file(directory, name))?;
         let written = (|| {
             let bytes = self.content(&mut source, &mut target, stat)?;
-            set_attributes(&target, &self.options.attributes(&metadata))?;
+            self.attributes(&target, directory, &metadata)?;
             let xattrs = xattr::read(&source)?;
             xattr::write(&target, &xattrs)?;
             if self.options.keep_mtime {
@@ -105,6 +107,30 @@ impl<'a> Copier<'a> {
             let _ = remove_tree(directory, name);
         }
         written
+    }
+
+    /// Sets owner and permissions of a new file, which is root's already unless its directory hands its group down.
+    fn attributes(&mut self, target: &File, directory: BorrowedFd<'_>, source: &Metadata) -> io::Result<()> {
+        let attributes = self.options.attributes(source);
+        let place = directory.as_raw_fd();
+        let plain = match self.plain {
+            Some((known, plain)) if known == place => plain,
+            _ => {
+                let hands_down = rustix::fs::fstat(directory)?.st_mode & 0o2000 != 0;
+                let root = rustix::process::geteuid().is_root() && rustix::process::getegid().is_root();
+                self.plain = Some((place, root && !hands_down));
+                root && !hands_down
+            }
+        };
+        if plain && (attributes.uid, attributes.gid) == (0, 0) {
+            return Ok(rustix::fs::fchmod(target, Mode::from_raw_mode(attributes.mode))?);
+        }
+        set_attributes(target, &attributes)
+    }
+
+    /// Forgets what is known of directories: their descriptors are about to mean others.
+    pub(crate) fn next_directory(&mut self) {
+        self.plain = None;
     }
 
     fn content(&mut self, source: &mut File, target: &mut File, stat: &Stat) -> io::Result<u64> {

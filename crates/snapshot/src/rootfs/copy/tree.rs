@@ -236,6 +236,7 @@ impl Shared<'_> {
         loop {
             let batch = batches.lock().unwrap_or_else(PoisonError::into_inner).recv();
             let Ok(batch) = batch else { break };
+            copier.next_directory();
             for (name, kind) in &batch.files {
                 if self.stop.load(Ordering::Relaxed) {
                     break;
@@ -327,6 +328,7 @@ impl Shared<'_> {
 
     fn group(&self, names: &[PathBuf], copier: &mut Copier<'_>, done: &mut CopySummary) -> Result<()> {
         let first = names.iter().min().expect("a group has a name");
+        copier.next_directory();
         let (source, source_name) = self.from.open_parent(first)?;
         let (target, target_name) = self.to.open_parent(&self.base.join(first))?;
         let stat = match rustix::fs::statat(&source, &*source_name, AtFlags::SYMLINK_NOFOLLOW) {
