@@ -94,6 +94,11 @@ fn hints(exec: &ExecOp, code: i32, lines: &[String], by_code: bool) -> Vec<Strin
     {
         hints.push("the network's certificate authority is not known in this image: add its certificate to the host's bundle".to_owned());
     }
+    if let Some(library) = lines.iter().rev().find_map(|line| missing_library(line)) {
+        hints.push(format!(
+            "the shared library `{library}` is not in this image: install the package that has it, or link the program statically"
+        ));
+    }
     if said("no space left on device") {
         hints.push("the disk is full: free space where the data root lies".to_owned());
     }
@@ -112,6 +117,14 @@ fn hints(exec: &ExecOp, code: i32, lines: &[String], by_code: bool) -> Vec<Strin
 fn missing_command(line: &str) -> Option<&str> {
     let before = line.strip_suffix(": not found").or_else(|| line.strip_suffix(": command not found"))?;
     let name = before.rsplit(": ").next()?.trim();
+    (!name.is_empty() && !name.contains(char::is_whitespace)).then_some(name)
+}
+
+/// Returns the library that a loader (glibc's or musl's) complains of.
+fn missing_library(line: &str) -> Option<&str> {
+    let markers = ["error while loading shared libraries: ", "Error loading shared library "];
+    let rest = markers.iter().find_map(|marker| line.split_once(marker)).map(|(_, rest)| rest)?;
+    let name = rest.split(':').next()?.trim();
     (!name.is_empty() && !name.contains(char::is_whitespace)).then_some(name)
 }
 
@@ -165,6 +178,23 @@ pub(crate) fn cancelled() -> Diagnostic {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn loaders_name_what_they_miss() {
+        for (line, expected) in [
+            (
+                "./x: error while loading shared libraries: libpq.so.5: cannot open shared object file: No such file or directory",
+                Some("libpq.so.5"),
+            ),
+            (
+                "Error loading shared library libstdc++.so.6: No such file or directory (needed by /x)",
+                Some("libstdc++.so.6"),
+            ),
+            ("libpq.so.5: fine", None),
+        ] {
+            assert_eq!(missing_library(line), expected, "{line}");
+        }
+    }
 
     #[test]
     fn shells_name_what_they_miss() {

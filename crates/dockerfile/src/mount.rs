@@ -166,6 +166,8 @@ const FIELDS: &[&str] = &[
 /// Fields that only some types take.
 const MISPLACED: &[(&str, &[&str])] = &[
     ("sharing", &["cache"]),
+    ("source", &["bind", "cache", "tmpfs", "secret"]),
+    ("src", &["bind", "cache", "tmpfs", "secret"]),
     ("required", &["secret", "ssh"]),
     ("size", &["tmpfs"]),
     ("mode", &["cache", "secret", "ssh"]),

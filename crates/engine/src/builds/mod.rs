@@ -155,6 +155,9 @@ impl Builds<'_> {
         request.labels.clone_from(&options.labels);
         request.cache = if options.no_cache { CachePolicy::Ignore } else { CachePolicy::Use };
         request.network = options.run.network;
+        if let Some(platform) = options.run.targets().into_iter().next() {
+            request.platform = platform;
+        }
         request.sandbox.clone_from(&options.run.sandbox);
         request.allow = options.run.allow;
         request.created = self.created();
