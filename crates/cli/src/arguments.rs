@@ -57,7 +57,7 @@ pub enum Command {
     /// Take an environment down.
     Down(commands::down::Args),
     /// Build an image from a Dockerfile, or an environment's images.
-    Build(commands::build::Args),
+    Build(Box<commands::build::Args>),
     /// Run a command in a new container.
     Run(Box<commands::run::Args>),
     /// Make a container without starting it.

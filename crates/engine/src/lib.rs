@@ -26,13 +26,15 @@ mod volumes;
 
 pub use bases::{Bases, BuiltBase, RecipeView};
 pub use builds::{
-    AgentSource, BuildOptions, Builds, BuiltImage, HostCa, RunOptions, SecretPlace, SecretSource, allow,
+    AgentSource, BuildOptions, Builds, BuiltImage, Explained, HostCa, RunOptions, SecretPlace, SecretSource,
+    SolveOptions, allow,
 };
 pub use checks::Checked;
 pub use containers::{
     AttachStreams, ContainerRequest, ContainerView, Containers, ExecRequest, HealthRequest, LogLine,
     LogRequest, LogStream,
 };
+pub use coracle_build::{Cause, FileChange, StepState, StepWhy};
 pub use coracle_build::{Entitlements, HostAddress, ProcessLimit, Sandbox};
 pub use coracle_check::{Finding, Outline, OutlineAttachment, Report, Rule, Target};
 pub use coracle_dockerfile::NetworkMode as BuildNetwork;
@@ -41,6 +43,7 @@ pub use failure::{During, Failure, Fault, Result};
 pub use images::{ImageView, Images, Pull, ReadyImage};
 pub use keepers::Keepers;
 pub use networks::{Endpoint, NetworkRequest, Networks};
+pub use ports::build::{Amount, ContextEntry, ContextReport, HidingLine};
 pub use projects::{
     BuildPolicy, DownOptions, LoadedProject, Projects, Selection, ServiceUrl, UpOptions, UpReport,
 };

@@ -84,7 +84,7 @@ fn dispatch(context: &Context, command: Command) -> Result<Done> {
     match command {
         Command::Up(args) => up::run(context, args),
         Command::Down(args) => down::run(context, args),
-        Command::Build(args) => build::run(context, args),
+        Command::Build(args) => build::run(context, *args),
         Command::Run(args) => run::run(context, *args),
         Command::Create(args) => create::run(context, *args),
         Command::Ps(args) => ps::run(context, args),

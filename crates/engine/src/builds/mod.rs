@@ -3,20 +3,22 @@
 mod options;
 mod proxies;
 mod run_options;
+mod why;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
-use coracle_build::{BuildRequest, CachePolicy, StepOrigin};
+use coracle_build::{BuildRequest, CachePolicy, StepOrigin, StepWhy};
 use coracle_oci::{DiffId, ImageId, Platform, Reference};
 use coracle_report::{Diagnostic, Outcome, Quiet, Task, TaskId};
 use coracle_snapshot::SnapshotId;
 use coracle_store::Image;
 
 use crate::ports::build::{EngineHost, WOULD_WORK, Work, cached};
-pub use options::{BuildOptions, HostCa};
+pub use options::{BuildOptions, HostCa, SolveOptions};
 pub use run_options::{AgentSource, RunOptions, SecretPlace, SecretSource, allow};
+pub use why::Explained;
 
 use crate::{During, Engine, Failure, Images, Result};
 
@@ -27,6 +29,8 @@ pub struct BuiltImage {
     pub id: ImageId,
     /// Whether every step was cached.
     pub cached: bool,
+    /// For each platform: its name and what became of the steps.
+    pub steps: Vec<(String, Vec<StepWhy>)>,
 }
 
 /// The builder of an engine.
@@ -82,8 +86,9 @@ impl Builds<'_> {
         self.say_findings(&request, options, &file);
         self.name(&tags, &images)?;
         let cached = images.iter().all(|(_, cached)| *cached);
+        let steps = host.take_examined();
         let host = targets.iter().position(|platform| *platform == Platform::host()).unwrap_or(0);
-        Ok(BuiltImage { id: images[host].0.id, cached })
+        Ok(BuiltImage { id: images[host].0.id, cached, steps })
     }
 
     /// Gives the images of all platforms their names.
@@ -113,6 +118,7 @@ impl Builds<'_> {
         cancel: &AtomicBool,
     ) -> Result<(Image, bool)> {
         let built = coracle_build::build(request, host, &*self.engine.reporter, parent, cancel)?;
+        host.note_examined(request.platform.to_string(), built.examined.steps);
         let layers = self.layers(built.snapshot.as_ref().map(coracle_build::SnapshotRef::as_str))?;
         let cached = built.steps.iter().all(|step| step.origin != StepOrigin::Made);
         let store = &self.engine.store;
@@ -154,6 +160,8 @@ impl Builds<'_> {
         proxies::add(&self.engine.docker_config(), &mut request.build_args);
         request.labels.clone_from(&options.labels);
         request.cache = if options.no_cache { CachePolicy::Ignore } else { CachePolicy::Use };
+        request.no_cache_stages.clone_from(&options.solve.no_cache_stages);
+        request.jobs = options.solve.jobs();
         request.network = options.run.network;
         if let Some(platform) = options.run.targets().into_iter().next() {
             request.platform = platform;

@@ -1,6 +1,7 @@
 //! What a build is asked to do.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use coracle_report::TaskId;
@@ -18,6 +19,23 @@ pub enum HostCa {
     Always,
     /// Not at all.
     Never,
+}
+
+/// How steps are solved.
+#[derive(Clone, Debug, Default)]
+pub struct SolveOptions {
+    /// Stages whose steps are done again (`--no-cache-filter`).
+    pub no_cache_stages: Vec<String>,
+    /// How many steps may run at once; `None` is one a processor, but at least two.
+    pub jobs: Option<NonZeroUsize>,
+}
+
+impl SolveOptions {
+    /// Returns how many steps may run at once.
+    pub(crate) fn jobs(&self) -> NonZeroUsize {
+        let processors = || std::thread::available_parallelism().map_or(2, NonZeroUsize::get).max(2);
+        self.jobs.or_else(|| NonZeroUsize::new(processors())).unwrap_or(NonZeroUsize::MIN)
+    }
 }
 
 /// What is to be built.
@@ -45,6 +63,8 @@ pub struct BuildOptions {
     pub host_ca: HostCa,
     /// What `RUN` steps are given.
     pub run: RunOptions,
+    /// How steps are solved.
+    pub solve: SolveOptions,
     /// The task that the build is a part of.
     pub parent: Option<TaskId>,
 }

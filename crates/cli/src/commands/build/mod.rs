@@ -3,6 +3,7 @@
 mod check_args;
 mod check_output;
 mod run_args;
+mod why_args;
 
 use std::path::PathBuf;
 
@@ -59,6 +60,8 @@ pub struct Args {
     pub host_ca: HostCaArg,
     #[command(flatten)]
     pub run: run_args::RunArgs,
+    #[command(flatten)]
+    pub why: why_args::WhyArgs,
     #[command(flatten)]
     pub checks: check_args::CheckArgs,
     /// Write the image's id to this file.
@@ -123,16 +126,25 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
             HostCaArg::Never => HostCa::Never,
         },
         run: args.run.options()?,
+        solve: args.why.options(),
         ..BuildOptions::default()
     };
     if !args.checks.builds() {
         return args.checks.answer(context, &engine, &options);
     }
+    if args.why.dry_run {
+        return why_args::WhyArgs::look(context, &engine, &options, &cancel, args.checks.format);
+    }
     let image = engine.builds().build(&options, cancel.flag())?;
+    if args.why.why {
+        why_args::WhyArgs::explain(context, &engine, &options, image.clone(), args.checks.format)?;
+    }
     if let Some(path) = &args.iidfile {
         std::fs::write(path, image.id.to_string())
             .map_err(|error| Failure::ours(format_args!("writing {}", path.display()), &error))?;
     }
-    context.printer.data(image.id.to_string());
+    if !(args.why.why && args.checks.format == Some(check_args::Format::Json)) {
+        context.printer.data(image.id.to_string());
+    }
     Ok(Done::Ok)
 }

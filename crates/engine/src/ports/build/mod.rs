@@ -5,6 +5,7 @@ mod copy;
 mod exec;
 mod hashing;
 mod memory;
+mod report;
 mod sources;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,6 +17,7 @@ use std::time::Duration;
 use coracle_build::{
     BuildHost, CacheKey, CacheRecord, CopyRequest, DirectoryRequest, Downloaded, ExecOutcome, ExecRequest,
     KeyLock, Memory, OutputSink, ResolvedBase, Selection, SnapshotRef, SourceEntry, SourceFault, SourcePlace,
+    StepWhy,
 };
 use coracle_oci::{DiffId, Digest, Platform, Reference};
 use coracle_report::{Diagnostic, TaskId};
@@ -25,6 +27,7 @@ use coracle_store::FileLock;
 use self::exec::{Agents, Secrets};
 use self::hashing::Hashing;
 use self::memory::Memories;
+pub use self::report::{Amount, ContextEntry, ContextReport, HidingLine};
 use self::sources::Sources;
 use super::compose::told;
 use crate::builds::{BuildOptions, HostCa};
@@ -54,6 +57,8 @@ pub struct EngineHost<'a> {
     hashing: Hashing<'a>,
     memories: Memories,
     work: Work,
+    /// What became of the steps, for each platform that was built.
+    examined: Mutex<Vec<(String, Vec<StepWhy>)>>,
     /// Stand-ins that the user was told of.
     told: Mutex<BTreeSet<Reference>>,
     /// Digests of files of snapshots, which never change.
@@ -74,9 +79,20 @@ impl<'a> EngineHost<'a> {
             hashing: Hashing::new(engine),
             memories: Memories::new(&engine.layout, &options.context, dockerfile),
             work,
+            examined: Mutex::default(),
             told: Mutex::default(),
             digests: Mutex::default(),
         })
+    }
+
+    /// Takes note of what became of the steps.
+    pub fn note_examined(&self, platform: String, steps: Vec<StepWhy>) {
+        self.examined.lock().unwrap_or_else(PoisonError::into_inner).push((platform, steps));
+    }
+
+    /// Returns what was noted.
+    pub fn take_examined(&self) -> Vec<(String, Vec<StepWhy>)> {
+        std::mem::take(&mut *self.examined.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Refuses work when the build only looks.

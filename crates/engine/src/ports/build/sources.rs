@@ -113,6 +113,18 @@ impl Sources {
         self.ignore.is_some().then_some((0, 0))
     }
 
+    /// Returns the ignore file, if there is one.
+    pub fn ignore_file(&self) -> Option<PathBuf> {
+        let rules = self.ignore.as_ref()?.ignore.rules();
+        rules.first().map(|rule| rule.span.file().to_owned())
+    }
+
+    /// Returns what the ignore file says of a path.
+    pub fn verdict(&self, path: &Path) -> Verdict<'_> {
+        let context = self.ignore.as_ref();
+        context.map_or(Verdict::Shown, |context| context.ignore.verdict(&path.to_string_lossy()))
+    }
+
     /// Returns whether a path is visible, or only something below it.
     pub fn visit(&self, path: &Path, is_directory: bool) -> Visit {
         let Some(context) = &self.ignore else { return Visit::Take };
