@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "what goes wrong here fails the test")]
 
+#[allow(dead_code, reason = "the other tests use the rest")]
 mod memory;
 
 use std::num::NonZeroUsize;

@@ -4,8 +4,6 @@
 //! Commands, joined by `&&`: `put PATH TEXT`, `keep PATH SOURCE`, `say TEXT`, `env NAME`, `fail CODE`, `hang`
 //! (until cancelled), `meet` (until another command does too, or somebody waits for a lock).
 
-#![allow(dead_code, reason = "each test file uses a part of this host")]
-
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
