@@ -169,7 +169,15 @@ impl From<'_> {
             BaseRef::Image(_) if base.text == "scratch" => Bottom::Scratch,
             BaseRef::Image(_) => match earlier.iter().rposition(|stage| stage.is_called(&base.text)) {
                 Some(index) => Bottom::Stage(index),
-                None => Bottom::Image { name: base.text, platform },
+                None if self.request.contexts.contains(&base.text) => {
+                    Bottom::Image { name: base.text, platform }
+                }
+                None => match base.text.parse::<Reference>() {
+                    Ok(_) => Bottom::Image { name: base.text, platform },
+                    Err(error) => {
+                        return Err(source.error("bad-reference", error.to_string(), &stage.image.span));
+                    }
+                },
             },
         })
     }

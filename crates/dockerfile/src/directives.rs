@@ -40,16 +40,16 @@ pub(crate) fn directives(source: &Source) -> Result<(Directives, usize), Diagnos
             "escape" => {
                 twice(escape_seen)?;
                 escape_seen = true;
-                let escape = match value.as_str() {
-                    "\\" => Escape::Backslash,
-                    "`" => Escape::Backtick,
-                    other => {
-                        let message = format!("the escape character is `\\` or a backtick, not `{other}`");
-                        return Err(source.error("bad-directive", message, &value.span));
-                    }
-                };
                 if skipped == 0 {
-                    directives.escape = escape;
+                    directives.escape = match value.as_str() {
+                        "\\" => Escape::Backslash,
+                        "`" => Escape::Backtick,
+                        other => {
+                            let message =
+                                format!("the escape character is `\\` or a backtick, not `{other}`");
+                            return Err(source.error("bad-directive", message, &value.span));
+                        }
+                    };
                 }
             }
             // Any other comment ends the directives, as does everything that is no comment.

@@ -20,6 +20,62 @@ pub enum GlobError {
 #[derive(Clone, Debug)]
 pub struct Glob {
     parts: Vec<Part>,
+    quick: Quick,
+}
+
+/// The shapes that nearly all lines of an ignore file have, which need no set of places.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Quick {
+    /// `name`: only this.
+    Exact(String),
+    /// `directory/**`: what begins so.
+    Begins(String),
+    /// `**/name`: this, or what ends with a slash and this.
+    Last(String),
+    /// `**/*.ext`: what ends so.
+    Ends(String),
+    /// `*.ext`: what ends so, after no slash.
+    Entry(String),
+    /// Any other shape.
+    No,
+}
+
+impl Quick {
+    fn of(parts: &[Part]) -> Self {
+        let literal = |parts: &[Part]| -> Option<String> {
+            parts
+                .iter()
+                .map(|part| match part {
+                    Part::Char(character) => Some(*character),
+                    _ => None,
+                })
+                .collect()
+        };
+        if let Some(text) = literal(parts) {
+            return Self::Exact(text);
+        }
+        let found = match parts {
+            [before @ .., Part::All] => literal(before).map(Self::Begins),
+            [Part::Directories, Part::Inside, Part::Name, rest @ ..] => literal(rest).map(Self::Ends),
+            [Part::Directories, Part::Inside, rest @ ..] => literal(rest).map(Self::Last),
+            [Part::Name, rest @ ..] => literal(rest).map(Self::Entry),
+            _ => None,
+        };
+        found.unwrap_or(Self::No)
+    }
+
+    fn matches(&self, path: &str) -> Option<bool> {
+        Some(match self {
+            Self::Exact(text) => path == text,
+            Self::Begins(text) => path.starts_with(text.as_str()),
+            Self::Ends(text) => path.ends_with(text.as_str()),
+            Self::Last(text) => path
+                .strip_suffix(text.as_str())
+                .is_some_and(|before| before.is_empty() || before.ends_with('/')),
+            Self::Entry(text) => path.strip_suffix(text.as_str()).is_some_and(|before| !before.contains('/')),
+            Self::No => return None,
+        })
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,84 +122,91 @@ impl Glob {
 
     /// Says whether the whole of `path` matches.
     pub fn matches(&self, path: &str) -> bool {
-        if let Some(matched) = self.literally(path) {
+        if let Some(matched) = self.quick.matches(path) {
             return matched;
         }
-        let end = self.parts.len();
-        let mut places = Places::new(end + 1);
-        let mut next = Places::new(end + 1);
-        self.enter(0, &mut places);
-        for character in path.chars() {
-            next.clear();
-            for place in places.list.iter().copied().filter(|place| *place < end) {
-                let stay = match &self.parts[place] {
-                    Part::Char(wanted) => {
-                        if *wanted == character {
-                            self.enter(place + 1, &mut next);
-                        }
-                        continue;
-                    }
-                    Part::One => {
-                        if character != '/' {
-                            self.enter(place + 1, &mut next);
-                        }
-                        continue;
-                    }
-                    Part::Class { negated, ranges } => {
-                        let within = ranges.iter().any(|(low, high)| (*low..=*high).contains(&character));
-                        if within != *negated {
-                            self.enter(place + 1, &mut next);
-                        }
-                        continue;
-                    }
-                    Part::Name => character != '/',
-                    // Being here means that nothing was read; the part after it reads on.
-                    Part::Directories => continue,
-                    Part::Inside => {
-                        if character == '/' {
-                            self.enter(place + 1, &mut next);
-                        }
-                        next.add(place);
-                        continue;
-                    }
-                    Part::All => true,
-                };
-                if stay {
-                    self.enter(place, &mut next);
-                }
-            }
-            std::mem::swap(&mut places, &mut next);
-            if places.list.is_empty() {
-                return false;
-            }
+        if !self.begins(path) {
+            return false;
         }
-        places.has[end]
+        if self.parts.len() < 64 {
+            self.run(path, [0_u64; 1])
+        } else {
+            self.run(path, vec![0_u64; self.parts.len() / 64 + 1])
+        }
     }
 
-    /// Answers at once when the pattern is plain text, as most lines of an ignore file are.
-    fn literally(&self, path: &str) -> Option<bool> {
-        let mut characters = path.chars();
-        for part in &self.parts {
-            match part {
-                Part::Char(wanted) if characters.next() == Some(*wanted) => {}
-                Part::Char(_) => return Some(false),
-                _ => return None,
+    /// Carries the set of places along the path; `none` is the empty set.
+    fn run<S: AsRef<[u64]> + AsMut<[u64]> + Clone>(&self, path: &str, none: S) -> bool {
+        let end = self.parts.len();
+        let mut places = none.clone();
+        self.enter(0, places.as_mut());
+        for character in path.chars() {
+            let mut next = none.clone();
+            let mut any = false;
+            for (index, word) in places.as_ref().iter().enumerate() {
+                let mut rest = *word;
+                while rest != 0 {
+                    let place = index * 64 + rest.trailing_zeros() as usize;
+                    rest &= rest - 1;
+                    let Some(part) = self.parts.get(place) else {
+                        continue;
+                    };
+                    let (stays, goes) = match part {
+                        Part::Char(wanted) => (false, *wanted == character),
+                        Part::One => (false, character != '/'),
+                        Part::Class { negated, ranges } => {
+                            let within = ranges.iter().any(|(low, high)| (*low..=*high).contains(&character));
+                            (false, within != *negated)
+                        }
+                        Part::Name => (character != '/', false),
+                        // Being here means that nothing was read; the part after it reads on.
+                        Part::Directories => (false, false),
+                        Part::Inside => (true, character == '/'),
+                        Part::All => (true, false),
+                    };
+                    if stays {
+                        self.enter(place, next.as_mut());
+                    }
+                    if goes {
+                        self.enter(place + 1, next.as_mut());
+                    }
+                    any |= stays || goes;
+                }
             }
+            if !any {
+                return false;
+            }
+            places = next;
         }
-        Some(characters.next().is_none())
+        places.as_ref()[end / 64] & (1 << (end % 64)) != 0
+    }
+
+    /// Says whether the path begins with the plain characters that the pattern begins with.
+    fn begins(&self, path: &str) -> bool {
+        let mut characters = path.chars();
+        self.parts
+            .iter()
+            .map_while(|part| match part {
+                Part::Char(wanted) => Some(*wanted),
+                _ => None,
+            })
+            .all(|wanted| characters.next() == Some(wanted))
     }
 
     /// Adds a place and those that can be reached from it without reading anything.
-    fn enter(&self, place: usize, places: &mut Places) {
+    fn enter(&self, place: usize, places: &mut [u64]) {
+        let mut add = |place: usize| {
+            let (word, bit) = (&mut places[place / 64], 1 << (place % 64));
+            let new = *word & bit == 0;
+            *word |= bit;
+            new
+        };
         let mut place = place;
-        loop {
-            if !places.add(place) {
-                return;
-            }
+        while add(place) {
             match self.parts.get(place) {
                 Some(Part::Name | Part::All) => place += 1,
                 Some(Part::Directories) => {
-                    places.add(place + 1);
+                    add(place + 1);
                     place += 2;
                 }
                 _ => return,
@@ -185,34 +248,8 @@ impl Glob {
                 _ => parts.push(Part::Char(character)),
             }
         }
-        Ok(Self { parts })
-    }
-}
-
-/// A set of places in a pattern that remembers the order they came in.
-struct Places {
-    has: Vec<bool>,
-    list: Vec<usize>,
-}
-
-impl Places {
-    fn new(length: usize) -> Self {
-        Self { has: vec![false; length], list: Vec::with_capacity(length) }
-    }
-
-    /// Returns whether the place is new.
-    fn add(&mut self, place: usize) -> bool {
-        let new = !std::mem::replace(&mut self.has[place], true);
-        if new {
-            self.list.push(place);
-        }
-        new
-    }
-
-    fn clear(&mut self) {
-        for place in self.list.drain(..) {
-            self.has[place] = false;
-        }
+        let quick = Quick::of(&parts);
+        Ok(Self { parts, quick })
     }
 }
 

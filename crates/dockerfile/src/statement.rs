@@ -318,7 +318,7 @@ impl Line<'_> {
                 return Err(error.with_hint("write `HEALTHCHECK --interval=30s CMD command`"));
             }
         };
-        let retries = match self.value("retries") {
+        let retries = match self.value("retries").filter(|word| !word.is_empty()) {
             None => 0,
             Some(word) => word.parse::<u32>().map_err(|_| {
                 let message = format!("`--retries` is a number, not `{}`", word.value);
@@ -336,10 +336,10 @@ impl Line<'_> {
     }
 
     fn duration(&self, name: &str) -> Result<u64, Diagnostic> {
-        let Some(word) = self.value(name) else {
+        let Some(word) = self.value(name).filter(|word| !word.is_empty()) else {
             return Ok(0);
         };
-        match duration(&word) {
+        match duration(word.strip_prefix('+').unwrap_or(&word)) {
             Some(0) => Ok(0),
             Some(nanoseconds) if nanoseconds >= 1_000_000 => Ok(nanoseconds),
             Some(_) => {

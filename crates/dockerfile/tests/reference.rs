@@ -287,3 +287,18 @@ fn the_others() {
     assert_eq!(file.stages[0].platform.as_ref().expect("given").value, "$BUILDPLATFORM");
     assert_eq!(file.stage_index("EXTRAS"), Some(0));
 }
+
+#[test]
+fn durations_may_be_empty_or_signed() {
+    let Instruction::Healthcheck(check) = one("HEALTHCHECK --interval= --timeout=+1s --retries= CMD x")
+    else {
+        panic!("HEALTHCHECK")
+    };
+    assert_eq!((check.interval, check.timeout, check.retries), (0, 1_000_000_000, 0));
+}
+
+#[test]
+fn after_a_shebang_escape_means_nothing() {
+    let file = read("#!/usr/bin/env build\n# escape=x\nFROM a\nRUN x \\\n y\n");
+    assert_eq!((file.directives.escape, file.stages[0].instructions.len()), (Escape::Backslash, 1));
+}
