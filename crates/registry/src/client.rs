@@ -48,11 +48,11 @@ impl Default for Options {
 /// A client of any number of registries. Use one for a whole command: it remembers tokens, connections, and which
 /// registries could not be reached.
 pub struct Client {
-    agent: Agent,
+    pub(crate) agent: Agent,
     credentials: CredentialStore,
     pub(crate) options: Options,
     /// `Authorization` headers by registry and scope.
-    tokens: Mutex<HashMap<(String, String), String>>,
+    pub(crate) tokens: Mutex<HashMap<(String, String), String>>,
     /// Registries that could not be reached, with the reason; `None` for those that answered once.
     contacts: Mutex<HashMap<String, Option<String>>>,
 }
@@ -120,7 +120,7 @@ impl Client {
         if response.status() == StatusCode::UNAUTHORIZED
             && let Some(challenge) = challenge_of(&response)
         {
-            let header = self.authorize(registry, &challenge, &scope, subject)?;
+            let header = self.authorize(registry, &challenge, &[scope], subject)?;
             response = self.send(registry, &url, accept, from, Some(&header))?;
             if response.status() != StatusCode::UNAUTHORIZED {
                 self.tokens.lock().unwrap_or_else(PoisonError::into_inner).insert(key, header);
@@ -133,7 +133,13 @@ impl Client {
     }
 
     /// Returns the `Authorization` header that answers a challenge.
-    fn authorize(&self, registry: &str, challenge: &Challenge, scope: &str, subject: &str) -> Result<String> {
+    pub(crate) fn authorize(
+        &self,
+        registry: &str,
+        challenge: &Challenge,
+        scopes: &[String],
+        subject: &str,
+    ) -> Result<String> {
         let denied = |message: &str| RegistryError::Unauthorized {
             registry: registry.to_owned(),
             subject: subject.to_owned(),
@@ -153,7 +159,13 @@ impl Client {
         if !safe {
             return Err(denied("it names an unsafe place to log in"));
         }
-        let scope = wanted.as_deref().unwrap_or(scope);
+        // What we know of the request is finer than what some registries ask for: a push with a mount has two scopes.
+        let mut scopes: Vec<&str> = scopes.iter().map(String::as_str).collect();
+        if let [_] = scopes[..]
+            && let Some(wanted) = wanted
+        {
+            scopes = vec![wanted];
+        }
         let mut response = match credentials {
             Some(Credentials::IdentityToken(token)) => {
                 // OAuth 2 (distribution specification, "Using OAuth2").
@@ -161,13 +173,16 @@ impl Client {
                     ("grant_type", "refresh_token"),
                     ("service", service.as_deref().unwrap_or("")),
                     ("client_id", "coracle"),
-                    ("scope", scope),
+                    ("scope", &scopes.join(" ")),
                     ("refresh_token", token),
                 ];
                 self.agent.post(realm).send_form(form)
             }
             other => {
-                let mut request = self.agent.get(realm).query("scope", scope);
+                let mut request = self.agent.get(realm);
+                for scope in scopes {
+                    request = request.query("scope", scope);
+                }
                 if let Some(service) = service {
                     request = request.query("service", service);
                 }
@@ -204,10 +219,7 @@ impl Client {
         from: u64,
         authorization: Option<&str>,
     ) -> Result<Response<Body>> {
-        let known = self.contacts.lock().unwrap_or_else(PoisonError::into_inner).get(registry).cloned();
-        if let Some(Some(reason)) = known {
-            return Err(RegistryError::Unreachable { registry: registry.to_owned(), reason });
-        }
+        self.contact(registry)?;
         let mut request = self.agent.get(url);
         for accepted in accept {
             request = request.header("accept", *accepted);
@@ -219,12 +231,26 @@ impl Client {
             request = request.header("authorization", authorization);
         }
         let response = request.call().map_err(|error| self.transport_error(registry, &error))?;
-        self.contacts.lock().unwrap_or_else(PoisonError::into_inner).insert(registry.to_owned(), None);
+        self.reached(registry);
         Ok(response)
     }
 
+    /// Fails at once for a registry that could not be reached before.
+    pub(crate) fn contact(&self, registry: &str) -> Result<()> {
+        let known = self.contacts.lock().unwrap_or_else(PoisonError::into_inner).get(registry).cloned();
+        match known {
+            Some(Some(reason)) => Err(RegistryError::Unreachable { registry: registry.to_owned(), reason }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Remembers that a registry answers.
+    pub(crate) fn reached(&self, registry: &str) {
+        self.contacts.lock().unwrap_or_else(PoisonError::into_inner).insert(registry.to_owned(), None);
+    }
+
     /// Remembers that a registry cannot be reached, so that the next question takes no time.
-    fn transport_error(&self, registry: &str, error: &ureq::Error) -> RegistryError {
+    pub(crate) fn transport_error(&self, registry: &str, error: &ureq::Error) -> RegistryError {
         let reason = reason(error);
         let never_there = matches!(
             error,
@@ -243,7 +269,7 @@ impl Client {
         RegistryError::Unreachable { registry: registry.to_owned(), reason }
     }
 
-    fn url(&self, registry: &str, path: &str) -> String {
+    pub(crate) fn url(&self, registry: &str, path: &str) -> String {
         let scheme = if self.is_plain(registry) { "http" } else { "https" };
         // Docker Hub's name and its registry's differ.
         let host = if registry == "docker.io" { "registry-1.docker.io" } else { registry };
@@ -264,7 +290,7 @@ impl Client {
 }
 
 /// Returns the strongest challenge of an answer that we can meet.
-fn challenge_of(response: &Response<Body>) -> Option<Challenge> {
+pub(crate) fn challenge_of(response: &Response<Body>) -> Option<Challenge> {
     let headers = response.headers().get_all("www-authenticate");
     let mut challenges: Vec<_> =
         headers.iter().filter_map(|value| challenge::parse(value.to_str().ok()?)).collect();
@@ -273,7 +299,7 @@ fn challenge_of(response: &Response<Body>) -> Option<Challenge> {
 }
 
 /// Returns the error that an answer's status stands for.
-fn status_error(registry: &str, subject: &str, mut response: Response<Body>) -> RegistryError {
+pub(crate) fn status_error(registry: &str, subject: &str, mut response: Response<Body>) -> RegistryError {
     let status = response.status();
     let retry_after =
         response.headers().get("retry-after").and_then(|value| value.to_str().ok()?.parse().ok());
@@ -318,7 +344,9 @@ fn message_of(response: &mut Response<Body>) -> String {
             errors.errors.into_iter().map(said).collect::<Vec<_>>().join("; ")
         }
         // A page for a browser says nothing here.
-        Err(_) if text.trim_start().starts_with('<') => return String::new(),
+        Err(_) if text.trim_start().starts_with('<') => {
+            return "a web page, as if it were no registry".to_owned();
+        }
         Err(_) => text,
     };
     text.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).take(300).collect()

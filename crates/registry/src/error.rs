@@ -1,4 +1,4 @@
-//! Why a pull failed, told apart by what the caller can do about it.
+//! Why a pull or a push failed, told apart by what the caller can do about it.
 
 use std::io;
 
@@ -88,6 +88,37 @@ pub enum RegistryError {
         /// What went wrong, in one line.
         reason: String,
     },
+    /// An exchange broke off; the same may succeed a little later.
+    #[error("{subject}: {reason} (registry {registry})")]
+    Broken {
+        /// The registry's host.
+        registry: String,
+        /// What was done.
+        subject: String,
+        /// What went wrong, in one line.
+        reason: String,
+    },
+    /// The registry keeps no such repository and makes none.
+    #[error("registry {registry} has no repository {repository}{}", detail(message))]
+    NoRepository {
+        /// The registry's host.
+        registry: String,
+        /// The repository.
+        repository: String,
+        /// The registry's own words.
+        message: String,
+    },
+    /// The bytes to send could not be read or made.
+    #[error("cannot read {subject}")]
+    Source {
+        /// What was to be sent.
+        subject: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// The caller gave up.
+    #[error("the transfer was cancelled")]
+    Cancelled,
     /// The caller's place for blobs failed, e.g. because its disk is full.
     #[error("cannot store {digest}")]
     Sink {

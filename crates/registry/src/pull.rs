@@ -235,7 +235,7 @@ impl Client {
         }
     }
 
-    fn pause(&self, attempt: u32, error: &RegistryError) -> Duration {
+    pub(crate) fn pause(&self, attempt: u32, error: &RegistryError) -> Duration {
         if let RegistryError::RateLimited { retry_after: Some(seconds), .. } = error {
             return Duration::from_secs(*seconds);
         }
@@ -244,9 +244,11 @@ impl Client {
 }
 
 /// Returns whether the same request may succeed a little later.
-fn may_pass(error: &RegistryError) -> bool {
+pub(crate) fn may_pass(error: &RegistryError) -> bool {
     match error {
-        RegistryError::Interrupted { .. } | RegistryError::Unreachable { .. } => true,
+        RegistryError::Interrupted { .. } | RegistryError::Unreachable { .. } | RegistryError::Broken { .. } => {
+            true
+        }
         RegistryError::Status { status, .. } => *status >= 500,
         // A long pause is the user's to decide.
         RegistryError::RateLimited { retry_after, .. } => retry_after.is_some_and(|seconds| seconds <= 10),
