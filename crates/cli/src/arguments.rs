@@ -86,6 +86,8 @@ pub enum Command {
     Export(commands::export::Args),
     /// List images.
     Images(commands::images::Args),
+    /// Send images to their registries.
+    Push(commands::push::Args),
     /// Remove images.
     Rmi(commands::rmi::Args),
     /// Give an image another name.

@@ -208,6 +208,7 @@ impl Images<'_> {
         let image =
             engine.store.put_manifest(&resolved.manifest, &resolved.config).during("recording an image")?;
         engine.store.add_reference(reference, &image).during("naming an image")?;
+        crate::cache::remember_pulled(engine, reference, &resolved.layers);
         // Their content lies in the snapshots now; nothing is stored twice.
         for layer in &resolved.layers {
             let _ = std::fs::remove_file(engine.store.blob_path(&layer.digest));
@@ -268,7 +269,7 @@ impl Images<'_> {
         self.by_id(name)?.ok_or_else(|| self.no_such_image(name))
     }
 
-    fn no_such_image(&self, name: &str) -> Failure {
+    pub(crate) fn no_such_image(&self, name: &str) -> Failure {
         let mut diagnostic = Diagnostic::error("no-such-image", format!("no such image: {name}"));
         let images = self.engine.store.list_images().unwrap_or_default();
         let names: Vec<String> =
@@ -374,7 +375,7 @@ pub fn is_stand_in(config: &ImageConfig) -> bool {
 }
 
 /// The store as a place for downloaded layers.
-struct StoreSink<'a>(&'a Store);
+pub(crate) struct StoreSink<'a>(pub(crate) &'a Store);
 
 /// One of them on its way.
 struct StoreWriter(PartialBlob);

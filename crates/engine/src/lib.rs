@@ -5,6 +5,7 @@
 
 mod bases;
 mod builds;
+mod cache;
 mod checks;
 mod containers;
 mod engine;
@@ -29,6 +30,7 @@ pub use builds::{
     AgentSource, BuildOptions, Builds, BuiltImage, Explained, HostCa, RunOptions, SecretPlace, SecretSource,
     SolveOptions, allow,
 };
+pub use cache::{LayerCompression, PushOptions, PushReport};
 pub use checks::Checked;
 pub use containers::{
     AttachStreams, ContainerRequest, ContainerView, Containers, ExecRequest, HealthRequest, LogLine,

@@ -16,6 +16,6 @@ mod push;
 pub use client::{Client, Options};
 pub use credentials::{CredentialStore, Credentials, CredentialsError};
 pub use error::RegistryError;
-pub use manifest::{Compression, Layer, Resolved};
-pub use push::{BlobSource, PushBlob, PushedBlob};
+pub use manifest::{Compression, Document, Layer, Resolved};
 pub use pull::{BlobSink, BlobWriter, CommitError};
+pub use push::{BlobSource, PushBlob, PushedBlob};

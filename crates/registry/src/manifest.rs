@@ -17,6 +17,13 @@ const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+
 const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
 pub(crate) const ACCEPTED: [&str; 4] = [OCI_INDEX, OCI_MANIFEST, DOCKER_LIST, DOCKER_MANIFEST];
 
+impl Compression {
+    /// Returns how layers of a media type are compressed; `None` for types that are no layers that can be had.
+    pub fn of_media_type(media_type: &str) -> Option<Self> {
+        compression(media_type)
+    }
+}
+
 /// How a layer's archive is compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Compression {
@@ -69,13 +76,39 @@ struct IndexEntry {
     platform: Option<Platform>,
 }
 
-struct Document {
-    digest: Digest,
-    bytes: Vec<u8>,
-    media_type: String,
+/// A document that a registry keeps under a tag or a digest; verified.
+#[derive(Clone, Debug)]
+pub struct Document {
+    /// Its digest.
+    pub digest: Digest,
+    /// Its bytes as they came.
+    pub bytes: Vec<u8>,
+    /// What it says that it is.
+    pub media_type: String,
 }
 
 impl Client {
+    /// Fetches the manifest or index that a reference names, whatever it describes.
+    pub fn fetch_document(&self, reference: &Reference) -> Result<Document> {
+        let name = reference.digest().map(|digest| digest.to_string());
+        let name = name.or_else(|| reference.tag().map(str::to_owned)).unwrap_or_else(|| "latest".to_owned());
+        self.document(reference, &name, reference.digest())
+    }
+
+    /// Fetches a small blob that a manifest names, such as a configuration; one of more than 8 MiB is refused.
+    pub fn fetch_small(
+        &self,
+        reference: &Reference,
+        descriptor: &coracle_oci::Descriptor,
+    ) -> Result<Vec<u8>> {
+        let subject = format!("the configuration of {}", reference.familiar());
+        let digest = Digest::try_from(descriptor.digest()).map_err(|error| RegistryError::Corrupt {
+            subject: subject.clone(),
+            reason: error.to_string(),
+        })?;
+        self.small_blob(reference, digest, descriptor.size(), &subject)
+    }
+
     /// Finds the image that a reference names, for one platform.
     pub fn resolve(&self, reference: &Reference, platform: &Platform) -> Result<Resolved> {
         let name = reference

@@ -107,6 +107,25 @@ impl Client {
         }
     }
 
+    /// Begins to read a blob from its registry. The bytes are not verified; at most `size` of them come.
+    pub fn read_blob(
+        &self,
+        reference: &Reference,
+        digest: &Digest,
+        size: u64,
+    ) -> Result<impl Read + Send + use<>> {
+        let subject = format!("{} of {}", digest.short(), reference.familiar());
+        let response = self.get(Request {
+            registry: reference.registry(),
+            repository: reference.repository(),
+            path: &format!("{}/blobs/{digest}", reference.repository()),
+            accept: &[],
+            from: 0,
+            subject: &subject,
+        })?;
+        Ok(response.into_body().into_reader().take(size))
+    }
+
     fn fetch(
         &self,
         reference: &Reference,
@@ -246,9 +265,9 @@ impl Client {
 /// Returns whether the same request may succeed a little later.
 pub(crate) fn may_pass(error: &RegistryError) -> bool {
     match error {
-        RegistryError::Interrupted { .. } | RegistryError::Unreachable { .. } | RegistryError::Broken { .. } => {
-            true
-        }
+        RegistryError::Interrupted { .. }
+        | RegistryError::Unreachable { .. }
+        | RegistryError::Broken { .. } => true,
         RegistryError::Status { status, .. } => *status >= 500,
         // A long pause is the user's to decide.
         RegistryError::RateLimited { retry_after, .. } => retry_after.is_some_and(|seconds| seconds <= 10),

@@ -4,6 +4,7 @@
 //! data root (/var/lib/coracle)                     run root (/run/coracle), gone after a reboot
 //! ├── blobs/sha256/<hex>      content              ├── containers/<id>/
 //! ├── blobs/partial/<hex>     downloads under way  │   ├── shim.sock      the shim's requests
+//! ├── compressed/<hex>        layer -> its compressed forms   (see crate `engine`, `cache`)
 //! ├── images/<hex>            id -> manifest       │   ├── shim.lock      held while the shim lives
 //! ├── references/<name>       name -> manifest     │   └── bundle/        runtime bundle
 //! ├── cache/<key hex>         build steps          ├── keepers/<scope>/
@@ -92,6 +93,16 @@ impl Layout {
     /// Returns the directory of blobs that are being written.
     pub fn partial_blobs(&self) -> PathBuf {
         self.data.join("blobs/partial")
+    }
+
+    /// Returns the directory of what is known about layers' compressed forms.
+    pub fn compressed_layers(&self) -> PathBuf {
+        self.data.join("compressed")
+    }
+
+    /// Returns the record of one layer's compressed forms, by the digest of its uncompressed archive.
+    pub fn compressed_layer(&self, layer: &Digest) -> PathBuf {
+        self.compressed_layers().join(layer.hex())
     }
 
     /// Returns the directory of image records.

@@ -15,6 +15,7 @@ pub mod kill;
 pub mod logs;
 pub mod network;
 pub mod ps;
+pub mod push;
 pub mod reap;
 pub mod restart;
 pub mod rm;
@@ -88,6 +89,7 @@ fn dispatch(context: &Context, command: Command) -> Result<Done> {
         Command::Run(args) => run::run(context, *args),
         Command::Create(args) => create::run(context, *args),
         Command::Ps(args) => ps::run(context, args),
+        Command::Push(args) => push::run(context, args),
         Command::Logs(args) => logs::run(context, args),
         Command::Exec(args) => exec::run(context, args),
         Command::Start(args) => start::run(context, args),

@@ -98,7 +98,8 @@ impl Client {
         if let Some(error) = failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
             return Err(error);
         }
-        let results = results.into_iter().map(|slot| slot.into_inner().unwrap_or_else(PoisonError::into_inner));
+        let results =
+            results.into_iter().map(|slot| slot.into_inner().unwrap_or_else(PoisonError::into_inner));
         results.collect::<Option<Vec<_>>>().ok_or(RegistryError::Cancelled)
     }
 
@@ -165,11 +166,17 @@ impl Client {
                 status if status.is_success() => {
                     let message = "it does not answer as a registry does".to_owned();
                     let (registry, subject) = (registry.to_owned(), subject.clone());
-                    return Err(RegistryError::Status { registry, status: status.as_u16(), subject, message });
+                    return Err(RegistryError::Status {
+                        registry,
+                        status: status.as_u16(),
+                        subject,
+                        message,
+                    });
                 }
                 _ => return Err(refusal(target, &subject, response)),
             }
-            let stored = response.headers().get("docker-content-digest").and_then(|value| value.to_str().ok());
+            let stored =
+                response.headers().get("docker-content-digest").and_then(|value| value.to_str().ok());
             match stored.map(str::parse::<Digest>) {
                 Some(Ok(stored)) if stored != digest => Err(RegistryError::Corrupt {
                     subject: subject.clone(),
@@ -203,7 +210,9 @@ impl Client {
             if stop.is_set() {
                 return Err(RegistryError::Cancelled);
             }
-            std::thread::sleep(Duration::from_millis(20).min(until.saturating_duration_since(Instant::now())));
+            std::thread::sleep(
+                Duration::from_millis(20).min(until.saturating_duration_since(Instant::now())),
+            );
         }
         if stop.is_set() { Err(RegistryError::Cancelled) } else { Ok(()) }
     }

@@ -94,12 +94,12 @@ impl Client {
                 None => (self.persist(stop, || self.begin(target, &subject))?, 0),
             };
             let mut reached = 0;
-            let error = match self.send_blob(target, blob, &location, from, &mut reached, &subject, task, stop)
-            {
-                Ok(pushed) => return Ok(pushed),
-                Err(_) if stop.is_set() => return Err(RegistryError::Cancelled),
-                Err(error) => error,
-            };
+            let error =
+                match self.send_blob(target, blob, &location, from, &mut reached, &subject, task, stop) {
+                    Ok(pushed) => return Ok(pushed),
+                    Err(_) if stop.is_set() => return Err(RegistryError::Cancelled),
+                    Err(error) => error,
+                };
             let held = if passes(&error) { self.progress_of(target, &location, &subject) } else { None };
             // Only an attempt that came further than all before does not count.
             let held_bytes = held.as_ref().map_or(0, |(_, bytes)| *bytes);
@@ -212,7 +212,9 @@ impl Client {
             self.call(Call { method, registry, scopes: &scopes, url, headers, load, subject })
         };
         let octets = ("content-type", "application/octet-stream".to_owned());
-        if from == 0 && let Some(size) = total.filter(|size| *size <= SMALL) {
+        if from == 0
+            && let Some(size) = total.filter(|size| *size <= SMALL)
+        {
             let mut bytes = Vec::new();
             feed.read_to_end(&mut bytes).map_err(source)?;
             let digest = Digest::of(&bytes);

@@ -468,7 +468,7 @@ fn failures_are_told_apart() {
     assert_eq!(message, "no entry [31m");
     let error = fails("broken");
     let RegistryError::Status { status: 503, message, .. } = &error else { panic!("{error}") };
-    assert_eq!(message, "");
+    assert_eq!(message, "a web page, as if it were no registry");
     assert!(matches!(fails("missing"), RegistryError::NotFound(_)));
 }
 

@@ -14,6 +14,8 @@ pub struct Seen {
     pub path: String,
     pub headers: HashMap<String, String>,
     pub body: String,
+    #[allow(dead_code, reason = "only uploads look at it")]
+    pub bytes: Vec<u8>,
 }
 
 /// An answer; `cut` ends the connection after so many bytes of the body.
@@ -123,13 +125,30 @@ fn serve(stream: TcpStream, state: &Mutex<State>, handler: &Handler) -> std::io:
             .and_modify(|known| *known = format!("{known}, {value}"))
             .or_insert_with(|| value.to_owned());
     }
-    let length = headers.get("content-length").and_then(|text| text.parse().ok()).unwrap_or(0);
-    let mut body = vec![0; length];
-    std::io::Read::read_exact(&mut reader, &mut body)?;
-    let seen = Seen { method, path, headers, body: String::from_utf8_lossy(&body).into_owned() };
+    let mut body = Vec::new();
+    if headers.get("transfer-encoding").is_some_and(|coding| coding == "chunked") {
+        loop {
+            let mut line = String::new();
+            reader.read_line(&mut line)?;
+            let length = usize::from_str_radix(line.trim(), 16).unwrap_or(0);
+            let from = body.len();
+            body.resize(from + length, 0);
+            std::io::Read::read_exact(&mut reader, &mut body[from..])?;
+            reader.read_line(&mut String::new())?;
+            if length == 0 {
+                break;
+            }
+        }
+    } else {
+        body.resize(headers.get("content-length").and_then(|text| text.parse().ok()).unwrap_or(0), 0);
+        std::io::Read::read_exact(&mut reader, &mut body)?;
+    }
+    let text = String::from_utf8_lossy(&body).into_owned();
+    let seen = Seen { method, path, headers, body: text, bytes: body };
     state.lock().unwrap().seen.push(seen.clone());
     let answer = handler(&seen).unwrap_or_else(|| stored(&seen, state));
-    respond(stream, &answer)
+    let head = seen.method == "HEAD";
+    respond(stream, &answer, head)
 }
 
 fn stored(seen: &Seen, state: &Mutex<State>) -> Answer {
@@ -152,7 +171,7 @@ fn stored(seen: &Seen, state: &Mutex<State>) -> Answer {
     .header("content-type", media_type)
 }
 
-fn respond(mut stream: TcpStream, answer: &Answer) -> std::io::Result<()> {
+fn respond(mut stream: TcpStream, answer: &Answer, head_only: bool) -> std::io::Result<()> {
     use std::fmt::Write as _;
     let mut head = format!("HTTP/1.1 {} Status\r\nconnection: close\r\n", answer.status);
     for (name, value) in &answer.headers {
@@ -161,6 +180,8 @@ fn respond(mut stream: TcpStream, answer: &Answer) -> std::io::Result<()> {
     write!(head, "content-length: {}\r\n\r\n", answer.body.len()).expect("a string takes everything");
     stream.write_all(head.as_bytes())?;
     let end = answer.cut.unwrap_or(answer.body.len()).min(answer.body.len());
-    stream.write_all(&answer.body[..end])?;
+    if !head_only {
+        stream.write_all(&answer.body[..end])?;
+    }
     stream.flush()
 }

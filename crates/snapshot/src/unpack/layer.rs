@@ -52,7 +52,28 @@ impl UnpackedLayer {
             Some(parent) => self.snapshots.lowerdirs(parent)?,
             None => Vec::new(),
         };
-        let stack = LayerStack::open(&lower)?;
+        self.complete(&lower)?;
+        let below = parent.map(|parent| self.snapshots.get(parent)).transpose()?;
+        self.active.record.parent = parent.cloned();
+        self.active.record.diff_id = Some(self.diff_id);
+        self.active.record.size = Some(self.size);
+        self.active.record.chain_id = match below {
+            None => Some(ChainId::extend(None, self.diff_id)),
+            Some(below) => below.chain_id.map(|chain| ChainId::extend(Some(chain), self.diff_id)),
+        };
+        self.active.commit()
+    }
+
+    /// Moves the tree to a path of the same file system that does not exist, where it is no layer any more.
+    pub fn move_to(mut self, path: &Path) -> Result<()> {
+        self.complete(&[])?;
+        std::fs::rename(self.active.layer_path(), path)
+            .map_err(|error| SnapshotError::io("make", path, error))
+    }
+
+    /// Does what needs the layers below.
+    fn complete(&mut self, lower: &[PathBuf]) -> Result<()> {
+        let stack = LayerStack::open(lower)?;
         let layer = self.active.layer_path();
         let root = RootFs::new(snapshots::open_directory(&layer)?);
         self.add_lower_links(&root, &stack)?;
@@ -68,15 +89,7 @@ impl UnpackedLayer {
         if !self.has_root {
             snapshots::copy_root_attributes(lower.first().map(PathBuf::as_path), &layer)?;
         }
-        let below = parent.map(|parent| self.snapshots.get(parent)).transpose()?;
-        self.active.record.parent = parent.cloned();
-        self.active.record.diff_id = Some(self.diff_id);
-        self.active.record.size = Some(self.size);
-        self.active.record.chain_id = match below {
-            None => Some(ChainId::extend(None, self.diff_id)),
-            Some(below) => below.chain_id.map(|chain| ChainId::extend(Some(chain), self.diff_id)),
-        };
-        self.active.commit()
+        Ok(())
     }
 
     /// Brings files of lower layers up that the archive gives another name.
