@@ -101,6 +101,9 @@ pub enum Command {
     /// Bake base images from Debian packages where no registry can be reached.
     #[command(subcommand)]
     Base(commands::base::Base),
+    /// Draw what is built from what.
+    #[command(subcommand)]
+    Graph(commands::graph::Graph),
     /// Print the resolved configuration of an environment.
     Config(commands::config::Args),
     /// Print a shell's completion script.

@@ -28,7 +28,7 @@ mod volumes;
 pub use bases::{Bases, BuiltBase, RecipeView};
 pub use builds::{
     AgentSource, BuildOptions, Builds, BuiltImage, Explained, HostCa, RunOptions, SecretPlace, SecretSource,
-    SolveOptions, allow,
+    SolveOptions, StageGraph, StageNode, StageOrigin, StageStep, allow,
 };
 pub use cache::{LayerCompression, PushOptions, PushReport};
 pub use checks::Checked;

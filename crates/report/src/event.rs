@@ -125,6 +125,9 @@ pub enum Event {
 pub trait Reporter: Send + Sync {
     /// Takes one event. Must not block for long.
     fn event(&self, event: Event);
+
+    /// Says that all tasks of the command have ended, so that a renderer can draw its last picture.
+    fn settle(&self) {}
 }
 
 /// A reporter that drops everything.

@@ -8,6 +8,7 @@ pub mod create;
 pub mod down;
 pub mod exec;
 pub mod export;
+pub mod graph;
 pub mod images;
 pub mod inspect;
 pub mod keeper;
@@ -106,6 +107,7 @@ fn dispatch(context: &Context, command: Command) -> Result<Done> {
         Command::Volume(command) => volume::run(context, command),
         Command::Network(command) => network::run(context, command),
         Command::Base(command) => base::run(context, command),
+        Command::Graph(graph) => graph::run(context, graph),
         Command::Config(args) => config::run(context, args),
         Command::Completions(args) => completions::run(context, args),
         Command::Keeper(args) => keeper::run(context, args),

@@ -2,6 +2,7 @@
 
 mod json;
 mod plain;
+mod tree;
 mod tty;
 
 use std::sync::Arc;

@@ -1,5 +1,6 @@
 //! Building images: a Dockerfile and a context in, an image in the store out.
 
+mod graph;
 mod options;
 mod proxies;
 mod run_options;
@@ -16,6 +17,7 @@ use coracle_snapshot::SnapshotId;
 use coracle_store::Image;
 
 use crate::ports::build::{EngineHost, WOULD_WORK, Work, cached};
+pub use graph::{StageGraph, StageNode, StageOrigin, StageStep};
 pub use options::{BuildOptions, HostCa, SolveOptions};
 pub use run_options::{AgentSource, RunOptions, SecretPlace, SecretSource, allow};
 pub use why::Explained;

@@ -90,7 +90,7 @@ pub enum HostCaArg {
 pub fn run(context: &Context, args: Args) -> Result<Done> {
     let cancel = Cancel::on_signals().map_err(|error| Failure::ours("catching signals", &error))?;
     let progress = if args.quiet { Progress::Quiet } else { args.progress };
-    let (engine, _) = context.engine(progress)?;
+    let (engine, reporter) = context.engine(progress)?;
     let directory = PathBuf::from(&args.path);
     if !directory.is_dir() && engine.projects().environments(None)?.contains(&args.path) {
         let projects = engine.projects();
@@ -135,7 +135,9 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
     if args.why.dry_run {
         return why_args::WhyArgs::look(context, &engine, &options, &cancel, args.checks.format);
     }
-    let image = engine.builds().build(&options, cancel.flag())?;
+    let image = engine.builds().build(&options, cancel.flag());
+    reporter.settle();
+    let image = image?;
     if args.why.why {
         why_args::WhyArgs::explain(context, &engine, &options, image.clone(), args.checks.format)?;
     }
