@@ -269,10 +269,8 @@ impl Definition {
             let mut names = Vec::new();
             self.expand(name, &mut Vec::new(), &mut names, &mut selected.groups)?;
             for name in names {
-                if !selected.targets.contains_key(&name) {
-                    let target = self.resolve(&name, &overrides, &mut Vec::new())?;
-                    selected.targets.insert(name, target);
-                }
+                let target = self.resolve(&name, &overrides, &mut Vec::new())?;
+                selected.targets.insert(name, target);
             }
         }
         let default =

@@ -92,7 +92,7 @@ pub(crate) fn place_of(expression: &Expression) -> Range<usize> {
     expression.span().unwrap_or_default()
 }
 
-impl<'a> Evaluator<'a> {
+impl Evaluator<'_> {
     /// Returns the value of an expression.
     pub(crate) fn value(&self, expression: &Expression) -> Result<Value, Fault> {
         let place = place_of(expression);
@@ -272,19 +272,15 @@ impl<'a> Evaluator<'a> {
             values.extend(items.iter().cloned());
         }
         self.pay(1)?;
-        match self.meter.deeper(|| Ok(self.names.call(name, values)))? {
-            Some(result) => {
-                let value = result.map_err(|fault| self.source.place(*fault, &place))?;
-                self.pay(value.weight())?;
-                Ok(value)
-            }
-            None => {
-                let names = self.names.functions();
-                let error = Diagnostic::error("bake-function", format!("there is no function `{name}`"));
-                let error = with_near(error, name, names.iter().map(String::as_str));
-                Err(self.source.place(error, &place))
-            }
-        }
+        let Some(result) = self.meter.deeper(|| Ok(self.names.call(name, values)))? else {
+            let names = self.names.functions();
+            let error = Diagnostic::error("bake-function", format!("there is no function `{name}`"));
+            let error = with_near(error, name, names.iter().map(String::as_str));
+            return Err(self.source.place(error, &place));
+        };
+        let value = result.map_err(|fault| self.source.place(*fault, &place))?;
+        self.pay(value.weight())?;
+        Ok(value)
     }
 
     /// Evaluates what may fail; only running out of the budget cannot be caught.
@@ -296,7 +292,7 @@ impl<'a> Evaluator<'a> {
     }
 
     fn traversal(&self, traversal: &Traversal) -> Result<Value, Fault> {
-        let steps: Vec<&Step> = traversal.operators.iter().map(|step| step.value()).collect();
+        let steps: Vec<&Step> = traversal.operators.iter().map(hcl_edit::Decorated::value).collect();
         if let Expression::Variable(kind) = &traversal.expr
             && matches!(kind.as_str(), "target" | "group" | "variable")
             && self.locals.and_then(|locals| locals.get(kind.as_str())).is_none()
@@ -440,12 +436,10 @@ impl<'a> Evaluator<'a> {
                     Value::List(items) => items.push(value),
                     _ => return Err(self.error("a group of values is a list", &place_of(key))),
                 }
-            } else if map.contains_key(&name) {
+            } else if map.insert(name.clone(), value).is_some() {
                 let message =
                     format!("two elements have the key `{name}`; write `...` after the value to group them");
                 return Err(self.error(message, &place_of(key)));
-            } else {
-                map.insert(name, value);
             }
         }
         Ok(if loop_.key_expr.is_some() { Value::Map(map) } else { Value::List(list) })

@@ -40,6 +40,11 @@ pub struct Target {
 }
 
 impl Target {
+    /// Returns a target that sets nothing.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self { name: name.into(), ..Self::default() }
+    }
+
     /// Returns a text.
     pub fn text(&self, attribute: Attribute) -> Option<&str> {
         match self.settings.get(&attribute)? {
@@ -272,5 +277,18 @@ impl Selected {
         }
         out.insert("target".to_owned(), targets.into());
         out.into()
+    }
+}
+
+impl Target {
+    /// Lays a value over an attribute as a later definition would; null changes nothing. A text is a list of one
+    /// where a list is needed.
+    pub fn lay(&mut self, attribute: Attribute, value: Value) -> Result<(), String> {
+        let list = matches!(attribute.shape(), Shape::Texts | Shape::Entries);
+        let value = if list && matches!(value, Value::String(_)) { Value::List(vec![value]) } else { value };
+        if let Some(setting) = setting(attribute, value)? {
+            merge(&mut self.settings, attribute, setting, attribute.merge());
+        }
+        Ok(())
     }
 }

@@ -1,5 +1,7 @@
 //! The examples of the bake reference: what `--print` shows of each.
 
+#![allow(clippy::needless_raw_string_hashes, reason = "a table reads better when its rows are alike")]
+
 use coracle_bakefile::{Input, World, load};
 use serde_json::{Value, json};
 

@@ -58,6 +58,8 @@ pub enum Command {
     Down(commands::down::Args),
     /// Build an image from a Dockerfile, or an environment's images.
     Build(Box<commands::build::Args>),
+    /// Build the targets of bake files and Compose files together.
+    Bake(Box<commands::bake::Args>),
     /// Run a command in a new container.
     Run(Box<commands::run::Args>),
     /// Make a container without starting it.

@@ -169,6 +169,8 @@ pub struct Build {
     pub no_cache: bool,
     /// Whether base images are looked up anew.
     pub pull: bool,
+    /// `x-` attributes.
+    pub extensions: IndexMap<String, serde_json::Value>,
 }
 
 /// When an image is pulled or built.

@@ -3,6 +3,7 @@
 //! Owns how the rooms below work together. Refuses to print and to read the process environment: the caller gives
 //! both a reporter and the variables.
 
+mod bakes;
 mod bases;
 mod builds;
 mod cache;
@@ -25,6 +26,7 @@ mod stored;
 mod terminal;
 mod volumes;
 
+pub use bakes::{BakeRequest, Baked, Bakes};
 pub use bases::{Bases, BuiltBase, RecipeView};
 pub use builds::{
     AgentSource, BuildOptions, Builds, BuiltImage, Explained, HostCa, RunOptions, SecretPlace, SecretSource,
@@ -35,6 +37,10 @@ pub use checks::Checked;
 pub use containers::{
     AttachStreams, ContainerRequest, ContainerView, Containers, ExecRequest, HealthRequest, LogLine,
     LogRequest, LogStream,
+};
+pub use coracle_bakefile::{
+    Attribute as BakeAttribute, Definition as BakeDefinition, Selected as BakeSelection,
+    Target as BakeTarget, Variable as BakeVariable,
 };
 pub use coracle_build::{Cause, FileChange, StepState, StepWhy};
 pub use coracle_build::{Entitlements, HostAddress, ProcessLimit, Sandbox};

@@ -180,7 +180,7 @@ fn range(args: &[Value]) -> Answer {
     while (step > 0.0 && at < end) || (step < 0.0 && at > end) {
         numbers.push(Value::Number(at));
         let next = at + step;
-        if next == at {
+        if next <= at && step > 0.0 || next >= at && step < 0.0 {
             return Err("the step is too small".to_owned());
         }
         at = next;

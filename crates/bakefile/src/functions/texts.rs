@@ -7,8 +7,8 @@ use crate::value::Value;
 
 pub(super) fn call(name: &str, args: &[Value]) -> Option<Answer> {
     Some(match name {
-        "upper" => one(args, |text| text.to_uppercase()),
-        "lower" => one(args, |text| text.to_lowercase()),
+        "upper" => one(args, str::to_uppercase),
+        "lower" => one(args, str::to_lowercase),
         "title" => one(args, title),
         "chomp" => one(args, |text| text.trim_end_matches(['\r', '\n']).to_owned()),
         "trimspace" => one(args, |text| text.trim().to_owned()),

@@ -1,5 +1,6 @@
 //! One file a command; this one parses the command line, calls the command and turns its end into an exit code.
 
+pub mod bake;
 pub mod base;
 pub mod build;
 pub mod completions;
@@ -87,6 +88,7 @@ fn dispatch(context: &Context, command: Command) -> Result<Done> {
         Command::Up(args) => up::run(context, args),
         Command::Down(args) => down::run(context, args),
         Command::Build(args) => build::run(context, *args),
+        Command::Bake(args) => bake::run(context, *args),
         Command::Run(args) => run::run(context, *args),
         Command::Create(args) => create::run(context, *args),
         Command::Ps(args) => ps::run(context, args),

@@ -68,7 +68,7 @@ impl Decoder<'_> {
                 *source = self.path(source).to_string_lossy().into_owned();
             }
         }
-        let build = Build {
+        let mut build = Build {
             span,
             context,
             dockerfile,
@@ -85,8 +85,9 @@ impl Decoder<'_> {
             tags: fields.texts("tags", self.findings),
             no_cache: fields.boolean("no_cache", self.findings),
             pull: fields.boolean("pull", self.findings),
+            extensions: indexmap::IndexMap::new(),
         };
-        fields.finish(LATER, self.findings);
+        build.extensions = fields.finish(LATER, self.findings);
         Some(build)
     }
 }

@@ -20,7 +20,7 @@ pub use up::{BuildPolicy, ServiceUrl, UpOptions, UpReport};
 
 use crate::containers::ContainerView;
 use crate::{During, Engine, Failure, Result, near};
-use files::DiskLoader;
+pub(crate) use files::DiskLoader;
 
 /// Which project, and which of its environments.
 #[derive(Clone, Debug, Default)]

@@ -5,6 +5,8 @@ mod check_output;
 mod run_args;
 mod why_args;
 
+pub use check_args::CheckArgs;
+
 use std::path::PathBuf;
 
 use coracle_engine::{BuildOptions, Failure, HostCa, Result};

@@ -1,0 +1,171 @@
+//! A target as the builder takes it.
+
+use coracle_bakefile::{Attribute, Entry, Target};
+use coracle_build::{Entitlements, HostAddress, ProcessLimit};
+use coracle_dockerfile::NetworkMode;
+use coracle_oci::Platform;
+use coracle_report::Diagnostic;
+
+use super::BakeRequest;
+use crate::builds::allow;
+use crate::{AgentSource, BuildOptions, SecretPlace, SecretSource};
+
+/// Says what a target takes to build; refuses what the builder cannot do, with its place.
+pub(super) fn options(target: &Target, request: &BakeRequest) -> Result<BuildOptions, Diagnostic> {
+    let at = |attribute: Attribute, why: String| {
+        let message = format!("target `{}`: `{}`: {why}", target.name, attribute.name());
+        let error = Diagnostic::error("bake-attribute", message);
+        match target.places.get(&attribute).or(target.span.as_ref()) {
+            Some(span) => error.with_span(span.clone()),
+            None => error,
+        }
+    };
+    let mut options = BuildOptions::default();
+    let context = target.text(Attribute::Context).unwrap_or(".");
+    let context = context.strip_prefix("cwd://").unwrap_or(context);
+    if context == "-" || context.contains("://") || context.starts_with("git@") {
+        return Err(at(
+            Attribute::Context,
+            format!("`{context}` is not a directory, and others are not supported yet"),
+        ));
+    }
+    options.context = request.directory.join(if context.is_empty() { "." } else { context });
+    options.dockerfile_inline = target.text(Attribute::DockerfileInline).map(str::to_owned);
+    let dockerfile = target.text(Attribute::Dockerfile).unwrap_or("Dockerfile");
+    options.dockerfile = Some(match dockerfile.strip_prefix("cwd://") {
+        Some(path) => request.directory.join(path),
+        None => options.context.join(dockerfile),
+    });
+    options.target = target.text(Attribute::Target).map(str::to_owned);
+    options.build_args =
+        target.pairs(Attribute::Args).map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    options.labels =
+        target.pairs(Attribute::Labels).map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    options.tags = target.texts(Attribute::Tags).to_vec();
+    options.no_cache = target.flag(Attribute::NoCache);
+    options.pull = target.flag(Attribute::Pull);
+    options.run.network = match target.text(Attribute::Network) {
+        None | Some("" | "default") => NetworkMode::Default,
+        Some("none") => NetworkMode::None,
+        Some("host") => NetworkMode::Host,
+        Some(other) => {
+            return Err(at(Attribute::Network, format!("it is default, none or host, not `{other}`")));
+        }
+    };
+    for text in target.texts(Attribute::Platforms) {
+        let platform = if text == "local" { Ok(Platform::host()) } else { Platform::written(text) };
+        options.run.platforms.push(platform.map_err(|why| at(Attribute::Platforms, why))?);
+    }
+    for secret in target.entries(Attribute::Secret) {
+        options.run.secrets.push(secret_source(secret, request));
+    }
+    for agent in target.entries(Attribute::Ssh) {
+        let paths = agent.get("paths").map(String::as_str).unwrap_or_default();
+        let paths = paths.split(',').filter(|path| !path.is_empty()).map(|path| request.directory.join(path));
+        let id = agent.get("id").cloned().unwrap_or_else(|| "default".to_owned());
+        options.run.agents.push(AgentSource { id, paths: paths.collect() });
+    }
+    for (name, address) in target.pairs(Attribute::ExtraHosts) {
+        for address in address.split(',') {
+            let address = match address {
+                "host-gateway" => HostAddress::HostGateway,
+                address => HostAddress::Ip(
+                    address
+                        .parse()
+                        .map_err(|_| at(Attribute::ExtraHosts, format!("`{address}` is not an address")))?,
+                ),
+            };
+            options.run.sandbox.extra_hosts.push((name.to_owned(), address));
+        }
+    }
+    for text in target.texts(Attribute::Ulimits) {
+        let limit =
+            limit(text).ok_or_else(|| at(Attribute::Ulimits, format!("`{text}` is not NAME=SOFT[:HARD]")))?;
+        options.run.sandbox.ulimits.push(limit);
+    }
+    if let Some(text) = target.text(Attribute::ShmSize) {
+        let size = size(text)
+            .ok_or_else(|| at(Attribute::ShmSize, format!("`{text}` is not a size such as 128m")))?;
+        options.run.sandbox.shm_size = Some(size);
+    }
+    let mut wanted = Entitlements::default();
+    for text in target.texts(Attribute::Entitlements) {
+        allow(text, &mut wanted).map_err(|why| at(Attribute::Entitlements, why))?;
+    }
+    for (name, wanted, allowed) in [
+        ("network.host", wanted.network_host, request.allow.network_host),
+        ("security.insecure", wanted.security_insecure, request.allow.security_insecure),
+    ] {
+        if wanted && !allowed {
+            let error = at(Attribute::Entitlements, format!("{name} is wanted, and is not allowed"));
+            return Err(error.with_hint(format!("if you trust the definition: --allow {name}")));
+        }
+    }
+    options.run.allow = wanted;
+    refuse(target, &at)?;
+    Ok(options)
+}
+
+/// Refuses what the builder does not do yet.
+fn refuse(target: &Target, at: &dyn Fn(Attribute, String) -> Diagnostic) -> Result<(), Diagnostic> {
+    let later = |attribute: Attribute| at(attribute, "not supported yet".to_owned());
+    let lists = [
+        (Attribute::Annotations, target.texts(Attribute::Annotations).is_empty()),
+        (Attribute::NoCacheFilter, target.texts(Attribute::NoCacheFilter).is_empty()),
+        (Attribute::CacheFrom, target.entries(Attribute::CacheFrom).is_empty()),
+        (Attribute::CacheTo, target.entries(Attribute::CacheTo).is_empty()),
+        (Attribute::Contexts, target.pairs(Attribute::Contexts).next().is_none()),
+    ];
+    for (attribute, empty) in lists {
+        if !empty {
+            return Err(later(attribute));
+        }
+    }
+    let is = |entry: &Entry, name: &str, value: &str| entry.get(name).is_some_and(|found| found == value);
+    if target.entries(Attribute::Attest).iter().any(|entry| !is(entry, "disabled", "true")) {
+        return Err(later(Attribute::Attest));
+    }
+    for output in target.entries(Attribute::Output) {
+        let kind = output.get("type").map_or("", String::as_str);
+        let kept = matches!(kind, "docker" | "image" | "cacheonly") && !output.contains_key("dest");
+        if !kept || is(output, "push", "true") {
+            return Err(at(Attribute::Output, format!("an output of type {kind} is not supported yet")));
+        }
+    }
+    Ok(())
+}
+
+fn secret_source(secret: &Entry, request: &BakeRequest) -> SecretSource {
+    let place = match (secret.get("src"), secret.get("env")) {
+        (Some(path), _) => SecretPlace::File(request.directory.join(path)),
+        (None, Some(name)) => SecretPlace::Variable(name.clone()),
+        (None, None) => SecretPlace::ByName,
+    };
+    SecretSource { id: secret.get("id").cloned().unwrap_or_default(), place }
+}
+
+fn limit(text: &str) -> Option<ProcessLimit> {
+    let number = |text: &str| match text {
+        "-1" | "unlimited" => Some(u64::MAX),
+        text => text.parse().ok(),
+    };
+    let (name, limits) = text.split_once('=')?;
+    let (soft, hard) = limits.split_once(':').unwrap_or((limits, limits));
+    let (soft, hard) = (number(soft)?, number(hard)?);
+    (soft <= hard).then(|| ProcessLimit { name: name.to_ascii_lowercase(), soft, hard })
+}
+
+/// Reads a size: a number with `b`, `k`, `m`, `g` or none, in bytes.
+fn size(text: &str) -> Option<u64> {
+    let lower = text.trim().to_ascii_lowercase();
+    let digits = lower.find(|c: char| !c.is_ascii_digit()).unwrap_or(lower.len());
+    let (number, unit) = lower.split_at(digits);
+    let shift = match unit {
+        "" | "b" => 0,
+        "k" | "kb" | "kib" => 10,
+        "m" | "mb" | "mib" => 20,
+        "g" | "gb" | "gib" => 30,
+        _ => return None,
+    };
+    number.parse::<u64>().ok()?.checked_mul(1 << shift).filter(|size| *size > 0)
+}
