@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use coracle_bakefile::{Attribute, Definition, Group, Target, Value};
 use coracle_composefile::{LoadRequest, Service};
-use coracle_report::Diagnostic;
+use coracle_report::{Diagnostic, Event, Reporter};
 
 use super::BakeRequest;
 use crate::projects::DiskLoader;
@@ -16,6 +16,7 @@ pub(super) fn definition(
     files: &[PathBuf],
     request: &BakeRequest,
     environment: &BTreeMap<String, String>,
+    reporter: &dyn Reporter,
 ) -> Result<Definition> {
     let directory = std::path::absolute(&request.directory).unwrap_or_else(|_| request.directory.clone());
     let load = LoadRequest {
@@ -27,6 +28,9 @@ pub(super) fn definition(
         ..LoadRequest::default()
     };
     let loaded = coracle_composefile::load(&load, &DiskLoader).map_err(Failure::findings)?;
+    for warning in loaded.warnings {
+        reporter.event(Event::Notice(warning));
+    }
     let mut definition = Definition::default();
     let mut group = Group::default();
     for service in loaded.project.services.values() {

@@ -60,7 +60,7 @@ impl Bakes<'_> {
         let environment = self.environment(request);
         let mut definition = Definition::default();
         if !files.compose.is_empty() {
-            definition = compose::definition(&files.compose, request, &environment)?;
+            definition = compose::definition(&files.compose, request, &environment, &*self.engine.reporter)?;
         }
         let platform = Platform::host().to_string();
         let home = self.engine.environment.get("HOME").cloned().unwrap_or_else(|| "/root".to_owned());
@@ -83,7 +83,8 @@ impl Bakes<'_> {
     fn environment(&self, request: &BakeRequest) -> std::collections::BTreeMap<String, String> {
         let lookup = self.engine.environment.get("BUILDX_BAKE_DISABLE_VARS_ENV_LOOKUP");
         let disabled = lookup.is_some_and(|value| value == "1" || value == "true");
-        let mut environment = if disabled { Default::default() } else { self.engine.environment.clone() };
+        let mut environment =
+            if disabled { std::collections::BTreeMap::new() } else { self.engine.environment.clone() };
         environment.extend(request.variables.iter().cloned());
         environment
     }

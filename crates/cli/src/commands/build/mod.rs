@@ -5,7 +5,7 @@ mod check_output;
 mod run_args;
 mod why_args;
 
-pub use check_args::CheckArgs;
+pub(super) use check_args::CheckArgs;
 
 use std::path::PathBuf;
 
@@ -65,7 +65,7 @@ pub struct Args {
     #[command(flatten)]
     pub why: why_args::WhyArgs,
     #[command(flatten)]
-    pub checks: check_args::CheckArgs,
+    pub checks: CheckArgs,
     /// Write the image's id to this file.
     #[arg(long, value_name = "FILE")]
     pub iidfile: Option<PathBuf>,
