@@ -5,6 +5,7 @@
 mod archives;
 mod hostile;
 mod layers;
+mod merged;
 mod mounts;
 mod processes;
 mod rootfs;
