@@ -9,6 +9,7 @@ mod error;
 mod id;
 mod overlay;
 mod pack;
+mod prefetch;
 mod record;
 pub mod rootfs;
 mod snapshots;

@@ -1,17 +1,19 @@
 //! Makes the archive of one layer from its directory: always the same bytes for the same layer.
 
 use std::collections::{HashMap, HashSet};
-use std::fs::File;
 use std::io::{BufWriter, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread;
 
 use coracle_oci::{DiffId, Sha256Writer};
 use rustix::fs::{Mode, OFlags, Stat, openat};
 
 use crate::archive::{Entry, Kind, TarWriter, Time};
 use crate::error::{Result, SnapshotError};
+use crate::prefetch::{self, BATCH, Batch, Content, Queue, Readers, Wanted};
 use crate::rootfs::{FileKind, Flow, Metadata, Node, visit};
 use crate::stack::is_whiteout;
 use crate::{RootFs, SnapshotId, Snapshots, snapshots, xattr};
@@ -73,23 +75,49 @@ fn write_tree(
     form: Form,
 ) -> Result<LayerInfo> {
     let written = |error| SnapshotError::io("write the archive of", layer, error);
-    let mut pack = Pack {
-        // Hashing small pieces is slow: the buffer lies before the hasher.
-        tar: TarWriter::new(BufWriter::with_capacity(256 << 10, Sha256Writer::new(out))),
-        latest,
-        form,
-        linked: HashMap::new(),
-        buffer: vec![0; 256 << 10],
-    };
-    pack.root(root, layer)?;
-    visit(root, Path::new(""), &mut |node| pack.add(node))?;
-    let writer = pack.tar.finish().map_err(written)?;
+    let tar = thread::scope(|scope| {
+        let mut pack = Pack {
+            scope,
+            readers: None,
+            batch: Vec::new(),
+            about: Vec::new(),
+            queue: Queue::new(),
+            last: None,
+            // Hashing small pieces is slow: the buffer lies before the hasher.
+            tar: TarWriter::new(BufWriter::with_capacity(256 << 10, Sha256Writer::new(out))),
+            latest,
+            form,
+            linked: HashMap::new(),
+            buffer: vec![0; 256 << 10],
+        };
+        pack.root(root, layer)?;
+        visit(root, Path::new(""), &mut |node| pack.add(node))?;
+        pack.finish()
+    })?;
+    let writer = tar.finish().map_err(written)?;
     let hasher = writer.into_inner().map_err(|error| written(error.into_error()))?;
     let (_, digest, size) = hasher.finish();
     Ok(LayerInfo { diff_id: DiffId::new(digest), size })
 }
 
-struct Pack<W: Write> {
+/// A member that waits for its turn.
+enum Waiting {
+    /// A file, whose attributes and content are being read.
+    File(Entry, PathBuf),
+    /// Anything else, complete.
+    Complete(Entry),
+}
+
+struct Pack<'scope, 'env, W: Write> {
+    scope: &'scope thread::Scope<'scope, 'env>,
+    /// Started when there is more than one batch.
+    readers: Option<Readers>,
+    /// Files of the batch that is being filled, and all members since it was begun, in order.
+    batch: Vec<Wanted>,
+    about: Vec<Waiting>,
+    queue: Queue<Waiting>,
+    /// The directory that files were last taken from.
+    last: Option<(PathBuf, Arc<OwnedFd>)>,
     tar: TarWriter<BufWriter<Sha256Writer<W>>>,
     latest: Option<i64>,
     form: Form,
@@ -98,7 +126,107 @@ struct Pack<W: Write> {
     buffer: Vec<u8>,
 }
 
-impl<W: Write> Pack<W> {
+impl<W: Write> Pack<'_, '_, W> {
+    /// Puts a complete member behind those that wait.
+    fn put(&mut self, entry: Entry) -> Result<()> {
+        if self.about.is_empty() && self.queue.is_empty() {
+            return self.write(Batch::new(), vec![Waiting::Complete(entry)]);
+        }
+        self.about.push(Waiting::Complete(entry));
+        self.hand_over()
+    }
+
+    /// Puts a file behind those that wait, and has it read.
+    fn put_file(&mut self, entry: Entry, node: &Node<'_>, size: u64) -> Result<()> {
+        let parent = node.path.parent().unwrap_or(Path::new(""));
+        let directory = match &self.last {
+            Some((path, directory)) if path == parent => directory.clone(),
+            _ => {
+                let directory = node
+                    .directory
+                    .try_clone_to_owned()
+                    .map_err(|error| SnapshotError::io("read", node.path, error))?;
+                let directory = Arc::new(directory);
+                self.last = Some((parent.to_owned(), directory.clone()));
+                directory
+            }
+        };
+        self.batch.push(Wanted { directory, name: node.name.to_owned(), size });
+        self.about.push(Waiting::File(entry, node.path.to_owned()));
+        self.hand_over()
+    }
+
+    /// Has a batch read when it is full, and writes the first one when there are too many.
+    fn hand_over(&mut self) -> Result<()> {
+        if self.batch.len() < BATCH && self.about.len() < 8 * BATCH {
+            return Ok(());
+        }
+        if self.queue.is_full() {
+            self.write_one()?;
+        }
+        let scope = self.scope;
+        let readers = self.readers.get_or_insert_with(|| Readers::start(scope));
+        let batch = readers.read(std::mem::take(&mut self.batch));
+        self.queue.push(batch, std::mem::take(&mut self.about));
+        Ok(())
+    }
+
+    /// Writes the members of the first batch that waits; false when there is none.
+    fn write_one(&mut self) -> Result<bool> {
+        let Some((batch, about)) = self.queue.pop() else { return Ok(false) };
+        self.write(batch, about)?;
+        Ok(true)
+    }
+
+    fn write(&mut self, batch: Batch, about: Vec<Waiting>) -> Result<()> {
+        let mut files = batch.into_iter();
+        for waiting in about {
+            let (mut entry, path) = match waiting {
+                Waiting::Complete(entry) => {
+                    let path = PathBuf::from(std::ffi::OsStr::from_bytes(&entry.path));
+                    let written = self.tar.entry(&entry);
+                    written.map_err(|error| SnapshotError::io("write to the archive", &path, error))?;
+                    continue;
+                }
+                Waiting::File(entry, path) => (entry, path),
+            };
+            let read = |error: std::io::Error| SnapshotError::io("read", &path, error);
+            let write = |error: std::io::Error| SnapshotError::io("write to the archive", &path, error);
+            let opened = files.next().expect("each file was read").map_err(read)?;
+            let Kind::File(mut left) = entry.kind else { unreachable!("only files wait to be read") };
+            entry.xattrs = opened.xattrs;
+            self.tar.entry(&entry).map_err(write)?;
+            let mut file = match opened.content {
+                Content::Bytes(bytes) => {
+                    self.tar.content(&bytes).map_err(write)?;
+                    continue;
+                }
+                Content::File(file) => file,
+            };
+            // A committed layer does not change: the read that would say "no more" is spared.
+            while left > 0 {
+                match file.read(&mut self.buffer) {
+                    Ok(0) => break,
+                    Ok(count) => {
+                        self.tar.content(&self.buffer[..count]).map_err(write)?;
+                        left = left.saturating_sub(count as u64);
+                    }
+                    Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                    Err(error) => return Err(read(error)),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes all that waits, and returns the archive, which is not ended yet.
+    fn finish(mut self) -> Result<TarWriter<BufWriter<Sha256Writer<W>>>> {
+        while self.write_one()? {}
+        let (batch, about) = (std::mem::take(&mut self.batch), std::mem::take(&mut self.about));
+        self.write(prefetch::read(&batch), about)?;
+        Ok(self.tar)
+    }
+
     /// Writes the root when it differs from the one that unpacking makes by itself.
     fn root(&mut self, root: impl AsFd, layer: &Path) -> Result<()> {
         let fail = |error: std::io::Error| SnapshotError::io("read", layer, error);
@@ -115,13 +243,12 @@ impl<W: Write> Pack<W> {
 
     fn add(&mut self, node: &Node<'_>) -> Result<Flow> {
         let read = |error: std::io::Error| SnapshotError::io("read", node.path, error);
-        let write = |error: std::io::Error| SnapshotError::io("write to the archive", node.path, error);
         let path = node.path.as_os_str().as_bytes().to_vec();
         if self.form == Form::Layer && is_whiteout(node.stat) {
             let parent = node.path.parent().unwrap_or(Path::new(""));
             let name = [WHITEOUT, node.name.as_bytes()].concat();
             let entry = marker(&parent.join(std::ffi::OsStr::from_bytes(&name)));
-            self.tar.entry(&entry).map_err(write)?;
+            self.put(entry)?;
             return Ok(Flow::Skip);
         }
         let metadata = Metadata::from(node.stat);
@@ -130,7 +257,7 @@ impl<W: Write> Pack<W> {
         if several && let Some(first) = self.linked.get(&inode) {
             let target = first.as_os_str().as_bytes().to_vec();
             let entry = self.describe(path, Kind::Hardlink(target), node.stat);
-            self.tar.entry(&entry).map_err(write)?;
+            self.put(entry)?;
             return Ok(Flow::Skip);
         }
         let device = || (rustix::fs::major(node.stat.st_rdev), rustix::fs::minor(node.stat.st_rdev));
@@ -140,24 +267,8 @@ impl<W: Write> Pack<W> {
         };
         match metadata.kind {
             FileKind::File => {
-                let file = open(OFlags::empty()).map_err(|error| read(error.into()))?;
-                let mut entry = self.describe(path, Kind::File(metadata.size), node.stat);
-                entry.xattrs = xattr::read(&file).map_err(read)?;
-                self.tar.entry(&entry).map_err(write)?;
-                let mut file = File::from(file);
-                let mut left = metadata.size;
-                // A committed layer does not change: the read that would say "no more" is spared.
-                while left > 0 {
-                    match file.read(&mut self.buffer) {
-                        Ok(0) => break,
-                        Ok(count) => {
-                            self.tar.content(&self.buffer[..count]).map_err(write)?;
-                            left = left.saturating_sub(count as u64);
-                        }
-                        Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                        Err(error) => return Err(read(error)),
-                    }
-                }
+                let entry = self.describe(path, Kind::File(metadata.size), node.stat);
+                self.put_file(entry, node, metadata.size)?;
             }
             FileKind::Directory => {
                 let directory = open(OFlags::DIRECTORY).map_err(|error| read(error.into()))?;
@@ -165,17 +276,17 @@ impl<W: Write> Pack<W> {
                 name.push(b'/');
                 let mut entry = self.describe(name, Kind::Directory, node.stat);
                 entry.xattrs = xattr::read(&directory).map_err(read)?;
-                self.tar.entry(&entry).map_err(write)?;
+                self.put(entry)?;
                 if self.form == Form::Layer && xattr::is_opaque(&directory).map_err(read)? {
                     let marker = marker(&node.path.join(std::ffi::OsStr::from_bytes(OPAQUE)));
-                    self.tar.entry(&marker).map_err(write)?;
+                    self.put(marker)?;
                 }
             }
             FileKind::Symlink => {
                 let target = rustix::fs::readlinkat(node.directory, node.name, Vec::new())
                     .map_err(|error| read(error.into()))?;
                 let entry = self.describe(path, Kind::Symlink(target.into_bytes()), node.stat);
-                self.tar.entry(&entry).map_err(write)?;
+                self.put(entry)?;
             }
             FileKind::Character | FileKind::Block | FileKind::Fifo => {
                 let (major, minor) = device();
@@ -185,7 +296,7 @@ impl<W: Write> Pack<W> {
                     _ => Kind::Fifo,
                 };
                 let entry = self.describe(path, kind, node.stat);
-                self.tar.entry(&entry).map_err(write)?;
+                self.put(entry)?;
             }
             FileKind::Socket => return Ok(Flow::Skip),
         }
