@@ -242,7 +242,7 @@ fn a_stacked_layer_is_seen_upon_its_parent_and_keeps_its_maker() {
 #[test]
 fn a_large_layer_is_archived_in_the_order_of_names() {
     let Some(world) = World::new() else { return };
-    let size = |number: usize| if number % 97 == 0 { 200_000 + number } else { number * 7 % 3000 };
+    let size = |number: usize| if number.is_multiple_of(97) { 200_000 + number } else { number * 7 % 3000 };
     let snapshot = world.layer(None, |layer| {
         for directory in ["a", "b", "c/deep"] {
             fs::create_dir_all(layer.join(directory)).unwrap();
@@ -252,7 +252,8 @@ fn a_large_layer_is_archived_in_the_order_of_names() {
                     13 => std::os::unix::fs::symlink("target", path).unwrap(),
                     14 => fs::create_dir(path).unwrap(),
                     15 => {
-                        fs::hard_link(layer.join(directory).join(format!("{:04}", number - 5)), path).unwrap()
+                        fs::hard_link(layer.join(directory).join(format!("{:04}", number - 5)), path)
+                            .unwrap();
                     }
                     _ => fs::write(path, vec![number as u8; size(number)]).unwrap(),
                 }
