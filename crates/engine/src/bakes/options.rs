@@ -44,6 +44,7 @@ pub(super) fn options(target: &Target, request: &BakeRequest) -> Result<BuildOpt
     options.tags = target.texts(Attribute::Tags).to_vec();
     options.no_cache = target.flag(Attribute::NoCache);
     options.pull = target.flag(Attribute::Pull);
+    options.solve.no_cache_stages = target.texts(Attribute::NoCacheFilter).to_vec();
     options.run.network = match target.text(Attribute::Network) {
         None | Some("" | "default") => NetworkMode::Default,
         Some("none") => NetworkMode::None,
@@ -111,7 +112,6 @@ fn refuse(target: &Target, at: &dyn Fn(Attribute, String) -> Diagnostic) -> Resu
     let later = |attribute: Attribute| at(attribute, "not supported yet".to_owned());
     let lists = [
         (Attribute::Annotations, target.texts(Attribute::Annotations).is_empty()),
-        (Attribute::NoCacheFilter, target.texts(Attribute::NoCacheFilter).is_empty()),
         (Attribute::CacheFrom, target.entries(Attribute::CacheFrom).is_empty()),
         (Attribute::CacheTo, target.entries(Attribute::CacheTo).is_empty()),
         (Attribute::Contexts, target.pairs(Attribute::Contexts).next().is_none()),
