@@ -32,7 +32,7 @@ pub use builds::{
     AgentSource, BuildOptions, Builds, BuiltImage, Explained, HostCa, RunOptions, SecretPlace, SecretSource,
     SolveOptions, StageGraph, StageNode, StageOrigin, StageStep, allow,
 };
-pub use cache::{LayerCompression, PushOptions, PushReport};
+pub use cache::{CacheFrom, CacheMode, CachePlace, CacheTo, LayerCompression, PushOptions, PushReport};
 pub use checks::Checked;
 pub use containers::{
     AttachStreams, ContainerRequest, ContainerView, Containers, ExecRequest, HealthRequest, LogLine,

@@ -16,6 +16,7 @@ use coracle_report::{Diagnostic, Outcome, Quiet, Task, TaskId};
 use coracle_snapshot::SnapshotId;
 use coracle_store::Image;
 
+use crate::cache::{CachePlace, Exported, is_broken, warn_of};
 use crate::ports::build::{EngineHost, WOULD_WORK, Work, cached};
 pub use graph::{StageGraph, StageNode, StageOrigin, StageStep};
 pub use options::{BuildOptions, HostCa, SolveOptions};
@@ -86,11 +87,86 @@ impl Builds<'_> {
             images.push(built?);
         }
         self.say_findings(&request, options, &file);
+        let mut solved = Vec::new();
+        let images: Vec<(Image, bool)> = images
+            .into_iter()
+            .map(|(image, cached, built)| {
+                solved.push(built);
+                (image, cached)
+            })
+            .collect();
+        let images = self.export_cache(options, &host, images, solved, cancel)?;
         self.name(&tags, &images)?;
         let cached = images.iter().all(|(_, cached)| *cached);
         let steps = host.take_examined();
         let host = targets.iter().position(|platform| *platform == Platform::host()).unwrap_or(0);
         Ok(BuiltImage { id: images[host].0.id, cached, steps })
+    }
+
+    /// Writes the build's results to where they are to go; inline ones into the images' manifests.
+    fn export_cache(
+        &self,
+        options: &BuildOptions,
+        host: &EngineHost<'_>,
+        mut images: Vec<(Image, bool)>,
+        solved: Vec<coracle_build::BuiltImage>,
+        cancel: &AtomicBool,
+    ) -> Result<Vec<(Image, bool)>> {
+        if options.cache_to.is_empty() {
+            return Ok(images);
+        }
+        let (records, mounts) = host.used();
+        let diff_id =
+            |snapshot: &coracle_build::SnapshotRef| coracle_build::BuildHost::diff_id(host, snapshot);
+        let exported = Exported {
+            engine: self.engine,
+            imports: &host.imports,
+            records,
+            diff_id: &diff_id,
+            images: solved,
+            mounts,
+        };
+        if options.cache_to.iter().any(|to| to.place == CachePlace::Inline) {
+            for ((image, _), built) in images.iter_mut().zip(&exported.images) {
+                let (name, text) = exported.inline(built)?;
+                let store = &self.engine.store;
+                let mut manifest = store.manifest(&image.manifest_digest).during("reading a manifest")?;
+                manifest.annotations.insert(name, text);
+                let config = store
+                    .read_blob(&image.id.digest(), coracle_store::MAX_DOCUMENT)
+                    .during("reading a configuration")?;
+                *image = store.put_manifest(&manifest.to_bytes(), &config).during("recording an image")?;
+            }
+        }
+        exported.write(&options.cache_to, options.parent, cancel)?;
+        Ok(images)
+    }
+
+    /// Solves, and solves again without those caches that turn out not to hold what they said.
+    fn solve(
+        &self,
+        request: &BuildRequest,
+        host: &EngineHost<'_>,
+        parent: Option<TaskId>,
+        cancel: &AtomicBool,
+    ) -> Result<coracle_build::BuiltImage> {
+        loop {
+            let solved = coracle_build::build(request, host, &*self.engine.reporter, parent, cancel);
+            let solved = solved.map_err(Failure::from).and_then(|built| {
+                if let Some(top) = &built.snapshot {
+                    host.real(top)?;
+                }
+                Ok(built)
+            });
+            match solved {
+                // Each time one cache fewer is asked, so that this ends.
+                Err(failure) if is_broken(&failure) => {
+                    warn_of(self.engine, failure.first());
+                    host.restart();
+                }
+                other => return other,
+            }
+        }
     }
 
     /// Gives the images of all platforms their names.
@@ -118,9 +194,13 @@ impl Builds<'_> {
         host: &EngineHost<'_>,
         parent: Option<TaskId>,
         cancel: &AtomicBool,
-    ) -> Result<(Image, bool)> {
-        let built = coracle_build::build(request, host, &*self.engine.reporter, parent, cancel)?;
-        host.note_examined(request.platform.to_string(), built.examined.steps);
+    ) -> Result<(Image, bool, coracle_build::BuiltImage)> {
+        let mut built = self.solve(request, host, parent, cancel)?;
+        host.note_examined(request.platform.to_string(), std::mem::take(&mut built.examined.steps));
+        if let Some(top) = &mut built.snapshot {
+            *top = host.real(top)?;
+        }
+        host.keep_imported();
         let layers = self.layers(built.snapshot.as_ref().map(coracle_build::SnapshotRef::as_str))?;
         let cached = built.steps.iter().all(|step| step.origin != StepOrigin::Made);
         let store = &self.engine.store;
@@ -130,7 +210,7 @@ impl Builds<'_> {
             Some(image) if cached => image,
             _ => self.engine.images().keep(&built.config, &layers, None)?,
         };
-        Ok((image, cached))
+        Ok((image, cached, built))
     }
 
     /// Returns the image that a build would give, if every step is cached; `None` when something would have to be done.

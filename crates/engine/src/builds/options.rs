@@ -7,6 +7,8 @@ use std::path::PathBuf;
 use coracle_report::TaskId;
 use indexmap::IndexMap;
 
+use crate::{CacheFrom, CacheTo};
+
 use super::RunOptions;
 
 /// Whether `RUN` steps see the host's certificate authorities.
@@ -65,6 +67,10 @@ pub struct BuildOptions {
     pub run: RunOptions,
     /// How steps are solved.
     pub solve: SolveOptions,
+    /// Where results of other machines' builds are looked for, in this order.
+    pub cache_from: Vec<CacheFrom>,
+    /// Where this build's results go.
+    pub cache_to: Vec<CacheTo>,
     /// The task that the build is a part of.
     pub parent: Option<TaskId>,
 }

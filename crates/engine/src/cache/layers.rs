@@ -11,6 +11,7 @@ use coracle_registry::{BlobSource, Compression, Layer};
 use coracle_snapshot::{SnapshotId, Snapshots};
 use serde::{Deserialize, Serialize};
 
+use super::import::{Place, RemoteLayer};
 use crate::{Engine, stored};
 
 /// How layers are compressed that leave the machine.
@@ -177,6 +178,24 @@ pub(crate) fn remember_pulled(engine: &Engine, reference: &Reference, layers: &[
             },
         );
     }
+}
+
+/// Remembers the form of a layer that a cache gave.
+pub(super) fn remember(engine: &Engine, place: &Place, layer: &RemoteLayer) {
+    let places = match place {
+        Place::Registry(reference) => vec![place_of(reference)],
+        Place::Local(_) => return,
+    };
+    Layers { engine }.remember(
+        &layer.entry.diff_id,
+        Form {
+            digest: layer.layer.digest,
+            size: layer.layer.size,
+            media_type: layer.media_type.clone(),
+            made_by: None,
+            places,
+        },
+    );
 }
 
 /// Returns the name under which a repository is remembered.

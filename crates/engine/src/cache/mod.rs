@@ -1,8 +1,15 @@
 //! What leaves the machine and comes back: layers as compressed archives, images in registries, the build cache.
 
+mod document;
+mod export;
+mod import;
 mod layers;
+mod place;
 mod push;
 
+pub(crate) use export::Exported;
+pub(crate) use import::{Imports, is_broken, lazy, warn_of};
 pub use layers::LayerCompression;
 pub(crate) use layers::remember_pulled;
+pub use place::{CacheFrom, CacheMode, CachePlace, CacheTo};
 pub use push::{PushOptions, PushReport};

@@ -1,5 +1,6 @@
 //! `coracle build`: an image from a Dockerfile.
 
+mod cache_args;
 mod check_args;
 mod check_output;
 mod run_args;
@@ -62,6 +63,8 @@ pub struct Args {
     pub host_ca: HostCaArg,
     #[command(flatten)]
     pub run: run_args::RunArgs,
+    #[command(flatten)]
+    pub cache: cache_args::CacheArgs,
     #[command(flatten)]
     pub why: why_args::WhyArgs,
     #[command(flatten)]
@@ -128,6 +131,8 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
             HostCaArg::Never => HostCa::Never,
         },
         run: args.run.options()?,
+        cache_from: args.cache.cache_from,
+        cache_to: args.cache.cache_to,
         solve: args.why.options(),
         ..BuildOptions::default()
     };

@@ -15,9 +15,9 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use coracle_build::{
-    BuildHost, CacheKey, CacheRecord, CopyRequest, DirectoryRequest, Downloaded, ExecOutcome, ExecRequest,
-    KeyLock, Memory, OutputSink, ResolvedBase, Selection, SnapshotRef, SourceEntry, SourceFault, SourcePlace,
-    StepWhy,
+    BuildHost, CacheKey, CacheRecord, CopyRequest, DirectoryRequest, Downloaded, ExecMountKind, ExecOutcome,
+    ExecRequest, KeyLock, Memory, OutputSink, ResolvedBase, Selection, SnapshotRef, SourceEntry, SourceFault,
+    SourcePlace, StepWhy,
 };
 use coracle_oci::{DiffId, Digest, Platform, Reference};
 use coracle_report::{Diagnostic, TaskId};
@@ -31,6 +31,7 @@ pub use self::report::{Amount, ContextEntry, ContextReport, HidingLine};
 use self::sources::Sources;
 use super::compose::told;
 use crate::builds::{BuildOptions, HostCa};
+use crate::cache::{Imports, lazy};
 use crate::{During, Engine, Failure, Pull, Result, stored};
 
 /// Code of the diagnostic by which refused work is known.
@@ -57,6 +58,12 @@ pub struct EngineHost<'a> {
     hashing: Hashing<'a>,
     memories: Memories,
     work: Work,
+    /// What other machines' builds offer.
+    pub(crate) imports: Imports<'a>,
+    /// What the build found and made.
+    records: Mutex<BTreeMap<CacheKey, CacheRecord>>,
+    /// Names of the cache mounts that steps used.
+    pub(super) mounts_used: Mutex<BTreeSet<String>>,
     /// What became of the steps, for each platform that was built.
     examined: Mutex<Vec<(String, Vec<StepWhy>)>>,
     /// Stand-ins that the user was told of.
@@ -79,6 +86,9 @@ impl<'a> EngineHost<'a> {
             hashing: Hashing::new(engine),
             memories: Memories::new(&engine.layout, &options.context, dockerfile),
             work,
+            imports: Imports::open(engine, &options.cache_from, options.parent),
+            records: Mutex::default(),
+            mounts_used: Mutex::default(),
             examined: Mutex::default(),
             told: Mutex::default(),
             digests: Mutex::default(),
@@ -95,6 +105,62 @@ impl<'a> EngineHost<'a> {
         std::mem::take(&mut *self.examined.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// Makes a result real whose files are needed.
+    pub(crate) fn real(&self, snapshot: &SnapshotRef) -> Result<SnapshotRef, Diagnostic> {
+        match lazy(snapshot) {
+            None => Ok(snapshot.clone()),
+            Some(chain) => {
+                self.permit()?;
+                self.imports.real(&chain, None).map(|id| SnapshotRef::new(id.to_string()))
+            }
+        }
+    }
+
+    fn real_parent(&self, parent: Option<&SnapshotRef>) -> Result<Option<SnapshotRef>, Diagnostic> {
+        parent.map(|parent| self.real(parent)).transpose()
+    }
+
+    /// Returns what this machine has under a key.
+    fn cached_here(&self, key: &CacheKey) -> Option<CacheRecord> {
+        let path = self.engine.layout.cache_record(&key.digest());
+        let record: CacheRecord = stored::read(&path).ok().flatten()?;
+        let there = |snapshot: &SnapshotRef| {
+            parse(snapshot)
+                .is_ok_and(|id| self.engine.snapshots.get(&id).is_ok_and(|found| found.is_committed()))
+        };
+        if !record.snapshot.iter().chain(&record.parent).all(there) {
+            return None;
+        }
+        let _ = self.engine.store.touch_cached(&key.digest());
+        Some(self.imports.seen(record))
+    }
+
+    /// Remembers what the build found or made, for exports.
+    fn note(&self, key: &CacheKey, record: &CacheRecord) {
+        let mut records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
+        records.entry(record.key).or_insert_with(|| record.clone());
+        records.insert(*key, record.clone());
+    }
+
+    /// Keeps what was imported and is here now, for later builds.
+    pub(crate) fn keep_imported(&self) {
+        for (key, record) in self.imports.keepable() {
+            let _ = stored::write_fast(&self.engine.layout.cache_record(&key.digest()), &record);
+        }
+    }
+
+    /// Forgets what a failed attempt noted.
+    pub(crate) fn restart(&self) {
+        self.imports.restart();
+        self.records.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    /// Returns what the build found and made, and the names of the cache mounts that it used.
+    pub(crate) fn used(&self) -> (BTreeMap<CacheKey, CacheRecord>, BTreeSet<String>) {
+        let records = self.records.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        (records, self.mounts_used.lock().unwrap_or_else(PoisonError::into_inner).clone())
+    }
+
     /// Refuses work when the build only looks.
     fn permit(&self) -> Result<(), Diagnostic> {
         match self.work {
@@ -108,7 +174,8 @@ impl<'a> EngineHost<'a> {
         match place {
             SourcePlace::Context => Ok(None),
             SourcePlace::Snapshot(snapshot) => {
-                let id = told(parse(snapshot)).map_err(SourceFault::Other)?;
+                let real = self.real(snapshot).map_err(SourceFault::Other)?;
+                let id = told(parse(&real)).map_err(SourceFault::Other)?;
                 let view = self.engine.snapshots.view(&id).during("looking into a stage");
                 let view = told(view).map_err(SourceFault::Other)?;
                 Ok(Some(Sources::tree(RootFs::new(view))))
@@ -172,21 +239,18 @@ impl BuildHost for EngineHost<'_> {
     }
 
     fn cache_get(&self, key: &CacheKey) -> Option<CacheRecord> {
-        let path = self.engine.layout.cache_record(&key.digest());
-        let record: CacheRecord = stored::read(&path).ok().flatten()?;
-        let there = |snapshot: &SnapshotRef| {
-            parse(snapshot)
-                .is_ok_and(|id| self.engine.snapshots.get(&id).is_ok_and(|found| found.is_committed()))
-        };
-        if !record.snapshot.iter().chain(&record.parent).all(there) {
-            return None;
-        }
-        let _ = self.engine.store.touch_cached(&key.digest());
+        let record = self.cached_here(key).or_else(|| self.imports.get(key))?;
+        self.note(key, &record);
         Some(record)
     }
 
     fn cache_put(&self, key: &CacheKey, record: &CacheRecord) -> Result<(), Diagnostic> {
         if self.work == Work::Refused {
+            return Ok(());
+        }
+        self.note(key, record);
+        if record.snapshot.iter().chain(&record.parent).any(|snapshot| lazy(snapshot).is_some()) {
+            self.imports.keep_later(*key, record.clone());
             return Ok(());
         }
         // Not forced to the disk: a record that is lost only costs the step again.
@@ -252,25 +316,63 @@ impl BuildHost for EngineHost<'_> {
     fn copy(&self, request: &CopyRequest) -> Result<Option<SnapshotRef>, SourceFault> {
         self.permit().map_err(SourceFault::Other)?;
         let tree = self.tree(&request.place)?;
-        self.copy_files(request, tree.as_ref().unwrap_or(&self.context))
+        let parent = self.real_parent(request.parent.as_ref()).map_err(SourceFault::Other)?;
+        let real = CopyRequest { parent: parent.clone(), ..request.clone() };
+        let made = self.copy_files(&real, tree.as_ref().unwrap_or(&self.context))?;
+        Ok(if made == parent { request.parent.clone() } else { made })
     }
 
     fn stack(&self, layer: &SnapshotRef, parent: &SnapshotRef) -> Result<SnapshotRef, Diagnostic> {
         self.permit()?;
-        told(self.stack_layer(layer, parent))
+        let (layer, parent) = (self.real(layer)?, self.real(parent)?);
+        told(self.stack_layer(&layer, &parent))
     }
 
     fn make_directory(&self, request: &DirectoryRequest) -> Result<Option<SnapshotRef>, Diagnostic> {
         self.permit()?;
-        told(self.make_path(request))
+        let parent = self.real_parent(request.parent.as_ref())?;
+        let real = DirectoryRequest { parent: parent.clone(), ..request.clone() };
+        let made = told(self.make_path(&real))?;
+        Ok(if made == parent { request.parent.clone() } else { made })
     }
 
     fn exec(&self, request: &ExecRequest<'_>, output: OutputSink<'_>) -> Result<ExecOutcome, Diagnostic> {
         self.permit()?;
-        told(self.run(request, output))
+        let parent = self.real_parent(request.parent.as_ref())?;
+        let mut mounts = request.mounts.clone();
+        for mount in &mut mounts {
+            let place = match &mut mount.kind {
+                ExecMountKind::Bind { place, .. } | ExecMountKind::Cache { seed: Some((place, _)), .. } => {
+                    Some(place)
+                }
+                _ => None,
+            };
+            if let Some(SourcePlace::Snapshot(snapshot)) = place {
+                *snapshot = self.real(snapshot)?;
+            }
+        }
+        let real = ExecRequest {
+            parent: parent.clone(),
+            args: request.args.clone(),
+            env: request.env.clone(),
+            secret_env: request.secret_env.clone(),
+            cwd: request.cwd.clone(),
+            user: request.user.clone(),
+            mounts,
+            ..*request
+        };
+        Ok(match (told(self.run(&real, output))?, &request.parent) {
+            (ExecOutcome::Succeeded(made), Some(given)) if Some(&made) == parent.as_ref() => {
+                ExecOutcome::Succeeded(given.clone())
+            }
+            (outcome, _) => outcome,
+        })
     }
 
     fn diff_id(&self, snapshot: &SnapshotRef) -> Result<DiffId, Diagnostic> {
+        if let Some(layer) = lazy(snapshot).and_then(|chain| self.imports.diff_id(&chain)) {
+            return Ok(layer);
+        }
         told(parse(snapshot).and_then(|id| self.hashing.diff_id(&id)))
     }
 }

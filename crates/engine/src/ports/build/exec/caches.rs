@@ -111,6 +111,10 @@ impl EngineHost<'_> {
         locks: &mut Vec<FileLock>,
     ) -> Result<PathBuf> {
         let name = cache.name();
+        if cache.seed.is_none() && cache.sharing != Sharing::Private {
+            let mut used = self.mounts_used.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            used.insert(name.clone());
+        }
         let path = self.engine.layout.cache_mount(&name);
         let path = match cache.sharing {
             Sharing::Shared | Sharing::Locked => path,
@@ -132,7 +136,11 @@ impl EngineHost<'_> {
             // Closes the race of two steps that make the same one: a half-filled one is never used.
             let _making = self.wait_for(&beside("%make-", &path), request)?;
             if !path.exists() {
-                self.make_cache(cache, &path)?;
+                let filled =
+                    cache.seed.is_none() && self.imports.fill_mount(&name, &path, Some(request.task));
+                if !filled {
+                    self.make_cache(cache, &path)?;
+                }
             }
         }
         Ok(path)
