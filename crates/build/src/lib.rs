@@ -14,6 +14,7 @@ mod failure;
 mod graph;
 mod host;
 mod key;
+mod narrow;
 mod paths;
 mod plan;
 mod request;

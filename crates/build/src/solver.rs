@@ -15,6 +15,7 @@ use coracle_report::{About, Diagnostic, Outcome, Reporter, Task, TaskId};
 
 use crate::failure::cancelled;
 use crate::graph::{BuildGraph, Op, Vertex, VertexId};
+use crate::narrow::narrow;
 use crate::step::{Hit, Solved, Step};
 use crate::why::{Explainer, split_name};
 use crate::{BuildHost, BuildRequest, CachePolicy};
@@ -222,7 +223,9 @@ impl Solver<'_> {
         if !stage.is_empty() {
             task.about(About::Group(stage.to_owned()));
         }
-        let result = step.solve(Some(&task));
+        let result = step
+            .solve(Some(&task))
+            .map_err(|error| narrow(error, &self.request.dockerfile.source, &vertex.span));
         if let Ok(solved) = &result {
             task.about(About::Key(solved.key.to_string()));
         }

@@ -451,6 +451,43 @@ mod tests {
     }
 
     #[test]
+    fn digests_are_those_of_another_checkout() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let files = [("app/main.py", "one"), ("app/run.sh", "two"), ("app/deep/x", "three")];
+        let (here, first) = context(&files);
+        let (there, second) = context(&[files[2], files[1], files[0]]);
+        let whole = digest(&first, "app", &[]);
+        assert_eq!(digest(&second, "app", &[]), whole);
+        // Another time of change.
+        let early = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000);
+        for path in ["app/main.py", "app/run.sh"] {
+            std::fs::File::open(there.path().join(path)).unwrap().set_modified(early).unwrap();
+        }
+        assert_eq!(digest(&second, "app", &[]), whole);
+        // Moved away and back.
+        for (from, to) in [("app", "moved"), ("moved", "app")] {
+            std::fs::rename(here.path().join(from), here.path().join(to)).unwrap();
+        }
+        assert_eq!(digest(&first, "app", &[]), whole);
+        // A mode that will be in the image counts.
+        let script = there.path().join("app/run.sh");
+        std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).unwrap();
+        assert_ne!(digest(&second, "app", &[]), whole);
+    }
+
+    #[test]
+    fn lists_name_every_file_with_what_it_holds() {
+        let (_directory, sources) =
+            context(&[("app/a", "1"), ("app/b", "1"), ("app/x.log", ""), (".dockerignore", "**/*.log\n")]);
+        let listed = sources.list(&Selection { paths: vec![source("app", true)], exclude: vec![] }).unwrap();
+        let listed: Vec<_> = listed.into_iter().map(super::super::memory::entry).collect();
+        let names: Vec<&str> = listed.iter().map(|entry| entry.path.trim_end_matches('/')).collect();
+        assert_eq!(names, ["app", "app/a", "app/b"]);
+        assert_eq!(listed[1].content, listed[2].content);
+        assert_eq!((listed[0].kind, listed[1].kind), ('d', 'f'));
+    }
+
+    #[test]
     fn links_never_lead_out_of_the_context() {
         let (directory, sources) = context(&[("inside.txt", "")]);
         std::os::unix::fs::symlink("/etc", directory.path().join("out")).unwrap();
