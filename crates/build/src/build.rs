@@ -116,7 +116,7 @@ pub fn examine(
 fn examined(graph: &BuildGraph, explainer: &Explainer<'_>) -> Examined {
     let from_context = |(source, selection)| match source {
         OpSource::Context => Some(selection),
-        OpSource::Vertex(_) | OpSource::Empty => None,
+        OpSource::Named(_) | OpSource::Vertex(_) | OpSource::Empty => None,
     };
     let selections = graph.vertices.iter().flat_map(|vertex| sources(&vertex.op)).filter_map(from_context);
     Examined { steps: explainer.steps(), selections: selections.collect() }

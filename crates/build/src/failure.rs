@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use coracle_dockerfile::nearest;
 use coracle_report::Diagnostic;
 
-use crate::graph::{ExecOp, Op, OpSource, Vertex};
+use crate::graph::{CopyOp, ExecOp, Op, OpSource, Vertex};
 use crate::{MissingCause, SourceFault};
 
 /// How many output lines a failure shows.
@@ -138,6 +138,7 @@ pub(crate) fn source_fault(vertex: &Vertex, fault: SourceFault) -> Diagnostic {
 
 fn missing(vertex: &Vertex, path: &str, cause: MissingCause) -> Diagnostic {
     let place = match &vertex.op {
+        Op::Copy(CopyOp { source: OpSource::Named(_), .. }) => "the named context that is copied from",
         Op::Copy(copy) if copy.source != OpSource::Context => "the stage or image that is copied from",
         Op::Copy(_) | Op::Exec(_) | Op::Base { .. } | Op::Directory { .. } => "the build context",
     };

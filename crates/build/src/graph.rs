@@ -5,7 +5,8 @@ use coracle_oci::{Digest, History, ImageConfig, Reference};
 use coracle_report::{Diagnostic, Span};
 
 use crate::{
-    ExecMount, ExecMountKind, InlineFile, Sandbox, SecretVariable, Selection, SnapshotRef, SourcePath, Unpack,
+    Checksum, ExecMount, ExecMountKind, GitSource, InlineFile, Sandbox, SecretVariable, Selection,
+    SnapshotRef, SourcePath, Unpack,
 };
 
 /// Names a vertex of one graph. A vertex comes after all that it depends on.
@@ -68,6 +69,8 @@ impl Vertex {
 pub enum OpSource {
     /// The build context.
     Context,
+    /// The files of a named context, by its place in [`BuildRequest::contexts`](crate::BuildRequest::contexts).
+    Named(usize),
     /// Another vertex's result.
     Vertex(VertexId),
     /// Nothing: a stage from scratch without steps.
@@ -168,8 +171,10 @@ pub enum OpItem {
         /// The URL.
         url: String,
         /// What its content must hash to.
-        checksum: Option<Digest>,
+        checksum: Option<Checksum>,
     },
+    /// A directory of a git repository.
+    Git(GitSource),
 }
 
 /// A history entry and the vertex that may have made a layer for it.
@@ -227,7 +232,7 @@ pub(crate) fn sources(op: &Op) -> Vec<(OpSource, Selection)> {
                 .iter()
                 .filter_map(|item| match item {
                     OpItem::Path(path) => Some(path.clone()),
-                    OpItem::Inline(_) | OpItem::Url { .. } => None,
+                    OpItem::Inline(_) | OpItem::Url { .. } | OpItem::Git(_) => None,
                 })
                 .collect();
             let exclude = copy.exclude.clone();

@@ -14,7 +14,7 @@ use coracle_oci::{DiffId, Digest, ImageConfig, Platform, Reference};
 use coracle_report::{Diagnostic, Span, Stream, TaskId};
 use serde::{Deserialize, Serialize};
 
-use crate::{CacheKey, Sandbox, SourceEntry};
+use crate::{CacheKey, GitSource, HashAlgorithm, Sandbox, SourceEntry};
 
 /// Names a committed, immutable snapshot of the host. The builder never looks into it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -80,6 +80,9 @@ impl KeyLock {
 pub enum SourcePlace {
     /// The build context. What `.dockerignore` hides does not exist there.
     Context,
+    /// The files of a named context, by its place in [`BuildRequest::contexts`](crate::BuildRequest::contexts), with
+    /// its own `.dockerignore`.
+    Named(usize),
     /// A snapshot, seen as the merged file system. Symbolic links are resolved within it and never lead out.
     Snapshot(SnapshotRef),
     /// An empty file system (a stage from scratch).
@@ -167,6 +170,15 @@ pub struct Downloaded {
     pub digest: Digest,
 }
 
+/// A git repository at a commit, whose files are fetched when they are copied.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checkout {
+    /// Where it is.
+    pub source: GitSource,
+    /// The commit's whole id.
+    pub commit: String,
+}
+
 /// One thing that [`BuildHost::copy`] puts into place, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CopyItem {
@@ -176,6 +188,8 @@ pub enum CopyItem {
     Inline(InlineFile),
     /// A downloaded file; mode 0600 unless `chmod` is given.
     Download(Downloaded),
+    /// The content of a directory of a git repository.
+    Git(Checkout),
 }
 
 /// Whether archives among the sources are unpacked.
@@ -411,6 +425,17 @@ pub trait BuildHost: Sync {
 
     /// Downloads a URL of `ADD`, or takes it from the host's cache when the server says it is unchanged.
     fn download(&self, url: &str, task: TaskId, cancel: &AtomicBool) -> Result<Downloaded, Diagnostic>;
+
+    /// Returns the hash of a download in hexadecimal digits.
+    fn hash_download(&self, download: &Downloaded, algorithm: HashAlgorithm) -> Result<String, Diagnostic>;
+
+    /// Returns the whole id of the commit that a repository's reference names now.
+    fn resolve_git(
+        &self,
+        source: &GitSource,
+        task: TaskId,
+        cancel: &AtomicBool,
+    ) -> Result<String, Diagnostic>;
 
     /// Puts files on top of a snapshot and commits the result. Returns the parent itself when nothing changed.
     fn copy(&self, request: &CopyRequest) -> Result<Option<SnapshotRef>, SourceFault>;

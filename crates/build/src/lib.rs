@@ -9,14 +9,17 @@
 //! ```
 
 mod build;
+mod checksum;
 mod configuration;
 mod failure;
 mod graph;
 mod host;
 mod key;
 mod narrow;
+mod named;
 mod paths;
 mod plan;
+mod remote;
 mod request;
 mod sandbox;
 mod scope;
@@ -26,16 +29,18 @@ mod step;
 mod why;
 
 pub use build::{BuiltImage, BuiltLayer, Examined, StepOrigin, StepReport, build, examine};
+pub use checksum::{Checksum, HashAlgorithm};
 pub use graph::{
     BuildGraph, CopyOp, ExecOp, ImagePlan, Op, OpItem, OpSource, PlannedHistory, Vertex, VertexId,
 };
 pub use host::{
-    BuildHost, CacheRecord, CopyItem, CopyRequest, DirectoryRequest, Downloaded, ExecMount, ExecMountKind,
-    ExecOutcome, ExecRequest, InlineFile, KeyLock, Memory, MissingCause, OutputSink, ResolvedBase,
-    SecretVariable, Selection, SnapshotRef, SourceFault, SourcePath, SourcePlace, Unpack,
+    BuildHost, CacheRecord, Checkout, CopyItem, CopyRequest, DirectoryRequest, Downloaded, ExecMount,
+    ExecMountKind, ExecOutcome, ExecRequest, InlineFile, KeyLock, Memory, MissingCause, OutputSink,
+    ResolvedBase, SecretVariable, Selection, SnapshotRef, SourceFault, SourcePath, SourcePlace, Unpack,
 };
 pub use key::CacheKey;
 pub use plan::{Planned, plan};
-pub use request::{BaseNeed, Bases, BuildRequest, CachePolicy};
+pub use remote::{GitSource, RemoteSource, is_commit_prefix, is_full_commit};
+pub use request::{BaseNeed, Bases, BuildRequest, CachePolicy, NamedContext};
 pub use sandbox::{Entitlements, HostAddress, ProcessLimit, Sandbox};
 pub use why::{Cause, FileChange, SourceEntry, StepState, StepWhy};

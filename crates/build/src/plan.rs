@@ -37,6 +37,7 @@ pub fn plan(request: &BuildRequest, bases: &Bases) -> Result<Planned, Diagnostic
         stages: vec![Progress::Unplanned; file.stages.len()],
         needs: BTreeSet::new(),
         warnings: Vec::new(),
+        used_contexts: BTreeSet::new(),
     };
     planner.declare_globals()?;
     for index in planner.needed_stages(target)? {
@@ -46,6 +47,7 @@ pub fn plan(request: &BuildRequest, bases: &Bases) -> Result<Planned, Diagnostic
         return Ok(Planned::Needs(planner.needs.into_iter().collect()));
     };
     planner.warn_unused_arguments();
+    planner.warn_unused_contexts();
     let mut config = state.config;
     config.config.labels.extend(request.labels.clone());
     let image = ImagePlan { config, history: state.history, layers: state.layers, top: state.top };
@@ -80,6 +82,8 @@ pub(crate) struct Planner<'r> {
     stages: Vec<Progress>,
     needs: BTreeSet<BaseNeed>,
     pub warnings: Vec<Diagnostic>,
+    /// Named contexts that something asked for.
+    pub used_contexts: BTreeSet<usize>,
 }
 
 impl<'r> Planner<'r> {
@@ -148,6 +152,9 @@ impl<'r> Planner<'r> {
     /// Returns the names after `--from` and `from=` in a stage that hold no variable.
     fn literal_origins(&self, index: usize) -> Result<Vec<(String, &'r Word)>, Diagnostic> {
         let mut names = Vec::new();
+        if self.replaced(index).is_some() {
+            return Ok(names);
+        }
         for statement in &self.file().stages[index].instructions {
             let words: Vec<&Word> = match &statement.instruction {
                 Instruction::Copy(copy) => copy.from.iter().collect(),
@@ -173,6 +180,9 @@ impl<'r> Planner<'r> {
     }
 
     fn base(&self, index: usize) -> Result<Base, Diagnostic> {
+        if let Some(number) = self.replaced(index) {
+            return Ok(Base::Named(number));
+        }
         match &self.file().stages[index].base {
             BaseRef::Scratch => Ok(Base::Scratch),
             BaseRef::Stage(earlier) => Ok(Base::Stage(*earlier)),
@@ -191,7 +201,10 @@ impl<'r> Planner<'r> {
                 if let Some(earlier) = earlier {
                     return Ok(Base::Stage(earlier));
                 }
-                Ok(Base::Image(self.reference(&text, &word.span)?))
+                match self.named(&text) {
+                    Some(number) => Ok(Base::Named(number)),
+                    None => Ok(Base::Image(self.reference(&text, &word.span)?)),
+                }
             }
         }
     }
@@ -218,7 +231,10 @@ impl<'r> Planner<'r> {
         self.stages[index] = Progress::Running;
         // So that all bases are resolved at once, those of `--from` are named before the stage can be planned.
         for (name, word) in self.literal_origins(index)? {
-            if name != "scratch" && matches!(self.file().look_up_stage(&name, index), StageLookup::None) {
+            if name != "scratch"
+                && self.named(&name).is_none()
+                && matches!(self.file().look_up_stage(&name, index), StageLookup::None)
+            {
                 let reference = self.reference(&name, &word.span)?;
                 self.need(reference, self.request.platform.clone());
             }
@@ -226,7 +242,7 @@ impl<'r> Planner<'r> {
         self.stages[index] = match self.begin(index)? {
             None => Progress::Waiting,
             Some(mut state) => {
-                if state.run(self)? {
+                if self.replaced(index).is_some() || state.run(self)? {
                     Progress::Planned(Box::new(state))
                 } else {
                     Progress::Waiting
@@ -241,17 +257,15 @@ impl<'r> Planner<'r> {
         let stage = &self.file().stages[index];
         let platform = self.platform(index)?;
         Ok(match self.base(index)? {
-            Base::Scratch => {
-                let mut config = ImageConfig {
-                    architecture: platform.architecture.clone(),
-                    os: platform.os.clone(),
-                    variant: platform.variant.clone(),
-                    ..ImageConfig::scratch()
-                };
-                config.config.env.push(format!("PATH={DEFAULT_PATH}"));
-                "/".clone_into(&mut config.config.working_dir);
-                Some(StageState::new(index, stage, config))
-            }
+            Base::Scratch => Some(StageState::new(index, stage, scratch(&platform))),
+            Base::Named(number) => match self.context_image(number) {
+                Some(reference) => self.upon_image(index, reference, platform)?,
+                None => {
+                    let mut state = StageState::new(index, stage, scratch(&platform));
+                    state.begin_with_files(self, number, &stage.span);
+                    Some(state)
+                }
+            },
             Base::Stage(earlier) => {
                 self.stage(earlier)?;
                 match &self.stages[earlier] {
@@ -259,22 +273,29 @@ impl<'r> Planner<'r> {
                     Progress::Waiting | Progress::Unplanned | Progress::Running => None,
                 }
             }
-            Base::Image(reference) => {
-                let need = self.need(reference, platform);
-                let Some(base) = self.bases.get(&need) else {
-                    return Ok(None);
-                };
-                let mut config = base.config.clone();
-                let history = std::mem::take(&mut config.history);
-                let mut state = StageState::new(index, stage, config);
-                state.history =
-                    history.into_iter().map(|entry| PlannedHistory { entry, vertex: None }).collect();
-                let name = state.label(self, &format!("FROM {}", need.reference.familiar()));
-                state.top = Some(self.base_vertex(&need, name, &stage.span));
-                state.origin = need.reference.familiar();
-                Some(state)
-            }
+            Base::Image(reference) => self.upon_image(index, reference, platform)?,
         })
+    }
+
+    fn upon_image(
+        &mut self,
+        index: usize,
+        reference: Reference,
+        platform: Platform,
+    ) -> Result<Option<StageState>, Diagnostic> {
+        let stage = &self.file().stages[index];
+        let need = self.need(reference, platform);
+        let Some(base) = self.bases.get(&need) else {
+            return Ok(None);
+        };
+        let mut config = base.config.clone();
+        let history = std::mem::take(&mut config.history);
+        let mut state = StageState::new(index, stage, config);
+        state.history = history.into_iter().map(|entry| PlannedHistory { entry, vertex: None }).collect();
+        let name = state.label(self, &format!("FROM {}", need.reference.familiar()));
+        state.top = Some(self.base_vertex(&need, name, &stage.span));
+        state.origin = need.reference.familiar();
+        Ok(Some(state))
     }
 
     fn base_vertex(&mut self, need: &BaseNeed, name: String, span: &Span) -> VertexId {
@@ -298,7 +319,15 @@ impl<'r> Planner<'r> {
 
     /// Returns what `--from=name` or `from=name` of stage `at` gives; `word` is its place.
     pub(crate) fn origin(&mut self, name: &str, at: usize, word: &Word) -> Result<Origin, Diagnostic> {
-        match self.file().look_up_stage(name, at) {
+        let found = self.file().look_up_stage(name, at);
+        let named = match found {
+            StageLookup::Earlier(index) => self.replaced(index),
+            StageLookup::Later(_) | StageLookup::Near(_) | StageLookup::None => self.named(name),
+        };
+        if let Some(number) = named {
+            return self.context_origin(number, word);
+        }
+        match found {
             StageLookup::Earlier(index) => {
                 self.stage(index)?;
                 Ok(match &self.stages[index] {
@@ -317,14 +346,19 @@ impl<'r> Planner<'r> {
             StageLookup::None if name == "scratch" => Ok(Origin::Source(OpSource::Empty)),
             StageLookup::None => {
                 let reference = self.reference(name, &word.span)?;
-                let need = self.need(reference, self.request.platform.clone());
-                if self.bases.get(&need).is_none() {
-                    return Ok(Origin::Waiting);
-                }
-                let label = format!("FROM {}", need.reference.familiar());
-                Ok(Origin::Source(OpSource::Vertex(self.base_vertex(&need, label, &word.span))))
+                Ok(self.image_origin(reference, word))
             }
         }
+    }
+
+    /// Returns the file system of an image.
+    pub(crate) fn image_origin(&mut self, reference: Reference, word: &Word) -> Origin {
+        let need = self.need(reference, self.request.platform.clone());
+        if self.bases.get(&need).is_none() {
+            return Origin::Waiting;
+        }
+        let label = format!("FROM {}", need.reference.familiar());
+        Origin::Source(OpSource::Vertex(self.base_vertex(&need, label, &word.span)))
     }
 
     fn warn_unused_arguments(&mut self) {
@@ -358,8 +392,22 @@ impl<'r> Planner<'r> {
     }
 }
 
+/// Returns the configuration of an empty image.
+fn scratch(platform: &Platform) -> ImageConfig {
+    let mut config = ImageConfig {
+        architecture: platform.architecture.clone(),
+        os: platform.os.clone(),
+        variant: platform.variant.clone(),
+        ..ImageConfig::scratch()
+    };
+    config.config.env.push(format!("PATH={DEFAULT_PATH}"));
+    "/".clone_into(&mut config.config.working_dir);
+    config
+}
+
 enum Base {
     Scratch,
+    Named(usize),
     Stage(usize),
     Image(Reference),
 }

@@ -18,6 +18,15 @@ pub enum CachePolicy {
     Ignore,
 }
 
+/// What a name of `--build-context` stands for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NamedContext {
+    /// An image.
+    Image(Reference),
+    /// Files that the host has ready, known by their place in [`BuildRequest::contexts`].
+    Files,
+}
+
 /// One build.
 #[derive(Clone, Debug)]
 pub struct BuildRequest {
@@ -33,6 +42,8 @@ pub struct BuildRequest {
     pub cache: CachePolicy,
     /// Stages whose steps are done again though they may be cached (`--no-cache-filter`), by name.
     pub no_cache_stages: Vec<String>,
+    /// `--build-context`: names that mean something else than a stage or an image, each once.
+    pub contexts: Vec<(String, NamedContext)>,
     /// The platform that is built for.
     pub platform: Platform,
     /// The network of `RUN` steps that ask for none in particular.
@@ -57,6 +68,7 @@ impl BuildRequest {
             labels: BTreeMap::new(),
             cache: CachePolicy::Use,
             no_cache_stages: Vec::new(),
+            contexts: Vec::new(),
             platform: Platform::host(),
             network: NetworkMode::Default,
             sandbox: Sandbox::default(),

@@ -155,7 +155,7 @@ impl StageState {
         Ok(text.filter(|text| !text.is_empty()))
     }
 
-    fn record(&mut self, planner: &Planner<'_>, created_by: String, vertex: Option<VertexId>) {
+    pub(crate) fn record(&mut self, planner: &Planner<'_>, created_by: String, vertex: Option<VertexId>) {
         let entry = History {
             created: planner.request.created.clone(),
             created_by: Some(created_by),
@@ -166,7 +166,7 @@ impl StageState {
         self.history.push(PlannedHistory { entry, vertex });
     }
 
-    fn layer(&mut self, vertex: VertexId) {
+    pub(crate) fn layer(&mut self, vertex: VertexId) {
         self.top = Some(vertex);
         self.layers.push(vertex);
     }

@@ -13,9 +13,9 @@ use crate::failure::{Tail, cancelled, run_failed, source_fault};
 use crate::graph::{CopyOp, ExecOp, Op, OpItem, OpSource, Vertex, VertexId, mount_source};
 use crate::why::{Explainer, FilesMemory, Miss, one_line};
 use crate::{
-    BuildHost, CacheKey, CachePolicy, CacheRecord, Cause, CopyItem, CopyRequest, DirectoryRequest,
-    Downloaded, ExecMount, ExecMountKind, ExecOutcome, ExecRequest, InlineFile, Sandbox, SecretVariable,
-    Selection, SnapshotRef, SourcePath, SourcePlace, Unpack,
+    BuildHost, CacheKey, CachePolicy, CacheRecord, Cause, Checkout, Checksum, CopyItem, CopyRequest,
+    DirectoryRequest, Downloaded, ExecMount, ExecMountKind, ExecOutcome, ExecRequest, HashAlgorithm,
+    InlineFile, Sandbox, SecretVariable, Selection, SnapshotRef, SourcePath, SourcePlace, Unpack,
 };
 
 /// What a vertex came to.
@@ -130,6 +130,22 @@ enum ItemParts<'k> {
     Path(&'k SourcePath),
     Inline(&'k InlineFile),
     Url { name: String, digest: Digest },
+    Git(GitParts<'k>),
+}
+
+/// A commit names all of its files; where it was fetched from shows only in `.git`.
+#[derive(Serialize)]
+struct GitParts<'k> {
+    commit: String,
+    subdir: &'k str,
+    submodules: bool,
+    remote: Option<&'k str>,
+}
+
+/// What an item of `ADD` came to that lies elsewhere.
+pub(crate) enum Fetched {
+    File(Downloaded),
+    Commit(String),
 }
 
 #[derive(Serialize)]
@@ -245,7 +261,7 @@ impl Step<'_> {
     fn work_and_list(
         &self,
         task: &Task<'_>,
-        downloads: &[Downloaded],
+        downloads: &[Fetched],
         miss: &Miss,
     ) -> (Result<Option<SnapshotRef>, Diagnostic>, Option<Vec<FilesMemory>>) {
         if !self.explainer.wants_manifests(self.index, miss) {
@@ -266,7 +282,7 @@ impl Step<'_> {
     }
 
     /// Notes that the step would be done.
-    fn would(&self, key: CacheKey, downloads: &[Downloaded]) -> Result<Solved, Diagnostic> {
+    fn would(&self, key: CacheKey, downloads: &[Fetched]) -> Result<Solved, Diagnostic> {
         let miss = self.explainer.miss(self.index, key, downloads, self.asked.as_deref());
         let parent = self.vertex.parent.map(|parent| (self.solved)(parent).hit);
         let own =
@@ -321,6 +337,7 @@ impl Step<'_> {
     fn place(&self, source: OpSource) -> SourcePlace {
         match source {
             OpSource::Context => SourcePlace::Context,
+            OpSource::Named(number) => SourcePlace::Named(number),
             OpSource::Empty => SourcePlace::Empty,
             OpSource::Vertex(id) => {
                 (self.solved)(id).snapshot.map_or(SourcePlace::Empty, SourcePlace::Snapshot)
@@ -341,7 +358,7 @@ impl Step<'_> {
         digest.map(Files::Content).map_err(|fault| source_fault(self.vertex, fault))
     }
 
-    fn key(&self, depth: Depth, downloads: &[Downloaded]) -> Result<CacheKey, Diagnostic> {
+    fn key(&self, depth: Depth, downloads: &[Fetched]) -> Result<CacheKey, Diagnostic> {
         let (parent, _) = self.base();
         match &self.vertex.op {
             Op::Base { key, .. } => Ok(CacheKey::of_base(key)),
@@ -393,7 +410,7 @@ impl Step<'_> {
         parent: CacheKey,
         copy: &'k CopyOp,
         depth: Depth,
-        downloads: &[Downloaded],
+        downloads: &[Fetched],
     ) -> Result<CopyParts<'k>, Diagnostic> {
         let paths: Vec<SourcePath> = copy.items.iter().filter_map(path_of).cloned().collect();
         let files = if paths.is_empty() {
@@ -406,9 +423,19 @@ impl Step<'_> {
         let items = copy.items.iter().map(|item| match item {
             OpItem::Path(path) => ItemParts::Path(path),
             OpItem::Inline(file) => ItemParts::Inline(file),
-            OpItem::Url { .. } => {
-                let download = downloads.next().expect("one download for each URL");
-                ItemParts::Url { name: download.name.clone(), digest: download.digest }
+            OpItem::Url { .. } | OpItem::Git(_) => {
+                match (downloads.next().expect("one answer for each source elsewhere"), item) {
+                    (Fetched::Commit(commit), OpItem::Git(source)) => ItemParts::Git(GitParts {
+                        commit: commit.clone(),
+                        subdir: &source.subdir,
+                        submodules: source.submodules,
+                        remote: source.keep_git_dir.then_some(source.remote.as_str()),
+                    }),
+                    (Fetched::File(file), _) => {
+                        ItemParts::Url { name: file.name.clone(), digest: file.digest }
+                    }
+                    (Fetched::Commit(_), _) => unreachable!("commits answer repositories"),
+                }
             }
         });
         Ok(CopyParts {
@@ -424,31 +451,45 @@ impl Step<'_> {
         })
     }
 
-    /// Downloads the URLs of an `ADD`, in order; their content is a part of the key.
-    fn downloads(&self, task: &Task<'_>) -> Result<Vec<Downloaded>, Diagnostic> {
+    /// Downloads the URLs of an `ADD` and resolves its repositories, in order; what they hold is a part of the key.
+    fn downloads(&self, task: &Task<'_>) -> Result<Vec<Fetched>, Diagnostic> {
         let Op::Copy(copy) = &self.vertex.op else {
             return Ok(Vec::new());
         };
         let mut downloads = Vec::new();
         for item in &copy.items {
+            if let OpItem::Git(source) = item {
+                task.state("asking for the commit");
+                let commit = self.host.resolve_git(source, task.id(), self.stop);
+                downloads.push(Fetched::Commit(commit.map_err(|error| self.vertex.place(error))?));
+            }
             let OpItem::Url { url, checksum } = item else { continue };
             task.state("downloading");
             let download = self.host.download(url, task.id(), self.stop);
             let download = download.map_err(|error| self.vertex.place(error))?;
-            if let Some(wanted) = checksum.filter(|wanted| *wanted != download.digest) {
-                let error =
-                    Diagnostic::error("checksum-mismatch", format!("{url} is not what `--checksum` says"));
-                let error = error
-                    .with_note(format!("wanted {wanted}"))
-                    .with_note(format!("got    {}", download.digest));
-                return Err(self.vertex.place(error));
+            if let Some(wanted) = checksum {
+                let got = match wanted.algorithm {
+                    HashAlgorithm::Sha256 => Ok(download.digest.hex()),
+                    algorithm => self.host.hash_download(&download, algorithm),
+                };
+                let got = Checksum {
+                    algorithm: wanted.algorithm,
+                    hex: got.map_err(|error| self.vertex.place(error))?,
+                };
+                if got != *wanted {
+                    let message = format!("{url} is not what `--checksum` says");
+                    let error = Diagnostic::error("checksum-mismatch", message)
+                        .with_note(format!("wanted {wanted}"))
+                        .with_note(format!("got    {got}"));
+                    return Err(self.vertex.place(error));
+                }
             }
-            downloads.push(download);
+            downloads.push(Fetched::File(download));
         }
         Ok(downloads)
     }
 
-    fn work(&self, task: &Task<'_>, downloads: &[Downloaded]) -> Result<Option<SnapshotRef>, Diagnostic> {
+    fn work(&self, task: &Task<'_>, downloads: &[Fetched]) -> Result<Option<SnapshotRef>, Diagnostic> {
         let (_, parent) = self.base();
         match &self.vertex.op {
             Op::Base { snapshot, .. } => Ok(snapshot.clone()),
@@ -461,8 +502,14 @@ impl Step<'_> {
                 let items = copy.items.iter().map(|item| match item {
                     OpItem::Path(path) => CopyItem::Path(path.clone()),
                     OpItem::Inline(file) => CopyItem::Inline(file.clone()),
-                    OpItem::Url { .. } => {
-                        CopyItem::Download(downloads.next().expect("one download for each URL").clone())
+                    OpItem::Url { .. } | OpItem::Git(_) => {
+                        match (downloads.next().expect("one answer for each source elsewhere"), item) {
+                            (Fetched::Commit(commit), OpItem::Git(source)) => {
+                                CopyItem::Git(Checkout { source: source.clone(), commit: commit.clone() })
+                            }
+                            (Fetched::File(file), _) => CopyItem::Download(file.clone()),
+                            (Fetched::Commit(_), _) => unreachable!("commits answer repositories"),
+                        }
                     }
                 });
                 let request = CopyRequest {
@@ -548,7 +595,7 @@ fn literal(path: &str) -> SourcePath {
 const fn path_of(item: &OpItem) -> Option<&SourcePath> {
     match item {
         OpItem::Path(path) => Some(path),
-        OpItem::Inline(_) | OpItem::Url { .. } => None,
+        OpItem::Inline(_) | OpItem::Url { .. } | OpItem::Git(_) => None,
     }
 }
 

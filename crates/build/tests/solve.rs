@@ -9,6 +9,7 @@ use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use coracle_build::NamedContext;
 use coracle_build::{BuildRequest, BuiltImage, CachePolicy, StepOrigin, build};
 use coracle_dockerfile::{IgnoreFile, parse};
 use coracle_report::{Diagnostic, Quiet};
@@ -399,4 +400,70 @@ fn a_linked_layer_is_made_once_for_all_bases() {
         assert_eq!(log(&text).1.iter().filter(|word| *word == "copy").count(), 1);
         assert!(log(&text.replace("/a 1", "/a 2")).1.contains(&"copy".to_owned()), "{flag}");
     }
+}
+
+#[test]
+fn named_contexts_stand_in_place_of_stages_and_images() {
+    let text = "FROM base AS tools\nRUN fail 9\nFROM base\nCOPY --from=tools file /a\nCOPY --from=assets file /b\n\
+                RUN --mount=from=assets,target=/m keep /c /m/file\nCOPY --from=0 file /d\n";
+    let host = MemoryHost::new(&[]);
+    let mut request = request(text);
+    request.contexts = vec![
+        ("Tools".to_owned(), NamedContext::Files),
+        ("assets".to_owned(), NamedContext::Files),
+        ("unused".to_owned(), NamedContext::Files),
+    ];
+    let recorder = Recorder::default();
+    let built = build(&request, &host, &recorder, None, &AtomicBool::new(false)).unwrap();
+    let files = host.files(&built.snapshot.unwrap());
+    for (path, text) in
+        [("/a", "of context 0"), ("/b", "of context 1"), ("/c", "of context 1"), ("/d", "of context 0")]
+    {
+        assert_eq!(files[path], text, "{path}");
+    }
+    let notices: Vec<_> = recorder.take().into_iter().filter(|line| line.starts_with('!')).collect();
+    assert_eq!(notices, ["! the named context `unused` is used by nothing that is built"]);
+}
+
+#[test]
+fn a_base_may_be_a_named_context() {
+    let host = MemoryHost::new(&[]).with_image("other", &[("/o", "other")], |_| {});
+    let mut request =
+        request("FROM alpine:3 AS x\nCOPY --from=files file /f\nFROM files\nCOPY --from=x /o /o\n");
+    request.contexts = vec![
+        ("docker.io/library/alpine:3".to_owned(), NamedContext::Image("other".parse().unwrap())),
+        ("files".to_owned(), NamedContext::Files),
+    ];
+    let built = run(&host, &request).unwrap();
+    let files = host.files(&built.snapshot.unwrap());
+    assert_eq!((files["/file"].as_str(), files["/o"].as_str()), ("of context 1", "other"));
+    let log = host.take_log();
+    assert!(
+        log.contains(&"resolve other".to_owned()) && !log.iter().any(|line| line.contains("alpine")),
+        "{log:?}"
+    );
+}
+
+#[test]
+fn repositories_count_by_commit_and_files_wait_until_they_are_copied() {
+    let host = MemoryHost::new(&[]);
+    let text = "FROM base\nADD https://h/r.git#v1:docs /opt/\n";
+    let built = run(&host, &request(text)).unwrap();
+    let text_of = format!("https://h/r.git#v1:docs at {}", "0".repeat(40));
+    assert_eq!(host.files(&built.snapshot.unwrap())["/opt/README"], text_of);
+    host.take_log();
+    // Another name of the same commit: nothing is fetched.
+    run(&host, &request("FROM base\nADD https://h/r.git#v2:docs /opt/\n")).unwrap();
+    let log = host.take_log();
+    assert!(!log.iter().any(|line| line.starts_with("copy")), "{log:?}");
+    assert!(log.contains(&"resolve https://h/r.git#v2:docs".to_owned()), "{log:?}");
+    for (flag, code) in [("--checksum=sha256:1", "bad-flag"), ("--keep-git-dir=true", "")] {
+        let text = format!("FROM base\nADD {flag} https://h/r.git#v1:docs /opt/\n");
+        match run(&host, &request(&text)) {
+            Ok(_) => assert_eq!(code, ""),
+            Err(error) => assert_eq!(error.code, code),
+        }
+    }
+    let error = run(&host, &request("FROM base\nADD https://h/r.git#--x /opt/\n")).unwrap_err();
+    assert_eq!((error.code.as_str(), error.span.unwrap().start.line), ("bad-url", 2));
 }

@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 
 use coracle_build::BuildRequest;
 use coracle_check::{BaseFacts, Bases, Outline, Report, Request, Target};
@@ -55,8 +56,13 @@ impl Circumstances {
         Ok(Self {
             build_args: pairs.collect(),
             platform,
-            ignore: ignore_file(&options.context, file)?,
-            contexts: BTreeSet::new(),
+            ignore: options
+                .context
+                .directory()
+                .map(|context| ignore_file(context, file))
+                .transpose()?
+                .flatten(),
+            contexts: options.named.iter().map(|(name, _)| name.clone()).collect(),
         })
     }
 
@@ -91,7 +97,7 @@ fn ignore_file(context: &Path, dockerfile: &Path) -> Result<Option<IgnoreFile>> 
                 let message = format!("{} is not UTF-8", name.display());
                 return Err(Failure::user(Diagnostic::error("bad-pattern", message)));
             }
-            // A context that is no directory here has its ignore file inside.
+            // Reading it for the build says what is wrong with it.
             Err(_) => {}
         }
     }
@@ -101,7 +107,7 @@ fn ignore_file(context: &Path, dockerfile: &Path) -> Result<Option<IgnoreFile>> 
 impl Builds<'_> {
     /// Reads the Dockerfile; its name is shown without a leading `./`.
     fn checked_file(&self, options: &BuildOptions) -> Result<(PathBuf, String)> {
-        let (file, text) = self.dockerfile(options)?;
+        let (file, text) = self.open(options, &AtomicBool::new(false))?.dockerfile;
         Ok((file.strip_prefix("./").map(Path::to_owned).unwrap_or(file), text))
     }
 

@@ -122,6 +122,7 @@ impl Engine {
     /// Removes what killed commands left behind. Run it before work that takes long anyway.
     pub(crate) fn reclaim(&self) -> Result<()> {
         self.containers().recover()?;
+        crate::contexts::reclaim(&self.layout)?;
         self.snapshots.reclaim().during("removing what killed commands left behind")?;
         Ok(())
     }

@@ -9,6 +9,7 @@ mod builds;
 mod cache;
 mod checks;
 mod containers;
+mod contexts;
 mod engine;
 mod etc;
 mod failure;
@@ -42,6 +43,7 @@ pub use coracle_bakefile::{
     Attribute as BakeAttribute, Definition as BakeDefinition, Selected as BakeSelection,
     Target as BakeTarget, Variable as BakeVariable,
 };
+pub use contexts::{ContextSource, NamedSource};
 pub use coracle_build::{Cause, FileChange, StepState, StepWhy};
 pub use coracle_build::{Entitlements, HostAddress, ProcessLimit, Sandbox};
 pub use coracle_check::{Finding, Outline, OutlineAttachment, Report, Rule, Target};

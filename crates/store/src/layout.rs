@@ -18,6 +18,7 @@
 //! ├── container-names/<name>  the id                ├── network/state.json  who has which address
 //! ├── networks/<name>.json                         └── network/lock        one change at a time
 //! ├── bases/{<plan>.json,cache/,work/}
+//! ├── downloads/              `ADD` of URLs
 //! ├── tmp/                    outlives no command
 //! ├── projects/<name>/{lock,project.json}
 //! └── cache-mounts/<id>/      `RUN --mount=type=cache`
@@ -143,6 +144,11 @@ impl Layout {
     /// Returns the lock of one build step.
     pub fn cache_lock(&self, key: &Digest) -> PathBuf {
         self.cache_locks().join(key.hex())
+    }
+
+    /// Returns the directory of files that builds downloaded.
+    pub fn downloads(&self) -> PathBuf {
+        self.data.join("downloads")
     }
 
     /// Returns the directory of what is known of build contexts' files.

@@ -3,14 +3,13 @@
 use coracle_dockerfile::{
     AddFiles, CopyFiles, CopySource, FileOptions, Glob, Heredoc, Statement, Word, expand_body,
 };
-use coracle_oci::Digest;
 use coracle_report::{Diagnostic, Span};
 
 use super::{Flow, StageState};
 use crate::graph::{CopyOp, Op, OpItem, OpSource};
 use crate::paths::{Rooted, destination, source};
 use crate::plan::{Origin, Planner};
-use crate::{InlineFile, Unpack};
+use crate::{Checksum, GitSource, InlineFile, RemoteSource, Unpack, is_commit_prefix};
 
 impl StageState {
     pub(super) fn place(
@@ -80,38 +79,21 @@ impl StageState {
         statement: &Statement,
         add: &AddFiles,
     ) -> Result<(), Diagnostic> {
-        let checksum = self.checksum(planner, add.checksum.as_ref())?;
+        let checksum = self.expand_option(planner, add.checksum.as_ref())?;
         let mut items = Vec::new();
         let mut texts = Vec::new();
         for source in &add.sources {
-            let text = match source {
-                CopySource::Path(word) => self.expand(planner, word)?,
-                CopySource::Heredoc(_) => String::new(),
-            };
-            if let (true, CopySource::Path(word)) = (is_git(&text), source) {
-                let error = planner.error(
-                    "unsupported-source",
-                    "ADD of a git repository is not supported",
-                    &word.span,
-                );
-                return Err(error.with_hint("clone it in a RUN step, or beforehand into the context"));
-            }
-            let (item, text) = if text.starts_with("http://") || text.starts_with("https://") {
-                (OpItem::Url { url: text.clone(), checksum }, text)
-            } else {
-                self.item(planner, source, OpSource::Context)?
+            let (item, text) = match self.elsewhere(planner, add, source, checksum.as_deref())? {
+                Some(found) => found,
+                None => self.item(planner, source, OpSource::Context)?,
             };
             items.push(item);
             texts.push(text);
         }
-        if let (Some(word), false) =
-            (&add.checksum, items.iter().any(|item| matches!(item, OpItem::Url { .. })))
-        {
-            return Err(planner.error(
-                "bad-flag",
-                "`--checksum` is for a URL, and there is none",
-                &word.span,
-            ));
+        let is_elsewhere = |item: &OpItem| matches!(item, OpItem::Url { .. } | OpItem::Git(_));
+        if let (Some(word), false) = (&add.checksum, items.iter().any(is_elsewhere)) {
+            let message = "`--checksum` is for a URL or a git repository, and there is none";
+            return Err(planner.error("bad-flag", message, &word.span));
         }
         let mut op = self.files(planner, &add.dest, &add.options, items)?;
         for item in &mut op.items {
@@ -128,13 +110,41 @@ impl StageState {
         Ok(())
     }
 
-    fn checksum(&self, planner: &Planner<'_>, word: Option<&Word>) -> Result<Option<Digest>, Diagnostic> {
-        let Some(word) = word else {
-            return Ok(None);
-        };
+    /// Returns a source of `ADD` that lies elsewhere, and its text; `None` when it lies in the context.
+    fn elsewhere(
+        &self,
+        planner: &Planner<'_>,
+        add: &AddFiles,
+        source: &CopySource,
+        checksum: Option<&str>,
+    ) -> Result<Option<(OpItem, String)>, Diagnostic> {
+        let CopySource::Path(word) = source else { return Ok(None) };
         let text = self.expand(planner, word)?;
-        let parsed: Result<Digest, _> = text.parse();
-        parsed.map(Some).map_err(|error| planner.error("bad-flag", error.to_string(), &word.span))
+        let fail = |why: String, span: &Span| planner.error("bad-url", why, span);
+        let remote = RemoteSource::parse(&text).map_err(|why| fail(why, &word.span))?;
+        let flag = add.checksum.as_ref().map_or(&word.span, |word| &word.span);
+        match remote {
+            None => Ok(None),
+            Some(RemoteSource::Http(url)) => {
+                let checksum = checksum.map(str::parse::<Checksum>).transpose();
+                let checksum = checksum.map_err(|why| planner.error("bad-flag", why, flag))?;
+                Ok(Some((OpItem::Url { url, checksum }, text)))
+            }
+            Some(RemoteSource::Git(source)) => {
+                if let Some(commit) = checksum.filter(|commit| !is_commit_prefix(commit)) {
+                    let message = format!("`{commit}` is no commit");
+                    let hint = "for a git repository, `--checksum` is the commit: 40 hexadecimal digits";
+                    return Err(planner.error("bad-flag", message, flag).with_hint(hint));
+                }
+                let source = GitSource {
+                    checksum: checksum.map(str::to_owned).or(source.checksum),
+                    keep_git_dir: source.keep_git_dir || add.keep_git_dir,
+                    ..source
+                };
+                let shown = source.shown();
+                Ok(Some((OpItem::Git(source), shown)))
+            }
+        }
     }
 
     fn item(
@@ -246,7 +256,7 @@ impl StageState {
 const fn rooted(place: OpSource) -> Rooted {
     match place {
         OpSource::Context => Rooted::Context,
-        OpSource::Vertex(_) | OpSource::Empty => Rooted::FileSystem,
+        OpSource::Named(_) | OpSource::Vertex(_) | OpSource::Empty => Rooted::FileSystem,
     }
 }
 
@@ -254,15 +264,6 @@ fn outside(planner: &Planner<'_>, text: &str, span: &Span) -> Diagnostic {
     planner
         .error("outside-context", format!("`{text}` lies outside the build context"), span)
         .with_hint("build with a directory as context that holds it, and name the Dockerfile with `-f`")
-}
-
-fn is_git(text: &str) -> bool {
-    let (repository, _) = text.split_once('#').unwrap_or((text, ""));
-    let suffix = std::path::Path::new(repository).extension();
-    text.starts_with("git@")
-        || text.starts_with("git://")
-        || text.starts_with("ssh://")
-        || (text.starts_with("http") && suffix.is_some_and(|suffix| suffix == "git"))
 }
 
 fn is_mode(text: &str) -> bool {

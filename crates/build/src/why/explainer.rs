@@ -12,7 +12,8 @@ use super::facts::{Facts, facts};
 use super::ledger::{FilesMemory, Ledger, LedgerStep, StepMemory, matches};
 use super::manifest;
 use crate::graph::{BuildGraph, Op, OpSource, Vertex, VertexId, sources};
-use crate::{BuildHost, BuildRequest, CacheKey, Downloaded, Memory, Selection, SourcePlace};
+use crate::step::Fetched;
+use crate::{BuildHost, BuildRequest, CacheKey, Memory, Selection, SourcePlace};
 
 /// Changes of files that are told of one step, at most.
 const CHANGES: usize = 1000;
@@ -158,7 +159,7 @@ impl<'b> Explainer<'b> {
         &self,
         index: usize,
         key: CacheKey,
-        downloads: &[Downloaded],
+        downloads: &[Fetched],
         asked: Option<&str>,
     ) -> Miss {
         let vertex = self.vertex(index);
@@ -221,7 +222,7 @@ impl<'b> Explainer<'b> {
     fn base_cause(&self, vertex: &Vertex) -> Vec<Cause> {
         let origins = sources(&vertex.op).into_iter().filter_map(|(source, _)| match source {
             OpSource::Vertex(id) => Some(id),
-            OpSource::Context | OpSource::Empty => None,
+            OpSource::Context | OpSource::Named(_) | OpSource::Empty => None,
         });
         let mut causes = Vec::new();
         for id in vertex.parent.into_iter().chain(origins) {
@@ -251,6 +252,7 @@ impl<'b> Explainer<'b> {
     fn place_name(&self, source: OpSource) -> String {
         match source {
             OpSource::Context => "the context".to_owned(),
+            OpSource::Named(number) => format!("named context {}", number + 1),
             OpSource::Empty => "nothing".to_owned(),
             OpSource::Vertex(id) => self.vertex(id.index()).name.clone(),
         }
@@ -261,6 +263,9 @@ impl<'b> Explainer<'b> {
         let list = |(source, selection): (OpSource, Selection)| {
             let listed = match source {
                 OpSource::Context => self.host.list_sources(&SourcePlace::Context, &selection).ok(),
+                OpSource::Named(number) => {
+                    self.host.list_sources(&SourcePlace::Named(number), &selection).ok()
+                }
                 OpSource::Vertex(_) | OpSource::Empty => None,
             };
             let manifest = listed.and_then(manifest::write);
@@ -271,7 +276,8 @@ impl<'b> Explainer<'b> {
 
     /// Returns whether the step's files must still be listed when it is made.
     pub(crate) fn wants_manifests(&self, index: usize, miss: &Miss) -> bool {
-        let from_context = |(source, _): &(OpSource, Selection)| *source == OpSource::Context;
+        let from_context =
+            |(source, _): &(OpSource, Selection)| matches!(source, OpSource::Context | OpSource::Named(_));
         miss.manifests.is_none() && sources(&self.vertex(index).op).iter().any(from_context)
     }
 

@@ -6,8 +6,9 @@ use coracle_oci::Digest;
 use serde::{Deserialize, Serialize};
 
 use super::cause::Cause;
+use crate::ExecMountKind;
 use crate::graph::{CopyOp, ExecOp, Op, OpItem, Vertex};
-use crate::{Downloaded, ExecMountKind};
+use crate::step::Fetched;
 
 /// The settings of a step: everything that decides its result but files and what it builds upon.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,7 +77,7 @@ fn shorten(text: &str) -> String {
 }
 
 /// Returns a vertex's settings. `arguments` are the names that some `ARG` declares.
-pub(crate) fn facts(vertex: &Vertex, downloads: &[Downloaded], arguments: &BTreeSet<String>) -> Facts {
+pub(crate) fn facts(vertex: &Vertex, downloads: &[Fetched], arguments: &BTreeSet<String>) -> Facts {
     let mut facts = Facts::default();
     match &vertex.op {
         Op::Base { .. } => {}
@@ -90,7 +91,7 @@ pub(crate) fn facts(vertex: &Vertex, downloads: &[Downloaded], arguments: &BTree
     facts
 }
 
-fn copy_facts(facts: &mut Facts, copy: &CopyOp, downloads: &[Downloaded]) {
+fn copy_facts(facts: &mut Facts, copy: &CopyOp, downloads: &[Fetched]) {
     let mut sources = Vec::new();
     let mut downloads = downloads.iter();
     for item in &copy.items {
@@ -102,8 +103,14 @@ fn copy_facts(facts: &mut Facts, copy: &CopyOp, downloads: &[Downloaded]) {
             }
             OpItem::Url { url, .. } => {
                 sources.push(url);
-                if let Some(download) = downloads.next() {
+                if let Some(Fetched::File(download)) = downloads.next() {
                     facts.set(format!("content of {url}"), download.digest.to_string());
+                }
+            }
+            OpItem::Git(source) => {
+                sources.push(&source.remote);
+                if let Some(Fetched::Commit(commit)) = downloads.next() {
+                    facts.set(format!("commit of {source}"), commit);
                 }
             }
         }

@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use coracle_build::{
     BuildHost, CacheKey, CacheRecord, CopyItem, CopyRequest, DirectoryRequest, Downloaded, ExecMountKind,
-    ExecOutcome, ExecRequest, KeyLock, Memory, MissingCause, OutputSink, ResolvedBase, Selection,
-    SnapshotRef, SourceEntry, SourceFault, SourcePlace,
+    ExecOutcome, ExecRequest, GitSource, HashAlgorithm, KeyLock, Memory, MissingCause, OutputSink,
+    ResolvedBase, Selection, SnapshotRef, SourceEntry, SourceFault, SourcePlace,
 };
 use coracle_dockerfile::{Glob, IgnoreFile, Verdict};
 use coracle_oci::{DiffId, Digest, ImageConfig, Platform, Reference};
@@ -107,6 +107,7 @@ impl MemoryHost {
     fn place(&self, place: &SourcePlace) -> Files {
         match place {
             SourcePlace::Empty => Files::new(),
+            SourcePlace::Named(number) => [("file".to_owned(), format!("of context {number}"))].into(),
             SourcePlace::Snapshot(snapshot) => {
                 let files = self.files(snapshot).into_iter();
                 files.map(|(path, text)| (path.trim_start_matches('/').to_owned(), text)).collect()
@@ -238,6 +239,15 @@ impl BuildHost for MemoryHost {
         Ok(Downloaded { file: url.to_owned(), name, digest: Digest::of(url) })
     }
 
+    fn hash_download(&self, download: &Downloaded, algorithm: HashAlgorithm) -> Result<String, Diagnostic> {
+        Ok(format!("{} of {}", algorithm.as_str(), download.file))
+    }
+
+    fn resolve_git(&self, source: &GitSource, _: TaskId, _: &AtomicBool) -> Result<String, Diagnostic> {
+        self.note(format!("resolve {source}"));
+        Ok("0".repeat(40))
+    }
+
     fn copy(&self, request: &CopyRequest) -> Result<Option<SnapshotRef>, SourceFault> {
         self.note(format!("copy to {}", request.dest));
         let mut files = self.start(request.parent.as_ref());
@@ -250,6 +260,10 @@ impl BuildHost for MemoryHost {
                     (selected, !single)
                 }
                 CopyItem::Inline(file) => ([(file.name.clone(), file.content.clone())].into(), false),
+                CopyItem::Git(checkout) => (
+                    [("README".to_owned(), format!("{} at {}", checkout.source, checkout.commit))].into(),
+                    true,
+                ),
                 CopyItem::Download(file) => ([(file.name.clone(), file.file.clone())].into(), false),
             };
             for (name, text) in selected {

@@ -7,16 +7,16 @@ mod run_options;
 mod why;
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use coracle_build::{BuildRequest, CachePolicy, StepOrigin, StepWhy};
 use coracle_oci::{DiffId, ImageId, Platform, Reference};
-use coracle_report::{Diagnostic, Outcome, Quiet, Task, TaskId};
+use coracle_report::{Outcome, Quiet, Task, TaskId};
 use coracle_snapshot::SnapshotId;
 use coracle_store::Image;
 
 use crate::cache::{CachePlace, Exported, is_broken, warn_of};
+use crate::contexts::{self, Opened};
 use crate::ports::build::{EngineHost, WOULD_WORK, Work, cached};
 pub use graph::{StageGraph, StageNode, StageOrigin, StageStep};
 pub use options::{BuildOptions, HostCa, SolveOptions};
@@ -60,11 +60,13 @@ impl Builds<'_> {
         let tags: Vec<Reference> =
             options.tags.iter().map(|tag| Images::parse(tag)).collect::<Result<_>>()?;
         let targets = options.run.targets();
-        let (mut request, file) = self.request(options)?;
         self.engine.reclaim()?;
+        let opened = self.open(options, cancel)?;
+        let file = opened.dockerfile.0.clone();
+        let mut request = self.request(options, &opened)?;
         // Held meanwhile: nothing that the build has begun to use may be collected.
         let _adding = self.engine.store.adding().during("adding an image to the store")?;
-        let host = EngineHost::new(self.engine, options, &file, Work::Done)?;
+        let host = EngineHost::new(self.engine, options, &opened, Work::Done)?;
         self.refuse_findings(&request, options, &file)?;
         let mut images = Vec::new();
         for platform in &targets {
@@ -216,10 +218,16 @@ impl Builds<'_> {
     /// Returns the image that a build would give, if every step is cached; `None` when something would have to be done.
     /// Changes nothing.
     pub(crate) fn probe(&self, options: &BuildOptions) -> Result<Option<ImageId>> {
-        let (request, file) = self.request(options)?;
-        let _adding = self.engine.store.adding().during("looking into the store")?;
-        let host = EngineHost::new(self.engine, options, &file, Work::Refused)?;
+        // What lies elsewhere cannot be known without fetching it.
+        if options.context.directory().is_none() || !options.named.iter().all(|(_, source)| source.is_here())
+        {
+            return Ok(None);
+        }
         let never = AtomicBool::new(false);
+        let opened = self.open(options, &never)?;
+        let request = self.request(options, &opened)?;
+        let _adding = self.engine.store.adding().during("looking into the store")?;
+        let host = EngineHost::new(self.engine, options, &opened, Work::Refused)?;
         match coracle_build::build(&request, &host, &Quiet, None, &never) {
             Ok(built) => Ok(Some(built.config.id())),
             Err(diagnostic) if diagnostic.code == WOULD_WORK => Ok(None),
@@ -228,13 +236,9 @@ impl Builds<'_> {
     }
 
     /// Reads the Dockerfile and says what is to be built.
-    fn request(&self, options: &BuildOptions) -> Result<(BuildRequest, PathBuf)> {
-        if !options.context.is_dir() {
-            let message = format!("build context {} is not a directory", options.context.display());
-            return Err(Failure::user(Diagnostic::error("build-context", message)));
-        }
-        let (file, text) = self.dockerfile(options)?;
-        let dockerfile = coracle_dockerfile::parse(&file, &text)?;
+    fn request(&self, options: &BuildOptions, opened: &Opened) -> Result<BuildRequest> {
+        let (file, text) = &opened.dockerfile;
+        let dockerfile = coracle_dockerfile::parse(file, text)?;
         let mut request = BuildRequest::new(dockerfile);
         request.target.clone_from(&options.target);
         request.build_args =
@@ -251,28 +255,13 @@ impl Builds<'_> {
         request.sandbox.clone_from(&options.run.sandbox);
         request.allow = options.run.allow;
         request.created = self.created();
-        Ok((request, file))
+        request.contexts = opened.contexts();
+        Ok(request)
     }
 
-    /// Finds the Dockerfile and reads it.
-    pub(crate) fn dockerfile(&self, options: &BuildOptions) -> Result<(PathBuf, String)> {
-        if let Some(text) = &options.dockerfile_inline {
-            return Ok((PathBuf::from("dockerfile_inline"), text.clone()));
-        }
-        let path = match &options.dockerfile {
-            None => options.context.join("Dockerfile"),
-            Some(path) => path.clone(),
-        };
-        match std::fs::read_to_string(&path) {
-            Ok(text) => Ok((path, text)),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                Err(Failure::user(no_dockerfile(&path)))
-            }
-            Err(error) => {
-                let message = format!("cannot read {}: {error}", path.display());
-                Err(Failure::user(Diagnostic::error("dockerfile", message)))
-            }
-        }
+    /// Opens the contexts and finds the Dockerfile.
+    pub(crate) fn open(&self, options: &BuildOptions, cancel: &AtomicBool) -> Result<Opened> {
+        contexts::open(self.engine, options, cancel)
     }
 
     /// Returns the time that stands in the image: fixed by `SOURCE_DATE_EPOCH`, else left out, so that equal input gives an
@@ -300,21 +289,5 @@ impl Builds<'_> {
     /// Returns the snapshots that the build cache names.
     pub(crate) fn cached_snapshots(&self) -> Result<BTreeSet<SnapshotId>> {
         cached(self.engine)
-    }
-}
-
-fn no_dockerfile(path: &Path) -> Diagnostic {
-    let directory = path.parent().unwrap_or(Path::new("."));
-    let entries = std::fs::read_dir(directory).into_iter().flatten();
-    let names: Vec<String> = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
-    let like: Vec<&str> = names
-        .iter()
-        .map(String::as_str)
-        .filter(|name| name.to_ascii_lowercase().contains("dockerfile"))
-        .collect();
-    let diagnostic = Diagnostic::error("no-dockerfile", format!("there is no {}", path.display()));
-    match like.first() {
-        Some(name) => diagnostic.with_hint(format!("did you mean -f {}?", directory.join(name).display())),
-        None => diagnostic.with_hint("name the Dockerfile with -f, or the right context directory"),
     }
 }

@@ -10,6 +10,7 @@ use indexmap::IndexMap;
 use crate::{CacheFrom, CacheTo};
 
 use super::RunOptions;
+use crate::contexts::{ContextSource, NamedSource};
 
 /// Whether `RUN` steps see the host's certificate authorities.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -43,9 +44,11 @@ impl SolveOptions {
 /// What is to be built.
 #[derive(Clone, Debug, Default)]
 pub struct BuildOptions {
-    /// The directory of the context.
-    pub context: PathBuf,
-    /// The Dockerfile; `None` is `Dockerfile` in the context.
+    /// Where the files come from.
+    pub context: ContextSource,
+    /// `--build-context`: what stands in place of stages and images of these names.
+    pub named: Vec<(String, NamedSource)>,
+    /// The Dockerfile: a file, `-` for standard input, or a URL; `None` is `Dockerfile` in the context.
     pub dockerfile: Option<PathBuf>,
     /// The text of a Dockerfile instead of a file.
     pub dockerfile_inline: Option<String>,

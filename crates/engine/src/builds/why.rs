@@ -22,9 +22,11 @@ pub struct Explained {
 impl Builds<'_> {
     /// Says what a build would do and why. Builds, fetches and changes nothing; bases must be there.
     pub fn look(&self, options: &BuildOptions, cancel: &AtomicBool) -> Result<Explained> {
-        let (mut request, file) = self.request(options)?;
+        let opened = self.open(options, cancel)?;
+        let file = opened.dockerfile.0.clone();
+        let mut request = self.request(options, &opened)?;
         let _adding = self.engine.store.adding().during("looking into the store")?;
-        let host = EngineHost::new(self.engine, options, &file, Work::Refused)?;
+        let host = EngineHost::new(self.engine, options, &opened, Work::Refused)?;
         let mut platforms = Vec::new();
         for platform in options.run.targets() {
             request.platform.clone_from(&platform);
@@ -43,8 +45,15 @@ impl Builds<'_> {
         options: &BuildOptions,
         platforms: Vec<(String, Vec<StepWhy>)>,
     ) -> Result<Explained> {
-        let (request, file) = self.request(options)?;
-        let host = EngineHost::new(self.engine, options, &file, Work::Refused)?;
+        let from_stdin = options.dockerfile.as_deref() == Some(std::path::Path::new("-"));
+        if options.context.directory().is_none() || from_stdin {
+            // What came from elsewhere went with the build.
+            return Ok(Explained { platforms, context: ContextReport::default() });
+        }
+        let opened = self.open(options, &AtomicBool::new(false))?;
+        let file = opened.dockerfile.0.clone();
+        let request = self.request(options, &opened)?;
+        let host = EngineHost::new(self.engine, options, &opened, Work::Refused)?;
         let context = host.context_report(taken(&request.dockerfile).as_deref(), &file)?;
         Ok(Explained { platforms, context })
     }

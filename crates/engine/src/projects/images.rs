@@ -188,7 +188,7 @@ fn build_options(want: &Want, build: &Build, no_cache: bool) -> BuildOptions {
     let mut tags = vec![want.name.clone()];
     tags.extend(build.tags.iter().cloned());
     BuildOptions {
-        context: build.context.clone(),
+        context: build.context.clone().into(),
         dockerfile: Some(build.dockerfile.clone()),
         dockerfile_inline: build.dockerfile_inline.clone(),
         target: build.target.clone(),

@@ -4,6 +4,7 @@ mod cache_args;
 mod check_args;
 mod check_output;
 mod run_args;
+mod source_args;
 mod why_args;
 
 pub(super) use check_args::CheckArgs;
@@ -25,6 +26,9 @@ const EXAMPLES: &str = "\
 Examples:
   coracle build -t app .
   coracle build -t app:dev --target dev --build-arg VERSION=1.2 -f docker/Dockerfile .
+  coracle build https://github.com/owner/name.git#v1:docker
+  tar -c . | coracle build -t app -
+  coracle build --build-context assets=../assets .
   coracle build dev                      the images of an environment
 ";
 
@@ -32,14 +36,14 @@ Examples:
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// Directory of the build context, or an environment of the project here.
+    /// Build context: a directory, a tar archive, `-` for standard input, a URL, a git repository; or an environment of the
+    /// project here.
     #[arg(default_value = ".")]
     pub path: String,
     /// With an environment: only these services.
     pub services: Vec<String>,
-    /// Dockerfile (default: PATH/Dockerfile).
-    #[arg(short, long, value_name = "FILE")]
-    pub file: Option<PathBuf>,
+    #[command(flatten)]
+    pub source: source_args::SourceArgs,
     /// Name of the image; may be given several times.
     #[arg(short, long, value_name = "NAME[:TAG]")]
     pub tag: Vec<String>,
@@ -117,8 +121,9 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
         (name.to_owned(), value.to_owned())
     });
     let options = BuildOptions {
-        context: directory,
-        dockerfile: args.file,
+        context: source_args::context(&args.path)?,
+        named: args.source.named()?,
+        dockerfile: args.source.file,
         target: args.target,
         build_args,
         labels: labels.collect(),

@@ -13,6 +13,7 @@ use coracle_report::Diagnostic;
 use coracle_snapshot::rootfs::{CopyOptions, FileKind, ModeChange};
 use coracle_snapshot::{ActiveSnapshot, ExtractOptions, RootFs, SnapshotError};
 
+use super::download::Tree;
 use super::sources::{Exclude, Matched, Sources, root_path};
 use super::{EngineHost, fault, parse, parse_parent};
 use crate::containers::look_up_user;
@@ -37,12 +38,17 @@ impl EngineHost<'_> {
         from: &Sources,
     ) -> Result<Option<SnapshotRef>, SourceFault> {
         let plan = Plan::new(request, from)?;
+        let trees = request.items.iter().filter_map(|item| match item {
+            CopyItem::Git(checkout) => Some(self.tree_of(checkout)),
+            CopyItem::Path(_) | CopyItem::Inline(_) | CopyItem::Download(_) => None,
+        });
+        let trees = trees.collect::<Result<Vec<_>>>().map_err(fault)?;
         if plan.parts.is_empty() {
             // Patterns that match nothing, alone.
             return Ok(request.parent.clone());
         }
         let (active, to) = self.prepare(request.parent.as_ref()).map_err(fault)?;
-        plan.put(&to).map_err(fault)?;
+        plan.put(&to, &trees).map_err(fault)?;
         drop(to);
         self.commit(active).map(Some).map_err(fault)
     }
@@ -78,6 +84,8 @@ enum Part<'r> {
     Source(Matched),
     Inline(&'r InlineFile),
     Download(&'r Downloaded),
+    /// The next of the repositories.
+    Git,
 }
 
 /// What a copy does, known before anything is written.
@@ -97,6 +105,7 @@ impl<'r> Plan<'r> {
                 CopyItem::Path(path) => parts.extend(from.matches(path)?.into_iter().map(Part::Source)),
                 CopyItem::Inline(file) => parts.push(Part::Inline(file)),
                 CopyItem::Download(download) => parts.push(Part::Download(download)),
+                CopyItem::Git(_) => parts.push(Part::Git),
             }
         }
         let exclude = Exclude::parse(&request.exclude)?;
@@ -105,7 +114,8 @@ impl<'r> Plan<'r> {
     }
 
     /// Writes everything below `to`.
-    fn put(&self, to: &RootFs) -> Result<()> {
+    fn put(&self, to: &RootFs, trees: &[Tree]) -> Result<()> {
+        let mut trees = trees.iter();
         let chown = self.request.chown.as_deref().map(|text| owner(to, text)).transpose()?;
         let during = |error| refused(error, &self.request.dest);
         let several = self.parts.len() > 1 && !self.request.dest.ends_with('/');
@@ -128,6 +138,10 @@ impl<'r> Plan<'r> {
                     .map_err(during)?;
                 }
                 Part::Download(file) => self.download(to, file, &dest, &place, chown).map_err(during)?,
+                Part::Git => {
+                    let tree = trees.next().expect("one tree for each repository");
+                    self.repository(to, tree, &dest, chown).map_err(during)?;
+                }
             }
         }
         Ok(())
@@ -169,6 +183,21 @@ impl<'r> Plan<'r> {
             (_, Some(name)) => place(Path::new(name)),
         };
         to.copy_tree_in(&self.from.root, &path, &target, &options).map(drop)
+    }
+
+    /// Puts the content of a repository's directory into the destination.
+    fn repository(
+        &self,
+        to: &RootFs,
+        tree: &Tree,
+        dest: &Path,
+        chown: Option<(u32, u32)>,
+    ) -> Result<(), SnapshotError> {
+        let filter =
+            |below: &Path, is_directory: bool| self.exclude.visit(below, Path::new(""), is_directory);
+        let options = self.options(Some(chown.unwrap_or((0, 0))), None);
+        let options = CopyOptions { filter: Some(&filter), ..options };
+        to.copy_tree_in(&tree.root, Path::new("."), dest, &options).map(drop)
     }
 
     fn download(

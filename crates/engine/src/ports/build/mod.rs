@@ -2,6 +2,7 @@
 
 mod contexts;
 mod copy;
+mod download;
 mod exec;
 mod hashing;
 mod memory;
@@ -15,9 +16,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use coracle_build::{
-    BuildHost, CacheKey, CacheRecord, CopyRequest, DirectoryRequest, Downloaded, ExecMountKind, ExecOutcome,
-    ExecRequest, KeyLock, Memory, OutputSink, ResolvedBase, Selection, SnapshotRef, SourceEntry, SourceFault,
-    SourcePlace, StepWhy,
+    BuildHost, CacheKey, CacheRecord, CopyRequest, DirectoryRequest, Downloaded, ExecMountKind, ExecOutcome, ExecRequest, GitSource, HashAlgorithm, KeyLock, Memory, OutputSink, ResolvedBase, Selection, SnapshotRef, SourceEntry, SourceFault, SourcePlace, StepWhy,
 };
 use coracle_oci::{DiffId, Digest, Platform, Reference};
 use coracle_report::{Diagnostic, TaskId};
@@ -32,6 +31,7 @@ use self::sources::Sources;
 use super::compose::told;
 use crate::builds::{BuildOptions, HostCa};
 use crate::cache::{Imports, lazy};
+use crate::contexts::{Downloads, Git, Named, NamedContent, Opened, Place};
 use crate::{During, Engine, Failure, Pull, Result, stored};
 
 /// Code of the diagnostic by which refused work is known.
@@ -50,6 +50,9 @@ pub enum Work {
 pub struct EngineHost<'a> {
     pub(super) engine: &'a Engine,
     context: Sources,
+    /// The files of named contexts; `None` where one is an image.
+    named: Vec<Option<Sources>>,
+    downloads: Downloads,
     pull: Pull,
     /// The host's certificate authorities, when steps are lent them.
     pub(super) host_ca: Option<PathBuf>,
@@ -74,17 +77,22 @@ pub struct EngineHost<'a> {
 
 impl<'a> EngineHost<'a> {
     /// Prepares a build.
-    pub fn new(engine: &'a Engine, options: &BuildOptions, dockerfile: &Path, work: Work) -> Result<Self> {
+    pub fn new(engine: &'a Engine, options: &BuildOptions, opened: &Opened, work: Work) -> Result<Self> {
         Ok(Self {
             engine,
-            context: Sources::context(&options.context, dockerfile)?
-                .remember(contexts::kept(&engine.layout, &options.context)),
+            context: remembered(engine, &opened.main, Sources::of(&opened.main, &opened.dockerfile.0)?),
+            named: named(engine, opened)?,
+            downloads: Downloads::new(engine)?,
             pull: if options.pull { Pull::Always } else { Pull::Missing },
             host_ca: host_ca(engine, options.host_ca)?,
             secrets: Secrets::read(&options.run.secrets, &engine.environment)?,
             agents: Agents::read(&options.run.agents, &engine.environment)?,
             hashing: Hashing::new(engine),
-            memories: Memories::new(&engine.layout, &options.context, dockerfile),
+            memories: Memories::new(
+                &engine.layout,
+                Path::new(&options.context.to_string()),
+                &memory_name(opened),
+            ),
             work,
             imports: Imports::open(engine, &options.cache_from, options.parent),
             records: Mutex::default(),
@@ -169,10 +177,20 @@ impl<'a> EngineHost<'a> {
         }
     }
 
-    /// Opens a place that files are taken from; `None` is the context.
+    /// Returns the files of the context, or of a named one.
+    pub(super) fn held(&self, place: &SourcePlace) -> &Sources {
+        match place {
+            SourcePlace::Named(number) => {
+                self.named[*number].as_ref().expect("plans take files from contexts that have some")
+            }
+            SourcePlace::Context | SourcePlace::Snapshot(_) | SourcePlace::Empty => &self.context,
+        }
+    }
+
+    /// Opens a place that files are taken from; `None` is the context or a named one.
     fn tree(&self, place: &SourcePlace) -> Result<Option<Sources>, SourceFault> {
         match place {
-            SourcePlace::Context => Ok(None),
+            SourcePlace::Context | SourcePlace::Named(_) => Ok(None),
             SourcePlace::Snapshot(snapshot) => {
                 let real = self.real(snapshot).map_err(SourceFault::Other)?;
                 let id = told(parse(&real)).map_err(SourceFault::Other)?;
@@ -200,9 +218,38 @@ impl<'a> EngineHost<'a> {
 impl Drop for EngineHost<'_> {
     fn drop(&mut self) {
         self.context.keep();
+        self.named.iter().flatten().for_each(Sources::keep);
         contexts::bound(&self.engine.layout);
         self.memories.bound();
     }
+}
+
+/// Returns what a Dockerfile is remembered by: in a throw-away directory, its place in it.
+fn memory_name(opened: &Opened) -> PathBuf {
+    let file = &opened.dockerfile.0;
+    let inside = file.strip_prefix(&opened.main.directory).ok().filter(|_| opened.main.is_foreign());
+    inside.unwrap_or(file).to_owned()
+}
+
+/// Lets a directory of the user's remember the digests of its files.
+fn remembered(engine: &Engine, place: &Place, sources: Sources) -> Sources {
+    if place.is_foreign() {
+        sources
+    } else {
+        sources.remember(contexts::kept(&engine.layout, &place.directory))
+    }
+}
+
+/// Opens the files of named contexts, each behind its own ignore file.
+fn named(engine: &Engine, opened: &Opened) -> Result<Vec<Option<Sources>>> {
+    let open = |named: &Named| match &named.content {
+        NamedContent::Image(_) => Ok(None),
+        NamedContent::Files(place) => {
+            let sources = Sources::of(place, &place.directory.join("Dockerfile"))?;
+            Ok(Some(remembered(engine, place, sources)))
+        }
+    };
+    opened.named.iter().map(open).collect()
 }
 
 /// Reads the builder's name of a snapshot.
@@ -276,7 +323,7 @@ impl BuildHost for EngineHost<'_> {
     fn digest_sources(&self, place: &SourcePlace, selection: &Selection) -> Result<Digest, SourceFault> {
         let tree = self.tree(place)?;
         let SourcePlace::Snapshot(snapshot) = place else {
-            return tree.as_ref().unwrap_or(&self.context).digest(selection);
+            return tree.as_ref().unwrap_or(self.held(place)).digest(selection);
         };
         let name = (snapshot.to_string(), format!("{selection:?}"));
         let known = self.digests.lock().unwrap_or_else(PoisonError::into_inner).get(&name).copied();
@@ -294,7 +341,7 @@ impl BuildHost for EngineHost<'_> {
         selection: &Selection,
     ) -> Result<Vec<SourceEntry>, SourceFault> {
         let tree = self.tree(place)?;
-        let listed = tree.as_ref().unwrap_or(&self.context).list(selection)?;
+        let listed = tree.as_ref().unwrap_or(self.held(place)).list(selection)?;
         Ok(listed.into_iter().map(memory::entry).collect())
     }
 
@@ -308,9 +355,21 @@ impl BuildHost for EngineHost<'_> {
         }
     }
 
-    fn download(&self, url: &str, _task: TaskId, _cancel: &AtomicBool) -> Result<Downloaded, Diagnostic> {
-        Err(Diagnostic::error("not-supported", format!("ADD of a URL is not supported yet: {url}"))
-            .with_hint("fetch it in a RUN step, or put the file into the context"))
+    fn download(&self, url: &str, _task: TaskId, cancel: &AtomicBool) -> Result<Downloaded, Diagnostic> {
+        told(self.fetch(url, cancel))
+    }
+
+    fn hash_download(&self, download: &Downloaded, algorithm: HashAlgorithm) -> Result<String, Diagnostic> {
+        told(download::hash(download, algorithm))
+    }
+
+    fn resolve_git(
+        &self,
+        source: &GitSource,
+        _task: TaskId,
+        cancel: &AtomicBool,
+    ) -> Result<String, Diagnostic> {
+        told(Git::new(&self.engine.environment, cancel).resolve(source))
     }
 
     fn copy(&self, request: &CopyRequest) -> Result<Option<SnapshotRef>, SourceFault> {
@@ -318,7 +377,7 @@ impl BuildHost for EngineHost<'_> {
         let tree = self.tree(&request.place)?;
         let parent = self.real_parent(request.parent.as_ref()).map_err(SourceFault::Other)?;
         let real = CopyRequest { parent: parent.clone(), ..request.clone() };
-        let made = self.copy_files(&real, tree.as_ref().unwrap_or(&self.context))?;
+        let made = self.copy_files(&real, tree.as_ref().unwrap_or(self.held(&request.place)))?;
         Ok(if made == parent { request.parent.clone() } else { made })
     }
 

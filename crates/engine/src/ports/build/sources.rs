@@ -13,8 +13,11 @@ use coracle_snapshot::rootfs::{
 };
 use coracle_snapshot::{RootFs, SnapshotError};
 
+use crate::contexts::Place;
 use crate::{During, Failure, Result};
 
+/// Most bytes of an ignore file from elsewhere.
+const LARGEST_IGNORE_FILE: u64 = 16 << 20;
 /// Siblings named in a fault, at most.
 const SIBLINGS: usize = 200;
 
@@ -27,6 +30,8 @@ pub struct Sources {
 
 struct Context {
     path: PathBuf,
+    /// Whether it came from elsewhere: nothing around its directory means anything.
+    foreign: bool,
     ignore: IgnoreFile,
     /// Digests of its files from earlier builds and this one, and where they are kept.
     known: KnownDigests,
@@ -65,15 +70,25 @@ impl Only {
 }
 
 impl Sources {
-    /// Opens a build context with the ignore file that goes with `dockerfile`.
+    /// Opens a context with the ignore file that goes with `dockerfile`.
+    pub fn of(place: &Place, dockerfile: &Path) -> Result<Self> {
+        Self::open(&place.directory, dockerfile, place.is_foreign())
+    }
+
+    /// Opens a directory of the user's.
+    #[cfg(test)]
     pub fn context(path: &Path, dockerfile: &Path) -> Result<Self> {
+        Self::open(path, dockerfile, false)
+    }
+
+    fn open(path: &Path, dockerfile: &Path, foreign: bool) -> Result<Self> {
         let root = RootFs::open_directory(path).map_err(|error| {
             let message = format!("cannot read the build context {}: {error}", path.display());
             Failure::user(Diagnostic::error("build-context", message))
         })?;
         let mut ignore = IgnoreFile::default();
         for name in ignore_file_names(dockerfile, path) {
-            match std::fs::read_to_string(&name) {
+            match read_ignore_file(&root, path, &name, foreign) {
                 Ok(text) => {
                     ignore = IgnoreFile::parse(&name, &text)?;
                     break;
@@ -82,7 +97,8 @@ impl Sources {
                 Err(error) => return Err(Failure::ours(format_args!("reading {}", name.display()), &error)),
             }
         }
-        let context = Context { path: path.to_owned(), ignore, known: KnownDigests::default(), kept: None };
+        let context =
+            Context { path: path.to_owned(), foreign, ignore, known: KnownDigests::default(), kept: None };
         Ok(Self { root, ignore: Some(context) })
     }
 
@@ -265,7 +281,7 @@ impl Sources {
             .filter(|path| self.visit(path, false) == Visit::Take)
             .filter_map(|path| path.to_str().map(str::to_owned))
             .collect();
-        let elsewhere = self.ignore.as_ref().and_then(|context| {
+        let elsewhere = self.ignore.as_ref().filter(|context| !context.foreign).and_then(|context| {
             let above = context.path.ancestors().skip(1).take(3);
             above.map(|parent| parent.join(&path)).find(|candidate| candidate.exists())
         });
@@ -306,6 +322,19 @@ impl Sources {
         }
         Ok(all)
     }
+}
+
+/// Reads an ignore file; a link in a context from elsewhere leads nowhere outside of it.
+fn read_ignore_file(root: &RootFs, context: &Path, name: &Path, foreign: bool) -> std::io::Result<String> {
+    let not_there = || std::io::Error::from(std::io::ErrorKind::NotFound);
+    if !foreign {
+        return std::fs::read_to_string(name);
+    }
+    let inside = name.strip_prefix(context).map_err(|_| not_there())?;
+    let bytes = root
+        .read(inside, LARGEST_IGNORE_FILE)
+        .map_err(|error| if error.is_not_found() { not_there() } else { std::io::Error::other(error) })?;
+    String::from_utf8(bytes).map_err(std::io::Error::other)
 }
 
 /// Returns a path relative to the root as one that can be opened.

@@ -53,7 +53,9 @@ impl EngineHost<'_> {
             SourcePlace::Empty if path.is_empty() => return Ok(None),
             SourcePlace::Empty => return Err(nothing(path)),
             SourcePlace::Snapshot(snapshot) => (parse(snapshot)?, PathBuf::from(path)),
-            SourcePlace::Context => (self.context_snapshot(path, cancel)?, PathBuf::from(CONTENT)),
+            SourcePlace::Context | SourcePlace::Named(_) => {
+                (self.context_snapshot(place, path, cancel)?, PathBuf::from(CONTENT))
+            }
         };
         let tree = RootFs::new(self.engine.snapshots.view(&id).during("looking into a stage")?);
         let real = match tree.real_path(&inside) {
@@ -84,8 +86,8 @@ impl EngineHost<'_> {
         let (id, inside) = match place {
             SourcePlace::Empty => return Ok(None),
             SourcePlace::Snapshot(snapshot) => (parse(snapshot)?, Path::new("/").join(path)),
-            SourcePlace::Context => {
-                (self.context_snapshot(path, &AtomicBool::new(false))?, PathBuf::from(CONTENT))
+            SourcePlace::Context | SourcePlace::Named(_) => {
+                (self.context_snapshot(place, path, &AtomicBool::new(false))?, PathBuf::from(CONTENT))
             }
         };
         let tree = RootFs::new(self.engine.snapshots.view(&id).during("looking into a stage")?);
@@ -96,14 +98,13 @@ impl EngineHost<'_> {
     }
 
     /// Returns a snapshot that holds the context's files at `path` as [`CONTENT`].
-    fn context_snapshot(&self, path: &str, cancel: &AtomicBool) -> Result<SnapshotId> {
+    fn context_snapshot(&self, place: &SourcePlace, path: &str, cancel: &AtomicBool) -> Result<SnapshotId> {
         let source = SourcePath { path: path.to_owned(), literal: true, trailing_slash: false, pivot: None };
         let selection = Selection { paths: vec![source], exclude: Vec::new() };
-        let content =
-            self.digest_sources(&SourcePlace::Context, &selection).map_err(|fault| match fault {
-                SourceFault::Other(diagnostic) => Failure::from(diagnostic),
-                SourceFault::Missing { path, .. } => nothing(&path),
-            })?;
+        let content = self.digest_sources(place, &selection).map_err(|fault| match fault {
+            SourceFault::Other(diagnostic) => Failure::from(diagnostic),
+            SourceFault::Missing { path, .. } => nothing(&path),
+        })?;
         let key = Digest::of(format!("context for bind mounts\n{content}")).to_string();
         let key: CacheKey = key.parse().during("naming the context's content")?;
         let kept = || self.cache_get(&key).and_then(|record| record.snapshot);
@@ -118,14 +119,15 @@ impl EngineHost<'_> {
         let to = active.mount_spec().volatile().mount_detached(false).during("preparing the context")?;
         let to = RootFs::new(to);
         let base = Path::new(path);
-        let filter = |path: &Path, is_directory: bool| self.context.visit(&base.join(path), is_directory);
+        let from = self.held(place);
+        let filter = |path: &Path, is_directory: bool| from.visit(&base.join(path), is_directory);
         let options = CopyOptions {
             owner: Some((0, 0)),
             keep_mtime: true,
             filter: Some(&filter),
             ..Default::default()
         };
-        to.copy_tree_in(&self.context.root, &Path::new("/").join(path), Path::new(CONTENT), &options)
+        to.copy_tree_in(&from.root, &Path::new("/").join(path), Path::new(CONTENT), &options)
             .during(format_args!("taking `{path}` of the context"))?;
         drop(to);
         let snapshot = active.commit().during("keeping the context")?;

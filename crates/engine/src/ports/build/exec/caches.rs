@@ -56,9 +56,10 @@ impl<'a> Cache<'a> {
         let mut name = self.id.to_owned();
         if let Some((place, path)) = self.seed {
             let place = match place {
-                SourcePlace::Snapshot(snapshot) => snapshot.as_str(),
-                SourcePlace::Context => "context",
-                SourcePlace::Empty => "",
+                SourcePlace::Snapshot(snapshot) => snapshot.to_string(),
+                SourcePlace::Context => "context".to_owned(),
+                SourcePlace::Named(number) => format!("context {number}"),
+                SourcePlace::Empty => String::new(),
             };
             name = format!("{name}@{place}/{path}");
         }
