@@ -258,14 +258,15 @@ impl<'r> Planner<'r> {
         let platform = self.platform(index)?;
         Ok(match self.base(index)? {
             Base::Scratch => Some(StageState::new(index, stage, scratch(&platform))),
-            Base::Named(number) => match self.context_image(number) {
-                Some(reference) => self.upon_image(index, reference, platform)?,
-                None => {
+            Base::Named(number) => {
+                if let Some(reference) = self.context_image(number) {
+                    self.upon_image(index, reference, platform)?
+                } else {
                     let mut state = StageState::new(index, stage, scratch(&platform));
                     state.begin_with_files(self, number, &stage.span);
                     Some(state)
                 }
-            },
+            }
             Base::Stage(earlier) => {
                 self.stage(earlier)?;
                 match &self.stages[earlier] {

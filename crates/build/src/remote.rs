@@ -71,7 +71,7 @@ impl GitSource {
             Some("http" | "https") => {
                 let path = remote.trim_end_matches('/');
                 let suffix = std::path::Path::new(path).extension();
-                if !suffix.is_some_and(|suffix| suffix == "git") {
+                if suffix.is_none_or(|suffix| suffix != "git") {
                     return Ok(None);
                 }
                 remote.to_owned()
@@ -79,10 +79,9 @@ impl GitSource {
             Some("git" | "ssh" | "git+ssh" | "git+https" | "git+http") => {
                 remote.strip_prefix("git+").unwrap_or(remote).to_owned()
             }
-            Some(_) => return Ok(None),
             None if is_scp(remote) => remote.to_owned(),
             None if remote.starts_with("github.com/") => format!("https://{remote}"),
-            None => return Ok(None),
+            _ => return Ok(None),
         };
         let host = remote.split_once("://").map_or(remote.as_str(), |(_, rest)| rest);
         let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
