@@ -39,11 +39,11 @@ pub use containers::{
     AttachStreams, ContainerRequest, ContainerView, Containers, ExecRequest, HealthRequest, LogLine,
     LogRequest, LogStream,
 };
+pub use contexts::{ContextSource, NamedSource};
 pub use coracle_bakefile::{
     Attribute as BakeAttribute, Definition as BakeDefinition, Selected as BakeSelection,
     Target as BakeTarget, Variable as BakeVariable,
 };
-pub use contexts::{ContextSource, NamedSource};
 pub use coracle_build::{Cause, FileChange, StepState, StepWhy};
 pub use coracle_build::{Entitlements, HostAddress, ProcessLimit, Sandbox};
 pub use coracle_check::{Finding, Outline, OutlineAttachment, Report, Rule, Target};

@@ -29,12 +29,13 @@ pub(super) fn options(target: &Target, request: &BakeRequest) -> Result<BuildOpt
             format!("`{context}` is not a directory, and others are not supported yet"),
         ));
     }
-    options.context = request.directory.join(if context.is_empty() { "." } else { context });
+    let directory = request.directory.join(if context.is_empty() { "." } else { context });
+    options.context = directory.clone().into();
     options.dockerfile_inline = target.text(Attribute::DockerfileInline).map(str::to_owned);
     let dockerfile = target.text(Attribute::Dockerfile).unwrap_or("Dockerfile");
     options.dockerfile = Some(match dockerfile.strip_prefix("cwd://") {
         Some(path) => request.directory.join(path),
-        None => options.context.join(dockerfile),
+        None => directory.join(dockerfile),
     });
     options.target = target.text(Attribute::Target).map(str::to_owned);
     options.build_args =

@@ -64,7 +64,9 @@ pub struct StageStep {
 impl Builds<'_> {
     /// Returns the stage graph of a Dockerfile. Builds and fetches nothing.
     pub fn graph(&self, options: &BuildOptions, cancel: &AtomicBool) -> Result<StageGraph> {
-        let (request, file) = self.request(options)?;
+        let opened = self.open(options, cancel)?;
+        let file = &opened.dockerfile.0;
+        let request = self.request(options, &opened)?;
         let dockerfile = &request.dockerfile;
         let target = dockerfile.target(options.target.as_deref())?;
         let (known, unknown) = match self.look(options, cancel) {
