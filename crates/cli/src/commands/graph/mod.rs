@@ -73,7 +73,7 @@ pub fn run(context: &Context, graph: Graph) -> Result<Done> {
         (name.to_owned(), value.to_owned())
     });
     let options = BuildOptions {
-        context: args.path,
+        context: args.path.into(),
         dockerfile: args.file,
         target: args.target,
         build_args: pairs.collect(),
