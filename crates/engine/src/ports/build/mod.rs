@@ -16,7 +16,9 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use coracle_build::{
-    BuildHost, CacheKey, CacheRecord, CopyRequest, DirectoryRequest, Downloaded, ExecMountKind, ExecOutcome, ExecRequest, GitSource, HashAlgorithm, KeyLock, Memory, OutputSink, ResolvedBase, Selection, SnapshotRef, SourceEntry, SourceFault, SourcePlace, StepWhy,
+    BuildHost, CacheKey, CacheRecord, CopyRequest, DirectoryRequest, Downloaded, ExecMountKind, ExecOutcome,
+    ExecRequest, GitSource, HashAlgorithm, KeyLock, Memory, OutputSink, ResolvedBase, Selection, SnapshotRef,
+    SourceEntry, SourceFault, SourcePlace, StepWhy,
 };
 use coracle_oci::{DiffId, Digest, Platform, Reference};
 use coracle_report::{Diagnostic, TaskId};
