@@ -171,7 +171,7 @@ fn faults() {
         "FROM a\nLABEL a=\"x\n",
         "FROM a\nADD --checksum=md5:1 https://x/y /\n",
         "FROM a\nADD --checksum=sha256:1 y /\n",
-        "FROM a\nADD https://github.com/x/y.git /\n",
+        "FROM a\nADD https://github.com/x/y.git#--x /\n",
         "FROM a\nRUN --network=host true\n",
         "FROM a\nRUN --mount=type=tmpfs,target=/x --security=insecure true\n",
         "FROM a\nRUN --mount=target=/ true\n",

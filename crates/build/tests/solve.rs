@@ -439,7 +439,7 @@ fn a_base_may_be_a_named_context() {
     assert_eq!((files["/file"].as_str(), files["/o"].as_str()), ("of context 1", "other"));
     let log = host.take_log();
     assert!(
-        log.contains(&"resolve other".to_owned()) && !log.iter().any(|line| line.contains("alpine")),
+        log.contains(&"resolve other:latest".to_owned()) && !log.iter().any(|line| line.contains("alpine")),
         "{log:?}"
     );
 }
