@@ -7,6 +7,7 @@ mod active;
 mod archive;
 mod error;
 mod id;
+mod merge;
 mod overlay;
 mod pack;
 mod prefetch;

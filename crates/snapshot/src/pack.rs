@@ -47,15 +47,20 @@ impl Snapshots {
 impl RootFs {
     /// Writes the whole tree as an uncompressed archive, members sorted by name. Sockets are left out.
     pub fn tar(&self, out: &mut dyn Write) -> Result<()> {
+        self.tar_no_later(out, None)
+    }
+
+    /// As [`RootFs::tar`]; no time is later than `latest` (seconds since 1970) when that is given.
+    pub fn tar_no_later(&self, out: &mut dyn Write, latest: Option<i64>) -> Result<()> {
         // A detached mount's own descriptor only names it; listing needs one that reads.
         let root = self.subtree(Path::new("/"))?;
-        write_tree(root.as_fd(), Path::new("/"), out, None, Form::Tree).map(drop)
+        write_tree(root.as_fd(), Path::new("/"), out, latest, Form::Tree).map(drop)
     }
 }
 
 /// What a directory holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Form {
+pub(crate) enum Form {
     /// A layer in overlay's form: its marks become the archive's.
     Layer,
     /// A file system as it is seen.
@@ -74,6 +79,20 @@ fn write_tree(
     latest: Option<i64>,
     form: Form,
 ) -> Result<LayerInfo> {
+    pack_into(out, latest, form, layer, |pack| {
+        pack.root(root, layer)?;
+        visit(root, Path::new(""), &mut |node| pack.add(node))
+    })
+}
+
+/// Writes an archive of what `fill` adds to it; `layer` is named when that fails.
+pub(crate) fn pack_into<W: Write>(
+    out: W,
+    latest: Option<i64>,
+    form: Form,
+    layer: &Path,
+    fill: impl for<'scope, 'env> FnOnce(&mut Pack<'scope, 'env, W>) -> Result<()>,
+) -> Result<LayerInfo> {
     let written = |error| SnapshotError::io("write the archive of", layer, error);
     let tar = thread::scope(|scope| {
         let mut pack = Pack {
@@ -90,8 +109,7 @@ fn write_tree(
             linked: HashMap::new(),
             buffer: vec![0; 256 << 10],
         };
-        pack.root(root, layer)?;
-        visit(root, Path::new(""), &mut |node| pack.add(node))?;
+        fill(&mut pack)?;
         pack.finish()
     })?;
     let writer = tar.finish().map_err(written)?;
@@ -108,7 +126,7 @@ enum Waiting {
     Complete(Entry),
 }
 
-struct Pack<'scope, 'env, W: Write> {
+pub(crate) struct Pack<'scope, 'env, W: Write> {
     scope: &'scope thread::Scope<'scope, 'env>,
     /// Started when there is more than one batch.
     readers: Option<Readers>,
@@ -127,6 +145,22 @@ struct Pack<'scope, 'env, W: Write> {
 }
 
 impl<W: Write> Pack<'_, '_, W> {
+    /// Forgets the directory that files were last taken from: the next may lie under the same path in another layer.
+    pub(crate) fn forget(&mut self) {
+        self.last = None;
+    }
+
+    /// Writes that a name of lower layers is deleted.
+    pub(crate) fn whiteout(&mut self, path: &Path) -> Result<()> {
+        let name = [WHITEOUT, path.file_name().unwrap_or_default().as_bytes()].concat();
+        self.put(marker(&path.with_file_name(std::ffi::OsStr::from_bytes(&name))))
+    }
+
+    /// Writes that nothing of lower layers shows in a directory, whose member was added just now.
+    pub(crate) fn opaque(&mut self, path: &Path) -> Result<()> {
+        self.put(marker(&path.join(std::ffi::OsStr::from_bytes(OPAQUE))))
+    }
+
     /// Puts a complete member behind those that wait.
     fn put(&mut self, entry: Entry) -> Result<()> {
         if self.about.is_empty() && self.queue.is_empty() {
@@ -228,7 +262,7 @@ impl<W: Write> Pack<'_, '_, W> {
     }
 
     /// Writes the root when it differs from the one that unpacking makes by itself.
-    fn root(&mut self, root: impl AsFd, layer: &Path) -> Result<()> {
+    pub(crate) fn root(&mut self, root: impl AsFd, layer: &Path) -> Result<()> {
         let fail = |error: std::io::Error| SnapshotError::io("read", layer, error);
         let stat = rustix::fs::fstat(&root).map_err(|error| fail(error.into()))?;
         let metadata = Metadata::from(&stat);
@@ -241,14 +275,11 @@ impl<W: Write> Pack<'_, '_, W> {
         self.tar.entry(&entry).map_err(|error| SnapshotError::io("write the archive of", layer, error))
     }
 
-    fn add(&mut self, node: &Node<'_>) -> Result<Flow> {
+    pub(crate) fn add(&mut self, node: &Node<'_>) -> Result<Flow> {
         let read = |error: std::io::Error| SnapshotError::io("read", node.path, error);
         let path = node.path.as_os_str().as_bytes().to_vec();
         if self.form == Form::Layer && is_whiteout(node.stat) {
-            let parent = node.path.parent().unwrap_or(Path::new(""));
-            let name = [WHITEOUT, node.name.as_bytes()].concat();
-            let entry = marker(&parent.join(std::ffi::OsStr::from_bytes(&name)));
-            self.put(entry)?;
+            self.whiteout(node.path)?;
             return Ok(Flow::Skip);
         }
         let metadata = Metadata::from(node.stat);
@@ -278,8 +309,7 @@ impl<W: Write> Pack<'_, '_, W> {
                 entry.xattrs = xattr::read(&directory).map_err(read)?;
                 self.put(entry)?;
                 if self.form == Form::Layer && xattr::is_opaque(&directory).map_err(read)? {
-                    let marker = marker(&node.path.join(std::ffi::OsStr::from_bytes(OPAQUE)));
-                    self.put(marker)?;
+                    self.opaque(node.path)?;
                 }
             }
             FileKind::Symlink => {

@@ -45,6 +45,16 @@ impl Store {
     ///
     /// The archives themselves are not stored: they can be made again from the snapshots.
     pub fn put_image(&self, config: &ImageConfig, layers: &[(DiffId, u64)]) -> Result<Image> {
+        self.put_annotated_image(config, layers, BTreeMap::new())
+    }
+
+    /// As [`Store::put_image`], with annotations of the manifest.
+    pub fn put_annotated_image(
+        &self,
+        config: &ImageConfig,
+        layers: &[(DiffId, u64)],
+        annotations: BTreeMap<String, String>,
+    ) -> Result<Image> {
         let listed = &config.rootfs.diff_ids;
         if !listed.iter().eq(layers.iter().map(|(diff_id, _)| diff_id)) {
             return Err(StoreError::Layers { expected: listed.len(), actual: layers.len() });
@@ -59,7 +69,7 @@ impl Store {
                 .iter()
                 .map(|(diff_id, size)| descriptor(MediaType::ImageLayer, diff_id.digest(), *size))
                 .collect(),
-            annotations: BTreeMap::new(),
+            annotations,
         };
         self.put_manifest(&manifest.to_bytes(), &config_bytes)
     }

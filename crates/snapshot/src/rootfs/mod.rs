@@ -27,8 +27,8 @@ pub use copy::{CopyOptions, CopySummary, Filter, Visit};
 pub use digest::{Content, DigestOptions, KnownDigests, TreeEntry, digest_tree, list_tree};
 pub use mode::{ModeChange, ModeError};
 pub(crate) use node::{
-    Attributes, create_file, open_directory, remove_tree, set_attributes, set_attributes_at, set_mtime,
-    threads,
+    Attributes, create_file, names_in, open_directory, remove_tree, set_attributes, set_attributes_at,
+    set_mtime, threads,
 };
 pub use node::{FileKind, Metadata};
 pub use visit::WalkEntry;
