@@ -8,7 +8,7 @@ use coracle_oci::{DiffId, ImageConfig};
 use coracle_report::{Diagnostic, Event, Outcome, Reporter, Span, Task, TaskId};
 
 use crate::failure::cancelled;
-use crate::graph::{BuildGraph, Op, OpSource, sources};
+use crate::graph::{BuildGraph, Op, OpSource, VertexId, sources};
 use crate::plan::{Planned, plan};
 use crate::solver::{Surroundings, solve};
 use crate::step::{Hit, Solved};
@@ -59,6 +59,8 @@ pub struct StepReport {
     pub key: CacheKey,
     /// Where the result came from.
     pub origin: StepOrigin,
+    /// The steps whose results it needed, by their places in the list.
+    pub inputs: Vec<usize>,
 }
 
 /// Where a step's result came from.
@@ -221,6 +223,10 @@ fn assemble(
         .iter()
         .map(|planned| {
             let mut entry = planned.entry.clone();
+            // The base's entries keep their times.
+            if entry.created.is_none() {
+                entry.created.clone_from(&request.created);
+            }
             if let Some(vertex) = planned.vertex {
                 entry.empty_layer = layer_of(vertex.index()).is_none();
             }
@@ -236,6 +242,7 @@ fn assemble(
             (_, Hit::Cached) => StepOrigin::Cached,
             (_, Hit::Made | Hit::Would | Hit::Maybe) => StepOrigin::Made,
         },
+        inputs: vertex.dependencies().into_iter().map(VertexId::index).collect(),
     });
     let snapshot = graph.image.top.and_then(|top| snapshot_of(top.index())).cloned();
     let examined = Examined::default();

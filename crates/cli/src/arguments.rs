@@ -90,6 +90,12 @@ pub enum Command {
     Images(commands::images::Args),
     /// Send images to their registries.
     Push(commands::push::Args),
+    /// List the packages in an image.
+    Sbom(commands::sbom::Args),
+    /// Write images into an archive.
+    Save(commands::save::Args),
+    /// Read images out of an archive.
+    Load(commands::load::Args),
     /// Remove images.
     Rmi(commands::rmi::Args),
     /// Give an image another name.

@@ -47,7 +47,7 @@ pub struct ImageView {
     pub id: ImageId,
     /// A name; `None` when it has none. An image with several names is listed once for each.
     pub reference: Option<Reference>,
-    /// When it was made, RFC 3339.
+    /// When it was made, RFC 3339; when it came into the store, if it does not say.
     pub created: Option<String>,
     /// Bytes of its layers, uncompressed.
     pub size: u64,
@@ -239,7 +239,8 @@ impl Images<'_> {
             let view = |reference| ImageView {
                 id: image.id,
                 reference,
-                created: image.config.created.clone(),
+                // Builds leave the time out of the image, so that equal input gives an equal image.
+                created: image.config.created.clone().or_else(|| Some(image.stored.to_string())),
                 size: self.size(&image),
                 stand_in: is_stand_in(&image.config),
             };

@@ -18,6 +18,7 @@ mod keepers;
 mod names;
 mod near;
 mod networks;
+mod outputs;
 mod platforms;
 mod ports;
 mod process;
@@ -53,6 +54,11 @@ pub use failure::{During, Failure, Fault, Result};
 pub use images::{ImageView, Images, Pull, ReadyImage};
 pub use keepers::Keepers;
 pub use networks::{Endpoint, NetworkRequest, Networks};
+pub use outputs::{
+    Annotation, AnnotationKind, ArchiveOutput, AttestOptions, Compression, Flatten, ImageOutput, LoadedImage,
+    LocalMode, Output, OutputOptions, Packing, Place, ProvenanceMode, ProvenanceOptions, ProvenanceVersion,
+    Sbom, SbomFormat, Stream,
+};
 pub use ports::build::{Amount, ContextEntry, ContextReport, HidingLine};
 pub use projects::{
     BuildPolicy, DownOptions, LoadedProject, Projects, Selection, ServiceUrl, UpOptions, UpReport,

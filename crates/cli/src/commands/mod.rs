@@ -14,6 +14,7 @@ pub mod images;
 pub mod inspect;
 pub mod keeper;
 pub mod kill;
+pub mod load;
 pub mod logs;
 pub mod network;
 pub mod ps;
@@ -23,6 +24,8 @@ pub mod restart;
 pub mod rm;
 pub mod rmi;
 pub mod run;
+pub mod save;
+pub mod sbom;
 pub mod start;
 pub mod stop;
 pub mod tag;
@@ -104,6 +107,9 @@ fn dispatch(context: &Context, command: Command) -> Result<Done> {
         Command::Inspect(args) => inspect::run(context, args),
         Command::Export(args) => export::run(context, args),
         Command::Images(args) => images::run(context, args),
+        Command::Sbom(args) => sbom::run(context, args),
+        Command::Save(args) => save::run(context, args),
+        Command::Load(args) => load::run(context, args),
         Command::Rmi(args) => rmi::run(context, args),
         Command::Tag(args) => tag::run(context, args),
         Command::Volume(command) => volume::run(context, command),

@@ -9,11 +9,10 @@ mod why;
 use std::collections::BTreeSet;
 use std::sync::atomic::AtomicBool;
 
-use coracle_build::{BuildRequest, CachePolicy, StepOrigin, StepWhy};
-use coracle_oci::{DiffId, ImageId, Platform, Reference};
-use coracle_report::{Outcome, Quiet, Task, TaskId};
+use coracle_build::{BuildRequest, CachePolicy, StepOrigin, StepReport, StepWhy};
+use coracle_oci::{ImageId, Reference};
+use coracle_report::{Diagnostic, Outcome, Quiet, Task, TaskId};
 use coracle_snapshot::SnapshotId;
-use coracle_store::Image;
 
 use crate::cache::{CachePlace, Exported, is_broken, warn_of};
 use crate::contexts::{self, Opened};
@@ -23,6 +22,7 @@ pub use options::{BuildOptions, HostCa, SolveOptions};
 pub use run_options::{AgentSource, RunOptions, SecretPlace, SecretSource, allow};
 pub use why::Explained;
 
+use crate::outputs::{self, BuildFacts, Facts, Finished, Flatten};
 use crate::{During, Engine, Failure, Images, Result};
 
 /// A built image.
@@ -34,6 +34,8 @@ pub struct BuiltImage {
     pub cached: bool,
     /// For each platform: its name and what became of the steps.
     pub steps: Vec<(String, Vec<StepWhy>)>,
+    /// What the outputs say of it, under the names of BuildKit's metadata file.
+    pub metadata: serde_json::Map<String, serde_json::Value>,
 }
 
 /// The builder of an engine.
@@ -60,6 +62,8 @@ impl Builds<'_> {
         let tags: Vec<Reference> =
             options.tags.iter().map(|tag| Images::parse(tag)).collect::<Result<_>>()?;
         let targets = options.run.targets();
+        let epoch = self.epoch(options)?;
+        let started = jiff::Timestamp::now();
         self.engine.reclaim()?;
         let opened = self.open(options, cancel)?;
         let file = opened.dockerfile.0.clone();
@@ -75,7 +79,7 @@ impl Builds<'_> {
             let task =
                 (targets.len() > 1).then(|| Task::start(reporter, options.parent, platform.to_string()));
             let parent = task.as_ref().map_or(options.parent, |task| Some(task.id()));
-            let built = self.build_for(&request, &host, parent, cancel);
+            let built = self.build_for(&request, &host, options.output.flatten, parent, cancel);
             if let Some(task) = task {
                 task.finish(match &built {
                     Ok(_) => Outcome::Done,
@@ -89,20 +93,38 @@ impl Builds<'_> {
             images.push(built?);
         }
         self.say_findings(&request, options, &file);
-        let mut solved = Vec::new();
-        let images: Vec<(Image, bool)> = images
-            .into_iter()
-            .map(|(image, cached, built)| {
-                solved.push(built);
-                (image, cached)
-            })
-            .collect();
-        let images = self.export_cache(options, &host, images, solved, cancel)?;
-        self.name(&tags, &images)?;
-        let cached = images.iter().all(|(_, cached)| *cached);
+        let (mut images, solved): (Vec<Finished>, Vec<coracle_build::BuiltImage>) =
+            images.into_iter().unzip();
+        let all_steps: Vec<Vec<StepReport>> = solved.iter().map(|built| built.steps.clone()).collect();
+        self.export_cache(options, &host, &mut images, solved, cancel)?;
+        let images: Vec<_> = images.into_iter().zip(all_steps).collect();
+        let cached = images.iter().flat_map(|(_, steps)| steps).all(|step| step.origin != StepOrigin::Made);
+        let secrets: Vec<String> = options.run.secrets.iter().map(|secret| secret.id.clone()).collect();
+        let build_args =
+            options.build_args.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
+        let times = (started, jiff::Timestamp::now());
+        let attested = |(image, steps): (Finished, Vec<StepReport>)| {
+            let facts = BuildFacts {
+                dockerfile: &file,
+                lines: request.dockerfile.source.lines(),
+                target: request.target.as_deref(),
+                build_args: &build_args,
+                labels: &options.labels,
+                secrets: &secrets,
+                materials: host.materials(),
+                steps: &steps,
+                times,
+                epoch,
+                name: tags.first(),
+            };
+            let attestations = outputs::attest(self.engine, &options.output.attest, &image, &facts)?;
+            Ok((image, attestations))
+        };
+        let images = images.into_iter().map(attested).collect::<Result<Vec<_>>>()?;
+        let facts = Facts { tags, epoch, cached, parent: options.parent };
         let steps = host.take_examined();
-        let host = targets.iter().position(|platform| *platform == Platform::host()).unwrap_or(0);
-        Ok(BuiltImage { id: images[host].0.id, cached, steps })
+        let delivered = outputs::deliver(self.engine, images, &options.output.outputs, &facts)?;
+        Ok(BuiltImage { id: delivered.id, cached, steps, metadata: delivered.metadata })
     }
 
     /// Writes the build's results to where they are to go; inline ones into the images' manifests.
@@ -110,12 +132,12 @@ impl Builds<'_> {
         &self,
         options: &BuildOptions,
         host: &EngineHost<'_>,
-        mut images: Vec<(Image, bool)>,
+        images: &mut [Finished],
         solved: Vec<coracle_build::BuiltImage>,
         cancel: &AtomicBool,
-    ) -> Result<Vec<(Image, bool)>> {
+    ) -> Result<()> {
         if options.cache_to.is_empty() {
-            return Ok(images);
+            return Ok(());
         }
         let (records, mounts) = host.used();
         let diff_id =
@@ -129,19 +151,13 @@ impl Builds<'_> {
             mounts,
         };
         if options.cache_to.iter().any(|to| to.place == CachePlace::Inline) {
-            for ((image, _), built) in images.iter_mut().zip(&exported.images) {
+            for (image, built) in images.iter_mut().zip(&exported.images) {
                 let (name, text) = exported.inline(built)?;
-                let store = &self.engine.store;
-                let mut manifest = store.manifest(&image.manifest_digest).during("reading a manifest")?;
-                manifest.annotations.insert(name, text);
-                let config = store
-                    .read_blob(&image.id.digest(), coracle_store::MAX_DOCUMENT)
-                    .during("reading a configuration")?;
-                *image = store.put_manifest(&manifest.to_bytes(), &config).during("recording an image")?;
+                image.annotations.insert(name, text);
             }
         }
         exported.write(&options.cache_to, options.parent, cancel)?;
-        Ok(images)
+        Ok(())
     }
 
     /// Solves, and solves again without those caches that turn out not to hold what they said.
@@ -171,48 +187,28 @@ impl Builds<'_> {
         }
     }
 
-    /// Gives the images of all platforms their names.
-    fn name(&self, tags: &[Reference], images: &[(Image, bool)]) -> Result<()> {
-        let store = &self.engine.store;
-        let during = "naming the image";
-        if let [(image, _)] = images {
-            for tag in tags {
-                let named = store.reference(tag).during(during)?;
-                if named.as_ref() != Some(&image.manifest_digest) {
-                    store.set_reference(tag, &image.manifest_digest).during(during)?;
-                }
-            }
-            return Ok(());
-        }
-        let images: Vec<Image> = images.iter().map(|(image, _)| image.clone()).collect();
-        let index = store.put_index(&images).during("putting the platforms together")?;
-        tags.iter().try_for_each(|tag| store.set_index_reference(tag, &index).during(during))
-    }
-
     /// Builds the image of one platform; says also whether every step was cached.
     fn build_for(
         &self,
         request: &BuildRequest,
         host: &EngineHost<'_>,
+        flatten: Option<Flatten>,
         parent: Option<TaskId>,
         cancel: &AtomicBool,
-    ) -> Result<(Image, bool, coracle_build::BuiltImage)> {
+    ) -> Result<(Finished, coracle_build::BuiltImage)> {
         let mut built = self.solve(request, host, parent, cancel)?;
         host.note_examined(request.platform.to_string(), std::mem::take(&mut built.examined.steps));
         if let Some(top) = &mut built.snapshot {
             *top = host.real(top)?;
         }
         host.keep_imported();
-        let layers = self.layers(built.snapshot.as_ref().map(coracle_build::SnapshotRef::as_str))?;
-        let cached = built.steps.iter().all(|step| step.origin != StepOrigin::Made);
-        let store = &self.engine.store;
-        // Nothing is written, and no disk waited for, when the image is there as it was.
-        let known = store.image_by_id(&built.config.id()).during("looking for the image")?;
-        let image = match known {
-            Some(image) if cached => image,
-            _ => self.engine.images().keep(&built.config, &layers, None)?,
+        let top: Option<SnapshotId> = built.snapshot.as_ref().map(crate::ports::build::parse).transpose()?;
+        let finished = Finished::new(self.engine, built.config.clone(), top.as_ref(), built.layers.len())?;
+        let finished = match flatten {
+            None => finished,
+            Some(flatten) => finished.flattened(self.engine, flatten)?,
         };
-        Ok((image, cached, built))
+        Ok((finished, built))
     }
 
     /// Returns the image that a build would give, if every step is cached; `None` when something would have to be done.
@@ -254,7 +250,11 @@ impl Builds<'_> {
         }
         request.sandbox.clone_from(&options.run.sandbox);
         request.allow = options.run.allow;
-        request.created = self.created();
+        if let Some(epoch) = self.epoch(options)? {
+            request.created = jiff::Timestamp::from_second(epoch).ok().map(|time| time.to_string());
+            // As buildx does: a Dockerfile that declares it sees the caller's.
+            request.build_args.entry("SOURCE_DATE_EPOCH".to_owned()).or_insert_with(|| epoch.to_string());
+        }
         request.contexts = opened.contexts();
         Ok(request)
     }
@@ -264,26 +264,20 @@ impl Builds<'_> {
         contexts::open(self.engine, options, cancel)
     }
 
-    /// Returns the time that stands in the image: fixed by `SOURCE_DATE_EPOCH`, else left out, so that equal input gives an
-    /// equal image.
-    fn created(&self) -> Option<String> {
-        let seconds = self.engine.environment.get("SOURCE_DATE_EPOCH")?.parse().ok()?;
-        jiff::Timestamp::from_second(seconds).ok().map(|time| time.to_string())
-    }
-
-    /// Returns the layers of a stack with their lengths, lowest first.
-    fn layers(&self, top: Option<&str>) -> Result<Vec<(DiffId, u64)>> {
-        let Some(top) = top else { return Ok(Vec::new()) };
-        let id: SnapshotId = top.parse().during("reading a snapshot's id")?;
-        let mut layers = Vec::new();
-        for snapshot in self.engine.snapshots.stack(&id).during("listing an image's layers")? {
-            let diff_id = snapshot.diff_id.ok_or_else(|| {
-                let error = std::io::Error::other("a layer was not hashed");
-                Failure::ours(format_args!("putting the image together at snapshot {}", snapshot.id), &error)
-            })?;
-            layers.push((diff_id, snapshot.size.unwrap_or(0)));
+    /// Returns `SOURCE_DATE_EPOCH` in seconds, of the build's arguments or else the caller's variables. The image then has
+    /// that time; else it has none, so that equal input gives an equal image.
+    fn epoch(&self, options: &BuildOptions) -> Result<Option<i64>> {
+        const NAME: &str = "SOURCE_DATE_EPOCH";
+        let given = options.build_args.get(NAME).or_else(|| self.engine.environment.get(NAME));
+        let Some(text) = given.filter(|text| !text.is_empty()) else { return Ok(None) };
+        let seconds = text.parse().ok().filter(|seconds| jiff::Timestamp::from_second(*seconds).is_ok());
+        match seconds {
+            Some(seconds) => Ok(Some(seconds)),
+            None => Err(Failure::user(
+                Diagnostic::error("bad-epoch", format!("{NAME} is seconds since 1970, not `{text}`"))
+                    .with_hint(format!("{NAME}=$(git log -1 --pretty=%ct) coracle build ...")),
+            )),
         }
-        Ok(layers)
     }
 
     /// Returns the snapshots that the build cache names.

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use coracle_report::TaskId;
 use indexmap::IndexMap;
 
-use crate::{CacheFrom, CacheTo};
+use crate::{CacheFrom, CacheTo, OutputOptions};
 
 use super::RunOptions;
 use crate::contexts::{ContextSource, NamedSource};
@@ -74,6 +74,8 @@ pub struct BuildOptions {
     pub cache_from: Vec<CacheFrom>,
     /// Where this build's results go.
     pub cache_to: Vec<CacheTo>,
+    /// What becomes of the result.
+    pub output: OutputOptions,
     /// The task that the build is a part of.
     pub parent: Option<TaskId>,
 }

@@ -3,6 +3,7 @@
 mod cache_args;
 mod check_args;
 mod check_output;
+pub mod output_args;
 mod run_args;
 mod source_args;
 mod why_args;
@@ -73,9 +74,8 @@ pub struct Args {
     pub why: why_args::WhyArgs,
     #[command(flatten)]
     pub checks: CheckArgs,
-    /// Write the image's id to this file.
-    #[arg(long, value_name = "FILE")]
-    pub iidfile: Option<PathBuf>,
+    #[command(flatten)]
+    pub outputs: output_args::OutputArgs,
     /// Print only the image's id.
     #[arg(short, long)]
     pub quiet: bool,
@@ -139,6 +139,7 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
         cache_from: args.cache.cache_from,
         cache_to: args.cache.cache_to,
         solve: args.why.options(),
+        output: args.outputs.options()?,
         ..BuildOptions::default()
     };
     if !args.checks.builds() {
@@ -150,14 +151,12 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
     let image = engine.builds().build(&options, cancel.flag());
     reporter.settle();
     let image = image?;
+    args.outputs.write_files(&image)?;
     if args.why.why {
         why_args::WhyArgs::explain(context, &engine, &options, image.clone(), args.checks.format)?;
     }
-    if let Some(path) = &args.iidfile {
-        std::fs::write(path, image.id.to_string())
-            .map_err(|error| Failure::ours(format_args!("writing {}", path.display()), &error))?;
-    }
-    if !(args.why.why && args.checks.format == Some(check_args::Format::Json)) {
+    let answered = args.why.why && args.checks.format == Some(check_args::Format::Json);
+    if !answered && !output_args::OutputArgs::takes_stdout(&options.output) {
         context.printer.data(image.id.to_string());
     }
     Ok(Done::Ok)

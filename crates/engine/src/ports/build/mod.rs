@@ -34,6 +34,7 @@ use super::compose::told;
 use crate::builds::{BuildOptions, HostCa};
 use crate::cache::{Imports, lazy};
 use crate::contexts::{Downloads, Git, Named, NamedContent, Opened, Place};
+use crate::outputs::Material;
 use crate::{During, Engine, Failure, Pull, Result, stored};
 
 /// Code of the diagnostic by which refused work is known.
@@ -71,6 +72,8 @@ pub struct EngineHost<'a> {
     pub(super) mounts_used: Mutex<BTreeSet<String>>,
     /// What became of the steps, for each platform that was built.
     examined: Mutex<Vec<(String, Vec<StepWhy>)>>,
+    /// What the build used.
+    materials: Mutex<BTreeSet<Material>>,
     /// Stand-ins that the user was told of.
     told: Mutex<BTreeSet<Reference>>,
     /// Digests of files of snapshots, which never change.
@@ -100,6 +103,7 @@ impl<'a> EngineHost<'a> {
             records: Mutex::default(),
             mounts_used: Mutex::default(),
             examined: Mutex::default(),
+            materials: Mutex::default(),
             told: Mutex::default(),
             digests: Mutex::default(),
         })
@@ -169,6 +173,16 @@ impl<'a> EngineHost<'a> {
     pub(crate) fn used(&self) -> (BTreeMap<CacheKey, CacheRecord>, BTreeSet<String>) {
         let records = self.records.lock().unwrap_or_else(PoisonError::into_inner).clone();
         (records, self.mounts_used.lock().unwrap_or_else(PoisonError::into_inner).clone())
+    }
+
+    /// Notes something that the build used, for its provenance.
+    pub(super) fn note_material(&self, material: Material) {
+        self.materials.lock().unwrap_or_else(PoisonError::into_inner).insert(material);
+    }
+
+    /// Returns what the build used so far, sorted.
+    pub(crate) fn materials(&self) -> Vec<Material> {
+        self.materials.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
     }
 
     /// Refuses work when the build only looks.
@@ -255,7 +269,7 @@ fn named(engine: &Engine, opened: &Opened) -> Result<Vec<Option<Sources>>> {
 }
 
 /// Reads the builder's name of a snapshot.
-pub(super) fn parse(snapshot: &SnapshotRef) -> Result<SnapshotId> {
+pub(crate) fn parse(snapshot: &SnapshotRef) -> Result<SnapshotId> {
     snapshot.as_str().parse().during("reading a snapshot's id")
 }
 
@@ -279,6 +293,10 @@ impl BuildHost for EngineHost<'_> {
         let first = self.told.lock().unwrap_or_else(PoisonError::into_inner).insert(reference.clone());
         if image.stand_in && first && self.work == Work::Done {
             self.engine.images().say_stand_in(reference);
+        }
+        let stored = told(self.engine.store.image_by_id(&image.id).during("reading a base image"))?;
+        if let Some(stored) = stored {
+            self.note_material(Material::image(reference, platform, &stored.manifest_digest));
         }
         Ok(ResolvedBase {
             config: image.config,
