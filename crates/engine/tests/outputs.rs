@@ -47,7 +47,7 @@ impl World {
         let context = self.path("context");
         std::fs::create_dir_all(&context).unwrap();
         let options = BuildOptions {
-            context,
+            context: context.into(),
             dockerfile_inline: Some(dockerfile.to_owned()),
             tags: vec!["app:1".to_owned(), "registry.example.com/team/app:2".to_owned()],
             build_args: [("SOURCE_DATE_EPOCH".to_owned(), EPOCH.to_owned())].into_iter().collect(),

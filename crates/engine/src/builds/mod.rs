@@ -121,7 +121,7 @@ impl Builds<'_> {
             Ok((image, attestations))
         };
         let images = images.into_iter().map(attested).collect::<Result<Vec<_>>>()?;
-        let facts = Facts { tags, epoch, cached, parent: options.parent };
+        let facts = Facts { cancel: Some(cancel), tags, epoch, cached, parent: options.parent };
         let steps = host.take_examined();
         let delivered = outputs::deliver(self.engine, images, &options.output.outputs, &facts)?;
         Ok(BuiltImage { id: delivered.id, cached, steps, metadata: delivered.metadata })

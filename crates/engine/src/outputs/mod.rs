@@ -14,6 +14,7 @@ mod spec;
 mod target;
 
 use std::io::Write;
+use std::sync::atomic::AtomicBool;
 
 use coracle_oci::{Digest, ImageId, Platform, Reference};
 use coracle_report::{Diagnostic, Event, Outcome, Task, TaskId};
@@ -32,7 +33,7 @@ pub use spec::{ArchiveOutput, ImageOutput, LocalMode, Output, Packing, Place, St
 
 use self::annotations::select;
 use self::layout::Reader;
-use crate::{During, Engine, Failure, Images, Result};
+use crate::{During, Engine, Failure, Images, LayerCompression, PushOptions, Result};
 
 /// What becomes of a build's result.
 #[derive(Clone, Debug, Default)]
@@ -47,7 +48,9 @@ pub struct OutputOptions {
 
 /// What is known of a result besides its files.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Facts {
+pub(crate) struct Facts<'a> {
+    /// Set when the build is to end.
+    pub cancel: Option<&'a AtomicBool>,
     /// Its names.
     pub tags: Vec<Reference>,
     /// `SOURCE_DATE_EPOCH`, in seconds.
@@ -72,7 +75,7 @@ pub(crate) fn deliver(
     engine: &Engine,
     images: Vec<(Finished, Vec<Attestation>)>,
     outputs: &[Output],
-    facts: &Facts,
+    facts: &Facts<'_>,
 ) -> Result<Delivered> {
     let store = [Output::store()];
     let outputs = if outputs.is_empty() { &store[..] } else { outputs };
@@ -136,7 +139,7 @@ fn check(
     engine: &Engine,
     images: &[(Finished, Vec<Attestation>)],
     outputs: &[Output],
-    facts: &Facts,
+    facts: &Facts<'_>,
 ) -> Result<()> {
     let refuse = |message: &str, hint: &str| {
         Err(Failure::user(Diagnostic::error("bad-output", message).with_hint(hint.to_owned())))
@@ -178,7 +181,12 @@ fn names(own: &[String], tags: &[Reference]) -> Result<Vec<Reference>> {
 /// Images with what is attested of each.
 type AllImages<'a> = &'a [(Finished, Vec<Attestation>)];
 
-fn one(engine: &Engine, images: AllImages<'_>, output: &Output, facts: &Facts) -> Result<Map<String, Value>> {
+fn one(
+    engine: &Engine,
+    images: AllImages<'_>,
+    output: &Output,
+    facts: &Facts<'_>,
+) -> Result<Map<String, Value>> {
     match output {
         Output::CacheOnly => Ok(Map::new()),
         Output::Image(image) => to_image(engine, images, image, facts),
@@ -202,7 +210,7 @@ fn one(engine: &Engine, images: AllImages<'_>, output: &Output, facts: &Facts) -
 }
 
 /// Reports an output as a task of the build.
-fn during<T>(engine: &Engine, facts: &Facts, name: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
+fn during<T>(engine: &Engine, facts: &Facts<'_>, name: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
     let task = Task::start(&*engine.reporter, facts.parent, name.to_owned());
     let result = work();
     task.finish(match &result {
@@ -228,7 +236,7 @@ fn to_archive(
     images: AllImages<'_>,
     archive: &ArchiveOutput,
     reader: Reader,
-    facts: &Facts,
+    facts: &Facts<'_>,
 ) -> Result<Map<String, Value>> {
     let names = names(&archive.names, &facts.tags)?;
     during(engine, facts, "write the image archive", || {
@@ -267,20 +275,17 @@ fn to_image(
     engine: &Engine,
     images: AllImages<'_>,
     output: &ImageOutput,
-    facts: &Facts,
+    facts: &Facts<'_>,
 ) -> Result<Map<String, Value>> {
     let names = names(&output.names, &facts.tags)?;
-    let mut said = Map::new();
-    if output.store {
-        said = keep_all(engine, images, output, &names, facts)?;
-    }
+    // What only goes to a registry lies in the store without a name, until it is collected.
+    let own: &[Reference] = if output.store { &names } else { &[] };
+    let (document, mut said) = keep_all(engine, images, output, own, facts)?;
     if output.push {
-        let content = Content::pack(engine, images, &names, &output.packing, &output.annotations)?;
-        for name in &names {
-            push(engine, &content, name, facts)?;
-        }
-        said = describe(&content, &names);
+        let attested = images.iter().any(|(_, list)| !list.is_empty());
+        said.extend(push(engine, &document, &names, output, attested, facts)?);
     }
+    put_names(&mut said, &names);
     Ok(said)
 }
 
@@ -290,8 +295,8 @@ fn keep_all(
     images: AllImages<'_>,
     output: &ImageOutput,
     names: &[Reference],
-    facts: &Facts,
-) -> Result<Map<String, Value>> {
+    facts: &Facts<'_>,
+) -> Result<(Digest, Map<String, Value>)> {
     let store = &engine.store;
     let naming = "naming the image";
     let kept =
@@ -321,12 +326,11 @@ fn keep_all(
         json!({"mediaType": media_type, "digest": digest, "size": size}),
     );
     said.insert("containerimage.digest".to_owned(), json!(digest));
-    put_names(&mut said, names);
-    Ok(said)
+    Ok((digest, said))
 }
 
 /// Puts an image into the store.
-fn keep(engine: &Engine, image: &Finished, output: &ImageOutput, facts: &Facts) -> Result<Image> {
+fn keep(engine: &Engine, image: &Finished, output: &ImageOutput, facts: &Facts<'_>) -> Result<Image> {
     let store = &engine.store;
     let mut annotations = image.annotations.clone();
     annotations.extend(select(&output.annotations, AnnotationKind::Manifest, Some(&image.platform())));
@@ -340,9 +344,39 @@ fn keep(engine: &Engine, image: &Finished, output: &ImageOutput, facts: &Facts) 
     store.put_annotated_image(&image.config, &image.layers()?, annotations).during("recording an image")
 }
 
-fn push(_engine: &Engine, _content: &Content, name: &Reference, _facts: &Facts) -> Result<()> {
-    let message = format!("cannot push {}: this version does not push", name.familiar());
-    Err(Failure::user(
-        Diagnostic::error("not-supported", message).with_hint("write it with -o type=oci,dest=FILE"),
-    ))
+/// Sends the stored image, or index, to the registry of each name.
+fn push(
+    engine: &Engine,
+    document: &Digest,
+    names: &[Reference],
+    output: &ImageOutput,
+    attested: bool,
+    facts: &Facts<'_>,
+) -> Result<Map<String, Value>> {
+    if attested {
+        let message = "attestations are not pushed yet; the image is";
+        engine.reporter.event(Event::Notice(
+            Diagnostic::warning("attestation", message).with_hint("write them with -o type=oci,dest=FILE"),
+        ));
+    }
+    let options = PushOptions {
+        compression: match output.packing.compression {
+            Compression::None => LayerCompression::None,
+            Compression::Gzip { level } => LayerCompression::Gzip(level),
+            Compression::Zstd { level } => LayerCompression::Zstd(level),
+        },
+        parent: facts.parent,
+    };
+    let never = AtomicBool::new(false);
+    let cancel = facts.cancel.unwrap_or(&never);
+    let mut said = Map::new();
+    for name in names {
+        let report = engine.images().push_document(document, name, &options, cancel)?;
+        said.insert("containerimage.digest".to_owned(), json!(report.digest));
+        said.insert(
+            "containerimage.descriptor".to_owned(),
+            json!({"digest": report.digest, "size": report.size}),
+        );
+    }
+    Ok(said)
 }
