@@ -3,16 +3,18 @@
 //! Resolves nothing: an image that is not here is unknown, and rules that ask for its variables are silent then.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 
 use coracle_build::BuildRequest;
 use coracle_check::{BaseFacts, Bases, Outline, Report, Request, Target};
-use coracle_dockerfile::{Dockerfile, IgnoreFile, ignore_file_names};
+use coracle_dockerfile::{Dockerfile, IgnoreFile};
 use coracle_oci::{Platform, Reference};
 use coracle_report::{Diagnostic, Event};
 
 use crate::builds::{BuildOptions, Builds};
+use crate::contexts::Opened;
+use crate::ports::build::ignore_of;
 use crate::{Engine, Failure, Result};
 
 /// What a check came to, with the file that was checked.
@@ -51,17 +53,12 @@ struct Circumstances {
 }
 
 impl Circumstances {
-    fn new(options: &BuildOptions, file: &Path, platform: Platform) -> Result<Self> {
+    fn new(options: &BuildOptions, opened: &Opened, platform: Platform) -> Result<Self> {
         let pairs = options.build_args.iter().map(|(name, value)| (name.clone(), value.clone()));
         Ok(Self {
             build_args: pairs.collect(),
             platform,
-            ignore: options
-                .context
-                .directory()
-                .map(|context| ignore_file(context, file))
-                .transpose()?
-                .flatten(),
+            ignore: ignore_of(&opened.main, &opened.dockerfile.0)?,
             contexts: options.named.iter().map(|(name, _)| name.clone()).collect(),
         })
     }
@@ -89,35 +86,25 @@ fn platform(options: &BuildOptions) -> Platform {
     options.run.platforms.first().cloned().unwrap_or_else(Platform::host)
 }
 
-fn ignore_file(context: &Path, dockerfile: &Path) -> Result<Option<IgnoreFile>> {
-    for name in ignore_file_names(dockerfile, context) {
-        match std::fs::read_to_string(&name) {
-            Ok(text) => return Ok(Some(IgnoreFile::parse(&name, &text)?)),
-            Err(error) if error.kind() == std::io::ErrorKind::InvalidData => {
-                let message = format!("{} is not UTF-8", name.display());
-                return Err(Failure::user(Diagnostic::error("bad-pattern", message)));
-            }
-            // Reading it for the build says what is wrong with it.
-            Err(_) => {}
-        }
-    }
-    Ok(None)
-}
-
 impl Builds<'_> {
-    /// Reads the Dockerfile; its name is shown without a leading `./`.
-    fn checked_file(&self, options: &BuildOptions) -> Result<(PathBuf, String)> {
-        let (file, text) = self.open(options, &AtomicBool::new(false))?.dockerfile;
-        Ok((file.strip_prefix("./").map(Path::to_owned).unwrap_or(file), text))
+    /// Opens what is checked, with the Dockerfile's name as it is shown: without a leading `./`, and in what was unpacked
+    /// by its place there.
+    fn checked(&self, options: &BuildOptions) -> Result<(Opened, PathBuf)> {
+        let opened = self.open(options, &AtomicBool::new(false))?;
+        let file = &opened.dockerfile.0;
+        let inside = file.strip_prefix(&opened.main.directory).ok().filter(|_| opened.main.is_foreign());
+        let shown = inside.or_else(|| file.strip_prefix("./").ok()).unwrap_or(file).to_owned();
+        Ok((opened, shown))
     }
 
     /// Checks a Dockerfile, all of its stages. A file that cannot be read as one is a fault of the report.
     pub fn check(&self, options: &BuildOptions) -> Result<Checked> {
-        let (file, text) = self.checked_file(options)?;
+        let (opened, file) = self.checked(options)?;
+        let text = opened.dockerfile.1.clone();
         let report = match coracle_dockerfile::parse(&file, &text) {
             Err(fault) => Report { fault: Some(fault), ..Report::default() },
             Ok(dockerfile) => {
-                let circumstances = Circumstances::new(options, &file, platform(options))?;
+                let circumstances = Circumstances::new(options, &opened, platform(options))?;
                 // A target that is no stage is a fault even when nothing is built.
                 dockerfile.target(options.target.as_deref())?;
                 coracle_check::check(&circumstances.request(&dockerfile, None, &Stored(self.engine)))?
@@ -128,23 +115,23 @@ impl Builds<'_> {
 
     /// Returns what the target takes: arguments, secrets, SSH agents.
     pub fn outline(&self, options: &BuildOptions) -> Result<Outline> {
-        let (file, text) = self.checked_file(options)?;
-        let dockerfile = coracle_dockerfile::parse(&file, &text)?;
+        let (opened, file) = self.checked(options)?;
+        let dockerfile = coracle_dockerfile::parse(&file, &opened.dockerfile.1)?;
         let target = dockerfile.target(options.target.as_deref())?;
-        let circumstances = Circumstances::new(options, &file, platform(options))?;
+        let circumstances = Circumstances::new(options, &opened, platform(options))?;
         Ok(coracle_check::outline(&circumstances.request(&dockerfile, Some(target), &Stored(self.engine))))
     }
 
     /// Returns the stages that can be built.
     pub fn targets(&self, options: &BuildOptions) -> Result<Vec<Target>> {
-        let (file, text) = self.checked_file(options)?;
-        Ok(coracle_check::targets(&coracle_dockerfile::parse(&file, &text)?))
+        let (opened, file) = self.checked(options)?;
+        Ok(coracle_check::targets(&coracle_dockerfile::parse(&file, &opened.dockerfile.1)?))
     }
 
     /// Checks what a build is about to use.
-    fn findings(&self, build: &BuildRequest, options: &BuildOptions, file: &Path) -> Result<Report> {
+    fn findings(&self, build: &BuildRequest, options: &BuildOptions, opened: &Opened) -> Result<Report> {
         let target = build.dockerfile.target(build.target.as_deref())?;
-        let circumstances = Circumstances::new(options, file, build.platform.clone())?;
+        let circumstances = Circumstances::new(options, opened, build.platform.clone())?;
         let bases = Stored(self.engine);
         let request = circumstances.request(&build.dockerfile, Some(target), &bases);
         Ok(coracle_check::check(&request)?)
@@ -155,14 +142,14 @@ impl Builds<'_> {
         &self,
         build: &BuildRequest,
         options: &BuildOptions,
-        file: &Path,
+        opened: &Opened,
     ) -> Result<()> {
         let asked = build.dockerfile.directives.check.is_some()
             || build.build_args.contains_key("BUILDKIT_DOCKERFILE_CHECK");
         if !asked {
             return Ok(());
         }
-        let report = self.findings(build, options, file)?;
+        let report = self.findings(build, options, opened)?;
         if !report.fails_the_build() {
             return Ok(());
         }
@@ -179,8 +166,8 @@ impl Builds<'_> {
     }
 
     /// Says what was found in a file that was built. Nothing that goes wrong here is worth a build.
-    pub(crate) fn say_findings(&self, build: &BuildRequest, options: &BuildOptions, file: &Path) {
-        if let Ok(report) = self.findings(build, options, file) {
+    pub(crate) fn say_findings(&self, build: &BuildRequest, options: &BuildOptions, opened: &Opened) {
+        if let Ok(report) = self.findings(build, options, opened) {
             self.say(&report);
         }
     }

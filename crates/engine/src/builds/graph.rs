@@ -69,7 +69,7 @@ impl Builds<'_> {
         let request = self.request(options, &opened)?;
         let dockerfile = &request.dockerfile;
         let target = dockerfile.target(options.target.as_deref())?;
-        let (known, unknown) = match self.look(options, cancel) {
+        let (known, unknown) = match self.look_at(options, &opened, cancel) {
             Ok(explained) => {
                 (explained.platforms.into_iter().next().map(|(_, steps)| steps).unwrap_or_default(), None)
             }

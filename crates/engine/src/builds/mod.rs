@@ -71,7 +71,7 @@ impl Builds<'_> {
         // Held meanwhile: nothing that the build has begun to use may be collected.
         let _adding = self.engine.store.adding().during("adding an image to the store")?;
         let host = EngineHost::new(self.engine, options, &opened, Work::Done)?;
-        self.refuse_findings(&request, options, &file)?;
+        self.refuse_findings(&request, options, &opened)?;
         let mut images = Vec::new();
         for platform in &targets {
             request.platform.clone_from(platform);
@@ -88,11 +88,11 @@ impl Builds<'_> {
             }
             // What was found may be why it failed, and is told after the step's output.
             if built.is_err() {
-                self.say_findings(&request, options, &file);
+                self.say_findings(&request, options, &opened);
             }
             images.push(built?);
         }
-        self.say_findings(&request, options, &file);
+        self.say_findings(&request, options, &opened);
         let (mut images, solved): (Vec<Finished>, Vec<coracle_build::BuiltImage>) =
             images.into_iter().unzip();
         let all_steps: Vec<Vec<StepReport>> = solved.iter().map(|built| built.steps.clone()).collect();

@@ -7,6 +7,7 @@ use coracle_dockerfile::{CopySource, Dockerfile, Instruction, MountKind, Word};
 use coracle_report::{Diagnostic, Quiet};
 
 use super::{BuildOptions, Builds};
+use crate::contexts::Opened;
 use crate::ports::build::{ContextReport, EngineHost, WOULD_WORK, Work};
 use crate::{During, Result};
 
@@ -22,11 +23,20 @@ pub struct Explained {
 impl Builds<'_> {
     /// Says what a build would do and why. Builds, fetches and changes nothing; bases must be there.
     pub fn look(&self, options: &BuildOptions, cancel: &AtomicBool) -> Result<Explained> {
-        let opened = self.open(options, cancel)?;
+        self.look_at(options, &self.open(options, cancel)?, cancel)
+    }
+
+    /// Does so with contexts that are open: standard input can be read once only.
+    pub(super) fn look_at(
+        &self,
+        options: &BuildOptions,
+        opened: &Opened,
+        cancel: &AtomicBool,
+    ) -> Result<Explained> {
         let file = opened.dockerfile.0.clone();
-        let mut request = self.request(options, &opened)?;
+        let mut request = self.request(options, opened)?;
         let _adding = self.engine.store.adding().during("looking into the store")?;
-        let host = EngineHost::new(self.engine, options, &opened, Work::Refused)?;
+        let host = EngineHost::new(self.engine, options, opened, Work::Refused)?;
         let mut platforms = Vec::new();
         for platform in options.run.targets() {
             request.platform.clone_from(&platform);

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use coracle_build::{GitSource, is_full_commit};
 use coracle_report::Diagnostic;
 
+use super::git_auth::{GitAuth, SecretValue};
 use crate::{Failure, Result};
 
 /// Protocols that are spoken. A file's is not: a repository's submodules could name any of this machine.
@@ -45,12 +46,17 @@ const OUTPUT: u64 = 16 << 20;
 pub struct Git<'e> {
     environment: &'e BTreeMap<String, String>,
     cancel: &'e AtomicBool,
+    secret: SecretValue<'e>,
 }
 
 impl<'e> Git<'e> {
-    /// Returns the git of a caller with these variables.
-    pub fn new(environment: &'e BTreeMap<String, String>, cancel: &'e AtomicBool) -> Self {
-        Self { environment, cancel }
+    /// Returns the git of a caller with these variables and secrets.
+    pub fn new(
+        environment: &'e BTreeMap<String, String>,
+        secret: SecretValue<'e>,
+        cancel: &'e AtomicBool,
+    ) -> Self {
+        Self { environment, cancel, secret }
     }
 
     /// Returns the whole id of the commit that the reference names now.
@@ -71,7 +77,7 @@ impl<'e> Git<'e> {
     }
 
     fn look_up(&self, source: &GitSource) -> Result<String> {
-        let mut command = self.command(None);
+        let mut command = self.command(None, source);
         command.args(["ls-remote", "--", &source.remote]);
         let listed = self.run(command, source)?;
         let references: Vec<(&str, &str)> = listed.lines().filter_map(|line| line.split_once('\t')).collect();
@@ -114,7 +120,7 @@ impl<'e> Git<'e> {
     /// Fetches a commit's files into the empty directory `target`.
     pub fn check_out(&self, source: &GitSource, commit: &str, target: &Path) -> Result<()> {
         let run = |words: &[&str]| {
-            let mut command = self.command(Some(target));
+            let mut command = self.command(Some(target), source);
             command.args(words);
             self.run(command, source)
         };
@@ -159,7 +165,7 @@ impl<'e> Git<'e> {
         Ok(())
     }
 
-    fn command(&self, directory: Option<&Path>) -> Command {
+    fn command(&self, directory: Option<&Path>, source: &GitSource) -> Command {
         let mut command = Command::new("git");
         command
             .env_clear()
@@ -205,6 +211,7 @@ impl<'e> Git<'e> {
                 command.current_dir("/").env("GIT_DIR", "/dev/null");
             }
         }
+        GitAuth::of(&source.remote, self.secret).lend(&mut command);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         // Its helpers (git-remote-https, ssh) must end with it.
         command.process_group(0);
@@ -282,7 +289,7 @@ fn failed(source: &GitSource, errors: &str) -> Failure {
             || has("Authentication failed")
             || has("terminal prompts disabled")
         {
-            "the repository does not exist, or needs a login: try ssh (git@HOST:PATH) with your agent running"
+            "the repository does not exist, or needs a login: give a token with `--secret id=GIT_AUTH_TOKEN,env=VARIABLE`, or use ssh (git@HOST:PATH) with your agent running"
         } else if has("Permission denied (publickey") || has("Host key verification failed") {
             "log in with ssh once by hand: the host's key must be known and your agent hold a key"
         } else if has("certificate") {

@@ -3,9 +3,11 @@
 //! A download is streamed into a throw-away directory and renamed when it is whole. Kept files never change; those
 //! that were used longest ago go.
 
+mod transfer;
+
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{Read as _, Write as _};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
@@ -15,10 +17,11 @@ use coracle_report::Diagnostic;
 use coracle_store::{FileLock, Layout};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
-use ureq::http::{Response, StatusCode};
+use ureq::Agent;
+use ureq::http::{HeaderMap, StatusCode};
 use ureq::tls::{RootCerts, TlsConfig};
-use ureq::{Agent, Body};
 
+use self::transfer::{Stopped, Transfer, Wanted};
 use super::Throwaway;
 use crate::{During, Engine, Failure, Result, stored};
 
@@ -30,6 +33,8 @@ const KEPT_BYTES: u64 = 16 << 30;
 /// How often a transfer that failed for a passing reason is tried again, and the first pause.
 const RETRIES: u32 = 3;
 const PAUSE: Duration = Duration::from_millis(300);
+/// Longest pause that a server may ask for (`Retry-After`).
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 const MOST_REDIRECTS: u32 = 10;
 
 /// Bounds on one transfer.
@@ -124,14 +129,37 @@ impl Downloads {
                     touch(&record).during(during)?;
                     return Ok(Fetched { path, name: known.name, digest: known.digest, kind: known.kind });
                 }
-                Err(Attempt::Passing(_)) if attempt < RETRIES => {
-                    std::thread::sleep(pause);
+                Err(Attempt::Passing(_, wait)) if attempt < RETRIES => {
+                    transfer::pause(wait.unwrap_or(pause), cancel);
                     pause *= 2;
                 }
-                Err(Attempt::Passing(failure) | Attempt::Final(failure)) => return Err(failure),
+                Err(Attempt::Passing(failure, _) | Attempt::Final(failure)) => return Err(failure),
             }
         }
         unreachable!("the last attempt returns")
+    }
+
+    /// Returns the kept file when the server says that it is unchanged. Asks for the head at most, and for nothing when the
+    /// file is not kept; `None` also when there is no answer.
+    pub fn unchanged(&self, url: &str, cancel: &AtomicBool) -> Option<Fetched> {
+        let address = url.split('#').next().unwrap_or(url);
+        let id = Digest::of(address).hex();
+        let directory = self.layout.downloads();
+        let known = stored::read::<Known>(&directory.join(format!("{id}.json"))).ok().flatten()?;
+        let path = place(&directory, &id, &known.digest);
+        if !path.is_file() || (known.etag.is_none() && known.last_modified.is_none()) {
+            return None;
+        }
+        let agent = self.agent(address).ok()?;
+        let transfer = Transfer::start(agent, Wanted::Head, address, conditions(Some(&known)), cancel);
+        let (status, headers) = transfer.head().ok()?;
+        let same = || {
+            // Some servers answer a HEAD without looking at its conditions.
+            known.etag.is_some() && header(&headers, "etag") == known.etag
+                || known.etag.is_none() && header(&headers, "last-modified") == known.last_modified
+        };
+        let unchanged = status == StatusCode::NOT_MODIFIED || status == StatusCode::OK && same();
+        unchanged.then_some(Fetched { path, name: known.name, digest: known.digest, kind: known.kind })
     }
 
     fn lock(&self, path: &Path, cancel: &AtomicBool) -> Result<Unlock> {
@@ -153,21 +181,14 @@ impl Downloads {
         known: Option<&Known>,
         cancel: &AtomicBool,
     ) -> Result<Option<Known>, Attempt> {
-        let mut request = self.agent(url)?.get(url).header("accept", "*/*");
-        if let Some(known) = known {
-            if let Some(etag) = &known.etag {
-                request = request.header("if-none-match", etag);
-            } else if let Some(time) = &known.last_modified {
-                request = request.header("if-modified-since", time);
-            }
-        }
-        let mut response = request.call().map_err(|error| transport(url, &error))?;
-        match response.status() {
+        let transfer = Transfer::start(self.agent(url)?, Wanted::Body, url, conditions(known), cancel);
+        let (status, headers) = transfer.head().map_err(|stopped| early(url, stopped))?;
+        match status {
             StatusCode::NOT_MODIFIED if known.is_some() => return Ok(None),
             StatusCode::OK => {}
-            status => return Err(refused(url, status)),
+            status => return Err(refused(url, status, header(&headers, "retry-after").as_deref())),
         }
-        let header = |name: &str| Some(response.headers().get(name)?.to_str().ok()?.to_owned());
+        let header = |name: &str| header(&headers, name);
         let etag = header("etag");
         let last_modified = header("last-modified");
         let length: Option<u64> = header("content-length").and_then(|text| text.parse().ok());
@@ -179,7 +200,7 @@ impl Downloads {
         }
         let work = Throwaway::new(&self.layout)?;
         let partial = work.path().join("partial");
-        let digest = self.receive(url, &mut response, length, &partial, cancel)?;
+        let digest = self.receive(url, &transfer, length, &partial)?;
         let keep = || -> std::io::Result<()> {
             let time = last_modified.as_deref().and_then(http_date).unwrap_or_else(SystemTime::now);
             File::options().write(true).open(&partial)?.set_modified(time)?;
@@ -192,37 +213,25 @@ impl Downloads {
     fn receive(
         &self,
         url: &str,
-        response: &mut Response<Body>,
+        transfer: &Transfer<'_>,
         length: Option<u64>,
         partial: &Path,
-        cancel: &AtomicBool,
     ) -> Result<Digest, Attempt> {
         let during = "writing a download";
         let mut file = File::create(partial).during(during)?;
-        let mut body = response.body_mut().as_reader();
         let mut hasher = Sha256::new();
         let mut count = 0;
-        let mut buffer = vec![0; 256 << 10];
-        loop {
-            if cancel.load(Ordering::Relaxed) {
-                return Err(cancelled().into());
-            }
-            let read = match body.read(&mut buffer) {
-                Ok(0) => break,
-                Ok(read) => read,
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(Attempt::Passing(broken(url, &error.to_string()))),
-            };
-            count += read as u64;
+        while let Some(bytes) = transfer.next().map_err(|stopped| early(url, stopped))? {
+            count += bytes.len() as u64;
             if count > self.bounds.bytes {
                 return Err(self.too_large(url));
             }
-            hasher.update(&buffer[..read]);
-            file.write_all(&buffer[..read]).during(during)?;
+            hasher.update(&bytes);
+            file.write_all(&bytes).during(during)?;
         }
         if let Some(length) = length.filter(|length| *length != count) {
             let why = format!("the server announced {length} bytes and sent {count}");
-            return Err(Attempt::Passing(broken(url, &why)));
+            return Err(Attempt::Passing(broken(url, &why), None));
         }
         Ok(Digest::from_raw(hasher.finalize().into()))
     }
@@ -296,8 +305,8 @@ impl Drop for Unlock {
 
 /// How an attempt failed.
 enum Attempt {
-    /// The next may do better.
-    Passing(Failure),
+    /// The next may do better, after a pause when the server asks for one.
+    Passing(Failure, Option<Duration>),
     Final(Failure),
 }
 
@@ -397,6 +406,31 @@ fn is_direct(host: &str, no_proxy: &str) -> bool {
     })
 }
 
+fn header(headers: &HeaderMap, name: &str) -> Option<String> {
+    Some(headers.get(name)?.to_str().ok()?.to_owned())
+}
+
+/// Returns the headers that ask for a file only if it is another than the kept one.
+fn conditions(known: Option<&Known>) -> Vec<(&'static str, String)> {
+    let mut headers = vec![("accept", "*/*".to_owned())];
+    if let Some(known) = known {
+        if let Some(etag) = &known.etag {
+            headers.push(("if-none-match", etag.clone()));
+        } else if let Some(time) = &known.last_modified {
+            headers.push(("if-modified-since", time.clone()));
+        }
+    }
+    headers
+}
+
+fn early(url: &str, stopped: Stopped) -> Attempt {
+    match stopped {
+        Stopped::Cancelled => cancelled().into(),
+        Stopped::Unanswered(error) => transport(url, &error),
+        Stopped::Broken(why) => Attempt::Passing(broken(url, &why), None),
+    }
+}
+
 fn broken(url: &str, why: &str) -> Failure {
     let message = format!("downloading {url} broke off: {why}");
     Failure::user(Diagnostic::error("download-failed", message))
@@ -435,10 +469,17 @@ fn transport(url: &str, error: &ureq::Error) -> Attempt {
     };
     let error = Diagnostic::error("download-failed", format!("cannot download {url}: {why}"));
     let failure = Failure::user(error.with_hint(hint));
-    if passes { Attempt::Passing(failure) } else { Attempt::Final(failure) }
+    if passes { Attempt::Passing(failure, None) } else { Attempt::Final(failure) }
 }
 
-fn refused(url: &str, status: StatusCode) -> Attempt {
+/// Reads `Retry-After`: seconds, or a time.
+fn wait_of(text: &str) -> Option<Duration> {
+    let text = text.trim();
+    let seconds = text.parse().ok().map(Duration::from_secs);
+    seconds.or_else(|| http_date(text).map(|time| time.duration_since(SystemTime::now()).unwrap_or_default()))
+}
+
+fn refused(url: &str, status: StatusCode, retry_after: Option<&str>) -> Attempt {
     let error =
         Diagnostic::error("download-failed", format!("cannot download {url}: the server answered {status}"));
     let passes = status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS;
@@ -448,8 +489,15 @@ fn refused(url: &str, status: StatusCode) -> Attempt {
         _ if passes => "try again later",
         _ => "check the URL",
     };
+    let wait = retry_after.and_then(wait_of);
+    let error = match wait {
+        Some(wait) => error.with_note(format!("it asks to wait {} seconds", wait.as_secs())),
+        None => error,
+    };
     let failure = Failure::user(error.with_hint(hint));
-    if passes { Attempt::Passing(failure) } else { Attempt::Final(failure) }
+    // Who is to wait longer than that is better told so.
+    let passes = passes && wait.is_none_or(|wait| wait <= LONGEST_PAUSE);
+    if passes { Attempt::Passing(failure, wait) } else { Attempt::Final(failure) }
 }
 
 #[cfg(test)]

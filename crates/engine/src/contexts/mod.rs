@@ -6,7 +6,9 @@
 
 mod dockerfile;
 mod git;
+mod git_auth;
 mod http;
+mod layout;
 mod source;
 mod throwaway;
 mod unpack;
@@ -20,11 +22,13 @@ use coracle_report::Diagnostic;
 
 pub use git::Git;
 pub use http::Downloads;
+pub use layout::LayoutImage;
 pub use source::{ContextSource, NamedSource};
 pub use throwaway::{Throwaway, reclaim};
 pub use unpack::check_out;
 
 use crate::builds::BuildOptions;
+use crate::ports::build::Secrets;
 use crate::{Engine, Failure, Result};
 
 /// A build's contexts, ready to be read.
@@ -68,6 +72,8 @@ pub struct Named {
 pub enum NamedContent {
     /// An image.
     Image(Reference),
+    /// An image in a directory.
+    Layout(LayoutImage),
     /// Files.
     Files(Place),
 }
@@ -77,15 +83,25 @@ impl Opened {
     pub fn contexts(&self) -> Vec<(String, NamedContext)> {
         let seen = |named: &Named| match &named.content {
             NamedContent::Image(reference) => NamedContext::Image(reference.clone()),
+            NamedContent::Layout(image) => NamedContext::Image(image.reference().clone()),
             NamedContent::Files(_) => NamedContext::Files,
         };
         self.named.iter().map(|named| (named.name.clone(), seen(named))).collect()
+    }
+
+    /// Returns the images that lie in directories.
+    pub fn layouts(&self) -> impl Iterator<Item = &LayoutImage> {
+        self.named.iter().filter_map(|named| match &named.content {
+            NamedContent::Layout(image) => Some(image),
+            NamedContent::Image(_) | NamedContent::Files(_) => None,
+        })
     }
 }
 
 /// Opens all contexts of a build.
 pub fn open(engine: &Engine, options: &BuildOptions, cancel: &AtomicBool) -> Result<Opened> {
-    let opener = Opener { engine, cancel };
+    let secrets = Secrets::read(&options.run.secrets, &engine.environment)?;
+    let opener = Opener { engine, secrets, cancel };
     let wants = dockerfile::Want::of(options);
     if wants == dockerfile::Want::Stdin && options.context == ContextSource::Stdin {
         let message = "standard input cannot be both the context and the Dockerfile";
@@ -113,6 +129,7 @@ pub fn open(engine: &Engine, options: &BuildOptions, cancel: &AtomicBool) -> Res
 /// What opening needs.
 struct Opener<'a> {
     engine: &'a Engine,
+    secrets: Secrets,
     cancel: &'a AtomicBool,
 }
 
@@ -187,7 +204,8 @@ impl Opener<'_> {
 
     fn repository(&self, source: &GitSource) -> Result<Place> {
         let throwaway = Throwaway::new(&self.engine.layout)?;
-        let git = Git::new(&self.engine.environment, self.cancel);
+        let secret = |id: &str| self.secrets.value(id);
+        let git = Git::new(&self.engine.environment, &secret, self.cancel);
         let commit = git.resolve(source)?;
         let directory = check_out(&git, source, &commit, throwaway.path())?;
         Ok(Place { directory, throwaway: Some(throwaway) })
@@ -211,10 +229,9 @@ impl Opener<'_> {
                 format!("`target:{target}` names a target of a bake file"),
                 "build it with `coracle bake`, or name a directory or docker-image://IMAGE",
             )),
-            NamedSource::Layout { path, .. } => Err(unavailable(
-                format!("oci-layout://{} cannot be read yet", path.display()),
-                "load it into the store and name it with docker-image://IMAGE",
-            )),
+            NamedSource::Layout { path, image } => {
+                LayoutImage::open(path, image.as_deref()).map(NamedContent::Layout)
+            }
         }
     }
 }

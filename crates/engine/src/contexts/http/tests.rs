@@ -160,3 +160,75 @@ fn no_proxy_exempts_hosts() {
         assert_eq!(is_direct(host, list), direct, "{host} {list}");
     }
 }
+
+/// A server that takes a request, sends the beginning of an answer, and then says nothing.
+fn silent(beginning: &'static str) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}/x", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let _ = stream.write_all(beginning.as_bytes());
+        // Until the client is gone.
+        while stream.read(&mut [0; 1024]).is_ok_and(|count| count > 0) {}
+    });
+    address
+}
+
+#[test]
+fn who_cancels_waits_for_no_server() {
+    for beginning in ["", "HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nbegin"] {
+        let url = silent(beginning);
+        let root = tempfile::tempdir().unwrap();
+        let layout = Layout::new(root.path(), root.path());
+        // Longer than any test may take: only the wish to cancel ends it.
+        let hour = Duration::from_hours(1);
+        let downloads =
+            Downloads::open(&layout, BTreeMap::new(), Bounds { connect: hour, stall: hour, bytes: 1000 })
+                .unwrap();
+        let cancel = AtomicBool::new(false);
+        let failure = std::thread::scope(|scope| {
+            let getting = scope.spawn(|| downloads.get(&url, &cancel).unwrap_err());
+            std::thread::sleep(Duration::from_millis(100));
+            cancel.store(true, Ordering::Relaxed);
+            getting.join().unwrap()
+        });
+        assert_eq!(failure.first().code, "cancelled");
+        assert_eq!(std::fs::read_dir(layout.temporary()).map_or(0, Iterator::count), 0);
+    }
+}
+
+#[test]
+fn servers_may_ask_for_a_pause_that_is_not_too_long() {
+    let ok = "HTTP/1.1 200 OK\ncontent-length: 2\n\nok";
+    let server = Server::new(&["HTTP/1.1 429 Slow\nretry-after: 0\ncontent-length: 0\n\n", ok]);
+    World::new().get(&format!("{}/x", server.address), 100).unwrap();
+    let server = Server::new(&["HTTP/1.1 503 Busy\nretry-after: 3600\ncontent-length: 0\n\n", ok]);
+    let failure = World::new().get(&format!("{}/x", server.address), 100).unwrap_err();
+    assert!(failure.first().notes.iter().any(|note| note.contains("3600 seconds")), "{failure:?}");
+    assert_eq!(server.asked().len(), 1);
+    assert_eq!(wait_of(" 7 "), Some(Duration::from_secs(7)));
+    assert_eq!(wait_of("Wed, 21 Oct 2015 07:28:00 GMT"), Some(Duration::ZERO));
+    assert_eq!(wait_of("soon"), None);
+}
+
+#[test]
+fn whoever_only_looks_downloads_nothing() {
+    let server = Server::new(&[
+        "HTTP/1.1 200 OK\ncontent-length: 5\netag: \"one\"\n\nhello",
+        "HTTP/1.1 304 Not Modified\n\n",
+        "HTTP/1.1 200 OK\ncontent-length: 5\netag: \"one\"\n\n",
+        "HTTP/1.1 200 OK\ncontent-length: 3\netag: \"two\"\n\n",
+    ]);
+    let world = World::new();
+    let url = format!("{}/x", server.address);
+    let layout = Layout::new(world.root.path(), world.root.path());
+    let downloads = Downloads::open(&layout, BTreeMap::new(), Bounds::default()).unwrap();
+    let never = AtomicBool::new(false);
+    assert_eq!(downloads.unchanged(&url, &never), None);
+    assert_eq!(server.asked().len(), 0);
+    let kept = world.get(&url, 100).unwrap();
+    assert_eq!(downloads.unchanged(&url, &never).as_ref(), Some(&kept));
+    assert_eq!(downloads.unchanged(&url, &never), Some(kept));
+    assert_eq!(downloads.unchanged(&url, &never), None);
+    assert!(server.asked()[1..].iter().all(|request| request.starts_with("head ")), "{:?}", server.asked());
+}

@@ -5,6 +5,7 @@
 //! with `/`, else under the destination's name.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 
 use coracle_build::{
     CopyItem, CopyRequest, DirectoryRequest, Downloaded, InlineFile, SnapshotRef, SourceFault, Unpack,
@@ -36,10 +37,11 @@ impl EngineHost<'_> {
         &self,
         request: &CopyRequest,
         from: &Sources,
+        cancel: &AtomicBool,
     ) -> Result<Option<SnapshotRef>, SourceFault> {
         let plan = Plan::new(request, from)?;
         let trees = request.items.iter().filter_map(|item| match item {
-            CopyItem::Git(checkout) => Some(self.tree_of(checkout)),
+            CopyItem::Git(checkout) => Some(self.tree_of(checkout, cancel)),
             CopyItem::Path(_) | CopyItem::Inline(_) | CopyItem::Download(_) => None,
         });
         let trees = trees.collect::<Result<Vec<_>>>().map_err(fault)?;

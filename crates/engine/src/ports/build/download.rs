@@ -7,7 +7,7 @@ use coracle_report::{Diagnostic, Event};
 use coracle_snapshot::RootFs;
 use sha2::{Digest as _, Sha384, Sha512};
 
-use super::EngineHost;
+use super::{EngineHost, WOULD_WORK, Work};
 use crate::contexts::{Git, Throwaway, check_out};
 use crate::{During, Failure, Result};
 
@@ -24,7 +24,12 @@ pub(super) struct Tree {
 
 impl EngineHost<'_> {
     pub(super) fn fetch(&self, url: &str, cancel: &AtomicBool) -> Result<Downloaded> {
-        let fetched = self.downloads.get(url, cancel)?;
+        let fetched = match self.work {
+            Work::Done => self.downloads.get(url, cancel)?,
+            Work::Refused => self.downloads.unchanged(url, cancel).ok_or_else(|| {
+                Failure::user(Diagnostic::error(WOULD_WORK, format!("{url} is not downloaded to look")))
+            })?,
+        };
         let file = fetched.path.to_str().ok_or_else(|| {
             let message = "the data root's path is not UTF-8";
             Failure::user(Diagnostic::error("data-root", message))
@@ -40,11 +45,10 @@ impl EngineHost<'_> {
     }
 
     /// Fetches a repository's files.
-    pub(super) fn tree_of(&self, checkout: &Checkout) -> Result<Tree> {
+    pub(super) fn tree_of(&self, checkout: &Checkout, cancel: &AtomicBool) -> Result<Tree> {
         let throwaway = Throwaway::new(&self.engine.layout)?;
-        // Stopping it is not possible here: the copy's port knows no cancellation, and fetches end by themselves.
-        let never = AtomicBool::new(false);
-        let git = Git::new(&self.engine.environment, &never);
+        let secret = |id: &str| self.secrets.value(id);
+        let git = Git::new(&self.engine.environment, &secret, cancel);
         let directory = check_out(&git, &checkout.source, &checkout.commit, throwaway.path())?;
         let root = RootFs::open_directory(&directory).during("opening a repository's files")?;
         Ok(Tree { root, _throwaway: throwaway })

@@ -25,15 +25,17 @@ use coracle_report::{Diagnostic, TaskId};
 use coracle_snapshot::{RootFs, SnapshotId};
 use coracle_store::FileLock;
 
-use self::exec::{Agents, Secrets};
+use self::exec::Agents;
+pub(crate) use self::exec::Secrets;
 use self::hashing::Hashing;
 use self::memory::Memories;
 pub use self::report::{Amount, ContextEntry, ContextReport, HidingLine};
 use self::sources::Sources;
+pub(crate) use self::sources::ignore_of;
 use super::compose::told;
 use crate::builds::{BuildOptions, HostCa};
 use crate::cache::{Imports, lazy};
-use crate::contexts::{Downloads, Git, Named, NamedContent, Opened, Place};
+use crate::contexts::{Downloads, Git, LayoutImage, Named, NamedContent, Opened, Place};
 use crate::outputs::Material;
 use crate::{During, Engine, Failure, Pull, Result, stored};
 
@@ -55,6 +57,8 @@ pub struct EngineHost<'a> {
     context: Sources,
     /// The files of named contexts; `None` where one is an image.
     named: Vec<Option<Sources>>,
+    /// Images that lie in directories.
+    layouts: Vec<LayoutImage>,
     downloads: Downloads,
     pull: Pull,
     /// The host's certificate authorities, when steps are lent them.
@@ -87,6 +91,7 @@ impl<'a> EngineHost<'a> {
             engine,
             context: remembered(engine, &opened.main, Sources::of(&opened.main, &opened.dockerfile.0)?),
             named: named(engine, opened)?,
+            layouts: opened.layouts().cloned().collect(),
             downloads: Downloads::new(engine)?,
             pull: if options.pull { Pull::Always } else { Pull::Missing },
             host_ca: host_ca(engine, options.host_ca)?,
@@ -223,6 +228,21 @@ impl<'a> EngineHost<'a> {
         }
     }
 
+    /// Makes an image ready that lies in a directory.
+    fn resolve_layout(&self, layout: &LayoutImage, platform: &Platform) -> Result<ResolvedBase, Diagnostic> {
+        let image = told(layout.resolve(platform))?;
+        let snapshot = match told(layout.unpacked(self.engine, &image))? {
+            Some(top) => top,
+            None => {
+                self.permit()?;
+                told(layout.unpack(self.engine, &image))?
+            }
+        };
+        self.note_material(Material::image(layout.reference(), platform, &image.manifest));
+        let snapshot = snapshot.map(|id| SnapshotRef::new(id.to_string()));
+        Ok(ResolvedBase { config: image.config, key: image.id, snapshot })
+    }
+
     /// Commits what was written and has it hashed off the critical path.
     pub(super) fn commit(&self, active: coracle_snapshot::ActiveSnapshot) -> Result<SnapshotRef> {
         let snapshot = active.commit().during("committing a step")?;
@@ -259,7 +279,7 @@ fn remembered(engine: &Engine, place: &Place, sources: Sources) -> Sources {
 /// Opens the files of named contexts, each behind its own ignore file.
 fn named(engine: &Engine, opened: &Opened) -> Result<Vec<Option<Sources>>> {
     let open = |named: &Named| match &named.content {
-        NamedContent::Image(_) => Ok(None),
+        NamedContent::Image(_) | NamedContent::Layout(_) => Ok(None),
         NamedContent::Files(place) => {
             let sources = Sources::of(place, &place.directory.join("Dockerfile"))?;
             Ok(Some(remembered(engine, place, sources)))
@@ -284,6 +304,9 @@ impl BuildHost for EngineHost<'_> {
         platform: &Platform,
         task: TaskId,
     ) -> Result<ResolvedBase, Diagnostic> {
+        if let Some(layout) = self.layouts.iter().find(|layout| layout.reference() == reference) {
+            return self.resolve_layout(layout, platform);
+        }
         let pull = match self.work {
             Work::Done => self.pull,
             Work::Refused => Pull::Never,
@@ -389,15 +412,20 @@ impl BuildHost for EngineHost<'_> {
         _task: TaskId,
         cancel: &AtomicBool,
     ) -> Result<String, Diagnostic> {
-        told(Git::new(&self.engine.environment, cancel).resolve(source))
+        let secret = |id: &str| self.secrets.value(id);
+        told(Git::new(&self.engine.environment, &secret, cancel).resolve(source))
     }
 
-    fn copy(&self, request: &CopyRequest) -> Result<Option<SnapshotRef>, SourceFault> {
+    fn copy(
+        &self,
+        request: &CopyRequest,
+        cancel: &AtomicBool,
+    ) -> Result<Option<SnapshotRef>, SourceFault> {
         self.permit().map_err(SourceFault::Other)?;
         let tree = self.tree(&request.place)?;
         let parent = self.real_parent(request.parent.as_ref()).map_err(SourceFault::Other)?;
         let real = CopyRequest { parent: parent.clone(), ..request.clone() };
-        let made = self.copy_files(&real, tree.as_ref().unwrap_or(self.held(&request.place)))?;
+        let made = self.copy_files(&real, tree.as_ref().unwrap_or(self.held(&request.place)), cancel)?;
         Ok(if made == parent { request.parent.clone() } else { made })
     }
 

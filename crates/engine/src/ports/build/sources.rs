@@ -86,17 +86,7 @@ impl Sources {
             let message = format!("cannot read the build context {}: {error}", path.display());
             Failure::user(Diagnostic::error("build-context", message))
         })?;
-        let mut ignore = IgnoreFile::default();
-        for name in ignore_file_names(dockerfile, path) {
-            match read_ignore_file(&root, path, &name, foreign) {
-                Ok(text) => {
-                    ignore = IgnoreFile::parse(&name, &text)?;
-                    break;
-                }
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-                Err(error) => return Err(Failure::ours(format_args!("reading {}", name.display()), &error)),
-            }
-        }
+        let ignore = ignore_file(&root, path, dockerfile, foreign)?.unwrap_or_default();
         let context =
             Context { path: path.to_owned(), foreign, ignore, known: KnownDigests::default(), kept: None };
         Ok(Self { root, ignore: Some(context) })
@@ -324,6 +314,27 @@ impl Sources {
     }
 }
 
+/// Returns the ignore file of a context that goes with `dockerfile`; `None` when there is none.
+pub(crate) fn ignore_of(place: &Place, dockerfile: &Path) -> Result<Option<IgnoreFile>> {
+    let root = RootFs::open_directory(&place.directory).during("opening the build context")?;
+    ignore_file(&root, &place.directory, dockerfile, place.is_foreign())
+}
+
+fn ignore_file(root: &RootFs, path: &Path, dockerfile: &Path, foreign: bool) -> Result<Option<IgnoreFile>> {
+    for name in ignore_file_names(dockerfile, path) {
+        match read_ignore_file(root, path, &name, foreign) {
+            Ok(text) => return Ok(Some(IgnoreFile::parse(&name, &text)?)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) if error.kind() == std::io::ErrorKind::InvalidData => {
+                let message = format!("{} is not UTF-8", name.display());
+                return Err(Failure::user(Diagnostic::error("bad-pattern", message)));
+            }
+            Err(error) => return Err(Failure::ours(format_args!("reading {}", name.display()), &error)),
+        }
+    }
+    Ok(None)
+}
+
 /// Reads an ignore file; a link in a context from elsewhere leads nowhere outside of it.
 fn read_ignore_file(root: &RootFs, context: &Path, name: &Path, foreign: bool) -> std::io::Result<String> {
     let not_there = || std::io::Error::from(std::io::ErrorKind::NotFound);
@@ -334,7 +345,7 @@ fn read_ignore_file(root: &RootFs, context: &Path, name: &Path, foreign: bool) -
     let bytes = root
         .read(inside, LARGEST_IGNORE_FILE)
         .map_err(|error| if error.is_not_found() { not_there() } else { std::io::Error::other(error) })?;
-    String::from_utf8(bytes).map_err(std::io::Error::other)
+    String::from_utf8(bytes).map_err(|_| std::io::ErrorKind::InvalidData.into())
 }
 
 /// Returns a path relative to the root as one that can be opened.

@@ -56,7 +56,7 @@ impl World {
     fn copy_from(&self, from: &Sources, request: &CopyRequest) -> std::result::Result<(), String> {
         let plan = Plan::new(request, from).map_err(|fault| format!("{fault:?}"))?;
         let to = RootFs::open_directory(&self.path("root")).unwrap();
-        plan.put(&to).map_err(|failure| {
+        plan.put(&to, &[]).map_err(|failure| {
             assert_eq!(failure.fault, Fault::User, "{failure:?}");
             failure.first().message.clone()
         })

@@ -97,14 +97,19 @@ impl EngineHost<'_> {
         }
     }
 
-    /// Returns a snapshot that holds the context's files at `path` as [`CONTENT`].
-    fn context_snapshot(&self, place: &SourcePlace, path: &str, cancel: &AtomicBool) -> Result<SnapshotId> {
+    /// Returns the digest of a context's files at `path`.
+    pub(super) fn content(&self, place: &SourcePlace, path: &str) -> Result<Digest> {
         let source = SourcePath { path: path.to_owned(), literal: true, trailing_slash: false, pivot: None };
         let selection = Selection { paths: vec![source], exclude: Vec::new() };
-        let content = self.digest_sources(place, &selection).map_err(|fault| match fault {
+        self.digest_sources(place, &selection).map_err(|fault| match fault {
             SourceFault::Other(diagnostic) => Failure::from(diagnostic),
             SourceFault::Missing { path, .. } => nothing(&path),
-        })?;
+        })
+    }
+
+    /// Returns a snapshot that holds the context's files at `path` as [`CONTENT`].
+    fn context_snapshot(&self, place: &SourcePlace, path: &str, cancel: &AtomicBool) -> Result<SnapshotId> {
+        let content = self.content(place, path)?;
         let key = Digest::of(format!("context for bind mounts\n{content}")).to_string();
         let key: CacheKey = key.parse().during("naming the context's content")?;
         let kept = || self.cache_get(&key).and_then(|record| record.snapshot);

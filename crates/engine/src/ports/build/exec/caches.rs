@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use coracle_build::{ExecMountKind, ExecRequest, SourcePlace};
 use coracle_dockerfile::{MountOwner, Sharing};
+use coracle_oci::Digest;
 use coracle_report::{Diagnostic, Event};
 use coracle_snapshot::RootFs;
 use coracle_snapshot::rootfs::CopyOptions;
@@ -34,17 +35,20 @@ pub(super) struct Cache<'a> {
     pub(super) sharing: Sharing,
     pub(super) seed: Option<(&'a SourcePlace, &'a str)>,
     pub(super) owner: &'a MountOwner,
+    /// What the seed holds, when it is files of a context.
+    content: Option<Digest>,
 }
 
 impl<'a> Cache<'a> {
-    /// Returns what a mount wants when it is a cache mount.
-    pub(super) fn of(kind: &'a ExecMountKind) -> Option<Self> {
+    /// Returns what a mount wants when it is a cache mount, before its seed is looked at.
+    fn of(kind: &'a ExecMountKind) -> Option<Self> {
         match kind {
             ExecMountKind::Cache { id, sharing, seed, owner, .. } => Some(Self {
                 id,
                 sharing: *sharing,
                 seed: seed.as_ref().map(|(place, path)| (place, path.as_str())),
                 owner,
+                content: None,
             }),
             _ => None,
         }
@@ -57,8 +61,10 @@ impl<'a> Cache<'a> {
         if let Some((place, path)) = self.seed {
             let place = match place {
                 SourcePlace::Snapshot(snapshot) => snapshot.to_string(),
-                SourcePlace::Context => "context".to_owned(),
-                SourcePlace::Named(number) => format!("context {number}"),
+                // By what they hold: contexts are other ones in other builds, whatever they are called.
+                SourcePlace::Context | SourcePlace::Named(_) => {
+                    self.content.map_or_else(|| "context".to_owned(), |content| content.hex())
+                }
                 SourcePlace::Empty => String::new(),
             };
             name = format!("{name}@{place}/{path}");
@@ -75,11 +81,22 @@ impl<'a> Cache<'a> {
 }
 
 impl EngineHost<'_> {
+    /// Returns what a mount wants when it is a cache mount.
+    pub(super) fn cache_of<'m>(&self, kind: &'m ExecMountKind) -> Result<Option<Cache<'m>>> {
+        let Some(mut cache) = Cache::of(kind) else { return Ok(None) };
+        if let Some((place @ (SourcePlace::Context | SourcePlace::Named(_)), path)) = cache.seed {
+            cache.content = Some(self.content(place, path)?);
+        }
+        Ok(Some(cache))
+    }
+
     /// Waits for the cache mounts that only one step may use at a time. Each is locked once and all in one order, so
     /// that steps which share several never wait for each other, or one for itself.
     pub(super) fn lock_caches(&self, request: &ExecRequest<'_>) -> Result<Vec<FileLock>> {
-        let caches = request.mounts.iter().filter_map(|mount| Cache::of(&mount.kind));
+        let caches = request.mounts.iter().filter_map(|mount| self.cache_of(&mount.kind).transpose());
         let wanted: BTreeSet<PathBuf> = caches
+            .collect::<Result<Vec<_>>>()?
+            .into_iter()
             .filter(|cache| cache.sharing == Sharing::Locked)
             .map(|cache| beside("%lock-", &self.engine.layout.cache_mount(&cache.name())))
             .collect();
@@ -217,10 +234,19 @@ mod tests {
     fn other_owners_and_seeds_have_caches_of_their_own() {
         let owner = |uid, mode| MountOwner { uid, gid: None, mode };
         let place = SourcePlace::Snapshot(coracle_build::SnapshotRef::new("7"));
-        let name = |seed, owner: &MountOwner| Cache { id: "a", sharing: Sharing::Shared, seed, owner }.name();
+        fn of(seed: Option<(&SourcePlace, &str)>, owner: &MountOwner, content: Option<Digest>) -> String {
+            Cache { id: "a", sharing: Sharing::Shared, seed, owner, content }.name()
+        }
+        let name = |seed, owner: &MountOwner| of(seed, owner, None);
         assert_eq!(name(None, &owner(None, None)), "a");
         assert_eq!(name(None, &owner(Some(0), Some(0o755))), "a");
         assert_eq!(name(None, &owner(Some(1000), None)), "a@1000:0:755");
         assert_eq!(name(Some((&place, "x")), &owner(None, None)), "a@7/x");
+        // Which number a named context has says nothing.
+        let by = |place: &SourcePlace, text: &str| {
+            of(Some((place, "x")), &owner(None, None), Some(Digest::of(text)))
+        };
+        assert_eq!(by(&SourcePlace::Named(0), "one"), by(&SourcePlace::Named(1), "one"));
+        assert_ne!(by(&SourcePlace::Named(0), "one"), by(&SourcePlace::Named(0), "two"));
     }
 }

@@ -12,7 +12,6 @@ use coracle_store::FileLock;
 use super::super::EngineHost;
 use super::agent::{self, Agent};
 use super::binds::Views;
-use super::caches::Cache;
 use super::socket::AgentSocket;
 use super::{CA_PLACE, MountsOf};
 use crate::{During, Result};
@@ -90,7 +89,7 @@ impl EngineHost<'_> {
         match &mount.kind {
             ExecMountKind::Secret { .. } => {}
             ExecMountKind::Cache { read_only, .. } => {
-                let cache = Cache::of(&mount.kind).expect("it is one");
+                let cache = self.cache_of(&mount.kind)?.expect("it is one");
                 let path = self.cache(&cache, request, &mut mounts.locks)?;
                 mounts.bind(path, &mount.target, *read_only);
             }

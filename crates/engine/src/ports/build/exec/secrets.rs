@@ -59,6 +59,11 @@ impl Secrets {
         Some(PathBuf::from(format!("/proc/{}/fd/{}", std::process::id(), secret.memory.as_raw_fd())))
     }
 
+    /// Returns a secret's value, for what the builder itself logs in with; `None` when it was not given.
+    pub fn value(&self, id: &str) -> Option<Vec<u8>> {
+        std::fs::read(self.path(id)?).ok()
+    }
+
     /// Returns the lines that no output may show.
     pub fn lines<'a>(&'a self, ids: impl Iterator<Item = &'a str>) -> Vec<String> {
         let secrets = ids.filter_map(|id| self.by_id.get(id));
@@ -128,7 +133,7 @@ mod tests {
             source("unset", SecretPlace::Variable("OTHER".to_owned())),
         ];
         let secrets = Secrets::read(&sources, &environment).unwrap();
-        let value = |id: &str| secrets.path(id).map(|path| std::fs::read_to_string(path).unwrap());
+        let value = |id: &str| secrets.value(id).map(|value| String::from_utf8(value).unwrap());
         // Whoever opens it anew reads it from its beginning, each time.
         assert_eq!(value("file").as_deref(), Some("from-file\n"));
         assert_eq!(value("file").as_deref(), Some("from-file\n"));
