@@ -439,11 +439,7 @@ pub trait BuildHost: Sync {
 
     /// Puts files on top of a snapshot and commits the result. Returns the parent itself when nothing changed. Fetches
     /// repositories first, and gives up with a diagnostic of code `cancelled` when `cancel` becomes set meanwhile.
-    fn copy(
-        &self,
-        request: &CopyRequest,
-        cancel: &AtomicBool,
-    ) -> Result<Option<SnapshotRef>, SourceFault>;
+    fn copy(&self, request: &CopyRequest, cancel: &AtomicBool) -> Result<Option<SnapshotRef>, SourceFault>;
 
     /// Puts the layer of `layer`, a snapshot that is based on nothing, on top of `parent` without copying it
     /// (`COPY --link`).

@@ -248,11 +248,7 @@ impl BuildHost for MemoryHost {
         Ok("0".repeat(40))
     }
 
-    fn copy(
-        &self,
-        request: &CopyRequest,
-        _cancel: &AtomicBool,
-    ) -> Result<Option<SnapshotRef>, SourceFault> {
+    fn copy(&self, request: &CopyRequest, _cancel: &AtomicBool) -> Result<Option<SnapshotRef>, SourceFault> {
         self.note(format!("copy to {}", request.dest));
         let mut files = self.start(request.parent.as_ref());
         for item in &request.items {

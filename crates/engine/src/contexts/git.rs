@@ -282,28 +282,30 @@ fn failed(source: &GitSource, errors: &str) -> Failure {
         error = error.with_note(line.replace(&source.remote, &source.shown()));
     }
     let has = |text: &str| lines.iter().any(|line| line.contains(text));
-    let hint =
-        if has("Could not resolve host") || has("unable to look up") || has("Name or service not known") {
-            "the host's name is not known here: check the spelling and the network"
-        } else if has("could not read Username")
-            || has("Authentication failed")
-            || has("terminal prompts disabled")
-        {
-            "the repository does not exist, or needs a login: give a token with `--secret id=GIT_AUTH_TOKEN,env=VARIABLE`, or use ssh (git@HOST:PATH) with your agent running"
-        } else if has("Permission denied (publickey") || has("Host key verification failed") {
-            "log in with ssh once by hand: the host's key must be known and your agent hold a key"
-        } else if has("certificate") {
-            "the server's certificate is not trusted here: name your authority's bundle with SSL_CERT_FILE"
-        } else if has("not found")
-            || has("does not exist")
-            || has("not exported")
-            || has("not appear to be a git")
-        {
-            "check the repository's address"
-        } else if has("transport") && has("not allowed") {
-            "repositories are fetched by https, http, ssh or git"
-        } else {
-            "try it by hand: git ls-remote"
-        };
+    let hint = if has("Could not resolve host")
+        || has("unable to look up")
+        || has("Name or service not known")
+    {
+        "the host's name is not known here: check the spelling and the network"
+    } else if has("could not read Username")
+        || has("Authentication failed")
+        || has("terminal prompts disabled")
+    {
+        "the repository does not exist, or needs a login: give a token with `--secret id=GIT_AUTH_TOKEN,env=VARIABLE`, or use ssh (git@HOST:PATH) with your agent running"
+    } else if has("Permission denied (publickey") || has("Host key verification failed") {
+        "log in with ssh once by hand: the host's key must be known and your agent hold a key"
+    } else if has("certificate") {
+        "the server's certificate is not trusted here: name your authority's bundle with SSL_CERT_FILE"
+    } else if has("not found")
+        || has("does not exist")
+        || has("not exported")
+        || has("not appear to be a git")
+    {
+        "check the repository's address"
+    } else if has("transport") && has("not allowed") {
+        "repositories are fetched by https, http, ssh or git"
+    } else {
+        "try it by hand: git ls-remote"
+    };
     Failure::user(error.with_hint(hint))
 }

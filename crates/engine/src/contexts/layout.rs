@@ -114,17 +114,19 @@ impl LayoutImage {
         Ok(LayoutPlatform { manifest: entry.digest, id, config, layers })
     }
 
-    /// Returns the top snapshot when all layers are unpacked already; the outer `None` says that they are not.
-    pub fn unpacked(&self, engine: &Engine, image: &LayoutPlatform) -> Result<Option<Option<SnapshotId>>> {
-        let Some(chain) = image.config.chain_id() else { return Ok(Some(None)) };
+    /// Returns whether all layers are unpacked already.
+    pub fn is_unpacked(engine: &Engine, image: &LayoutPlatform) -> Result<bool> {
+        let Some(chain) = image.config.chain_id() else { return Ok(true) };
         let found = engine.snapshots.by_chain(&chain).during("looking for an image's layers")?;
-        Ok(found.map(|snapshot| Some(snapshot.id)))
+        Ok(found.is_some())
     }
 
-    /// Unpacks the layers that are not there yet; returns the top snapshot.
+    /// Unpacks the layers unless they are there; returns the top snapshot, `None` of an image without layers.
     pub fn unpack(&self, engine: &Engine, image: &LayoutPlatform) -> Result<Option<SnapshotId>> {
-        if let Some(top) = self.unpacked(engine, image)? {
-            return Ok(top);
+        let Some(chain) = image.config.chain_id() else { return Ok(None) };
+        let found = engine.snapshots.by_chain(&chain).during("looking for an image's layers")?;
+        if let Some(there) = found {
+            return Ok(Some(there.id));
         }
         let root = self.root()?;
         let mut top: Option<SnapshotId> = None;
@@ -340,7 +342,7 @@ mod tests {
         }
         let error = |wanted| message(&LayoutImage::open(path, wanted).unwrap_err());
         assert!(error(None).contains("several images"), "{}", error(None));
-        assert!(error(Some("v3")).contains("did you mean"), "{}", error(Some("v3")));
+        assert!(error(Some("v3")).contains("its tags are v1, v2"), "{}", error(Some("v3")));
         let other = Digest::of("other").to_string();
         assert!(error(Some(&other)).contains("has no image sha256:"), "{}", error(Some(&other)));
         write(path, &["latest", "v2"]);

@@ -218,13 +218,14 @@ impl Opener<'_> {
         };
         match source {
             NamedSource::Image(reference) => Ok(NamedContent::Image(reference.clone())),
-            NamedSource::Files(source) => match self.place(source)? {
-                (place, None) => Ok(NamedContent::Files(place)),
-                (_, Some(_)) => {
+            NamedSource::Files(source) => {
+                let (place, alone) = self.place(source)?;
+                if alone.is_some() {
                     let why = format!("{source} is no tar archive");
-                    Err(unavailable(why, "to take one file, use `ADD URL` in the Dockerfile"))
+                    return Err(unavailable(why, "to take one file, use `ADD URL` in the Dockerfile"));
                 }
-            },
+                Ok(NamedContent::Files(place))
+            }
             NamedSource::Target(target) => Err(unavailable(
                 format!("`target:{target}` names a target of a bake file"),
                 "build it with `coracle bake`, or name a directory or docker-image://IMAGE",

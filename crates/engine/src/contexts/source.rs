@@ -54,7 +54,7 @@ impl ContextSource {
         if !text.contains("://") && Path::new(text).exists() {
             return Ok(Self::Path(PathBuf::from(text)));
         }
-        match RemoteSource::parse(text).map_err(|why| bad(why))? {
+        match RemoteSource::parse(text).map_err(bad)? {
             Some(RemoteSource::Http(url)) => Ok(Self::Url(url)),
             Some(RemoteSource::Git(source)) => Ok(Self::Git(source)),
             None => match text.split_once("://") {

@@ -231,13 +231,10 @@ impl<'a> EngineHost<'a> {
     /// Makes an image ready that lies in a directory.
     fn resolve_layout(&self, layout: &LayoutImage, platform: &Platform) -> Result<ResolvedBase, Diagnostic> {
         let image = told(layout.resolve(platform))?;
-        let snapshot = match told(layout.unpacked(self.engine, &image))? {
-            Some(top) => top,
-            None => {
-                self.permit()?;
-                told(layout.unpack(self.engine, &image))?
-            }
-        };
+        if !told(LayoutImage::is_unpacked(self.engine, &image))? {
+            self.permit()?;
+        }
+        let snapshot = told(layout.unpack(self.engine, &image))?;
         self.note_material(Material::image(layout.reference(), platform, &image.manifest));
         let snapshot = snapshot.map(|id| SnapshotRef::new(id.to_string()));
         Ok(ResolvedBase { config: image.config, key: image.id, snapshot })
@@ -416,11 +413,7 @@ impl BuildHost for EngineHost<'_> {
         told(Git::new(&self.engine.environment, &secret, cancel).resolve(source))
     }
 
-    fn copy(
-        &self,
-        request: &CopyRequest,
-        cancel: &AtomicBool,
-    ) -> Result<Option<SnapshotRef>, SourceFault> {
+    fn copy(&self, request: &CopyRequest, cancel: &AtomicBool) -> Result<Option<SnapshotRef>, SourceFault> {
         self.permit().map_err(SourceFault::Other)?;
         let tree = self.tree(&request.place)?;
         let parent = self.real_parent(request.parent.as_ref()).map_err(SourceFault::Other)?;
