@@ -132,7 +132,7 @@ fn missing_library(line: &str) -> Option<&str> {
 pub(crate) fn source_fault(vertex: &Vertex, fault: SourceFault) -> Diagnostic {
     match fault {
         SourceFault::Other(diagnostic) => vertex.place(diagnostic),
-        SourceFault::Missing { path, cause } => vertex.place(missing(vertex, &path, cause)),
+        SourceFault::Missing { path, cause } => vertex.place_at(&path, missing(vertex, &path, cause)),
     }
 }
 

@@ -33,6 +33,8 @@ pub struct Vertex {
     pub span: Span,
     /// The line that the span begins on; `None` for triggers of a base image.
     pub source_line: Option<String>,
+    /// Where its sources (by [`SourcePath::path`], a download by its URL) and flags (as `--chown`) are written.
+    pub words: Vec<(String, Span)>,
 }
 
 impl Vertex {
@@ -52,6 +54,16 @@ impl Vertex {
         all.sort_unstable();
         all.dedup();
         all
+    }
+
+    /// Returns `diagnostic` at a word of this vertex's instruction, unless it has a place of its own; at the
+    /// instruction when the word is not known.
+    pub fn place_at(&self, word: &str, mut diagnostic: Diagnostic) -> Diagnostic {
+        let found = self.words.iter().find(|(name, _)| name == word);
+        if let (None, Some((_, span))) = (&diagnostic.span, found) {
+            diagnostic.span = Some(span.clone());
+        }
+        self.place(diagnostic)
     }
 
     /// Returns `diagnostic` at this vertex's instruction, unless it has a place of its own.

@@ -396,9 +396,10 @@ pub trait BuildHost: Sync {
     /// that step, and asks the cache again once it has it.
     fn lock(&self, key: &CacheKey, cancel: &AtomicBool) -> Result<KeyLock, Diagnostic>;
 
-    /// Returns the digest of the selected files' names (relative to each source), kinds, modes, link targets and
-    /// contents; not of their times, and of their owners only in a snapshot. Snapshots are immutable: their answers
-    /// may be kept.
+    /// Returns the digest of the selected files' names, kinds, modes, link targets and contents; not of their times, and
+    /// of their owners only in a snapshot. Names are relative to each source: what a directory is called, and where a
+    /// source lies, does not count; a source that is no directory has its own name. Snapshots are immutable: their
+    /// answers may be kept.
     fn digest_sources(&self, place: &SourcePlace, selection: &Selection) -> Result<Digest, SourceFault>;
 
     /// Returns what a selection takes, in the order of names, for people who ask which file changed. Paths are relative

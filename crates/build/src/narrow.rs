@@ -9,6 +9,11 @@ const ASKED: usize = 8;
 /// Returns a failed command's diagnostic at the one line of the instruction that the output means; as it is when the
 /// output means none, or several.
 pub(crate) fn narrow(mut diagnostic: Diagnostic, source: &Source, whole: &Span) -> Diagnostic {
+    if diagnostic.source_line.is_none()
+        && let Some(span) = diagnostic.span.as_ref().filter(|span| span.file() == source.file())
+    {
+        diagnostic.source_line = source.line(span.start.line).map(str::to_owned);
+    }
     let here = diagnostic.code == "run-failed" && diagnostic.span.as_ref() == Some(whole);
     if !here || whole.file() != source.file() || whole.end.line <= whole.start.line {
         return diagnostic;

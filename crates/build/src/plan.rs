@@ -308,13 +308,25 @@ impl<'r> Planner<'r> {
 
     /// Adds a vertex, or returns the one that does just the same.
     pub(crate) fn vertex(&mut self, op: Op, parent: Option<VertexId>, name: String, span: &Span) -> VertexId {
+        self.vertex_of_words(op, parent, name, span, Vec::new())
+    }
+
+    /// Adds a vertex that knows where the words of its instruction stand.
+    pub(crate) fn vertex_of_words(
+        &mut self,
+        op: Op,
+        parent: Option<VertexId>,
+        name: String,
+        span: &Span,
+        words: Vec<(String, Span)>,
+    ) -> VertexId {
         if let Some(index) = self.vertices.iter().position(|old| old.parent == parent && old.op == op) {
             return VertexId(index);
         }
         let source = &self.file().source;
         let source_line = if span.file() == source.file() { source.line(span.start.line) } else { None };
         let source_line = source_line.map(str::to_owned);
-        self.vertices.push(Vertex { op, parent, name, span: span.clone(), source_line });
+        self.vertices.push(Vertex { op, parent, name, span: span.clone(), source_line, words });
         VertexId(self.vertices.len() - 1)
     }
 

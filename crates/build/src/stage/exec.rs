@@ -1,11 +1,11 @@
 //! `RUN`: the command, its environment and its mounts.
 
 use coracle_dockerfile::{CommandForm, Mount, MountKind, NetworkMode, Run, Security, Statement, Word};
-use coracle_report::Diagnostic;
+use coracle_report::{Diagnostic, Span};
 
 use super::{Flow, StageState};
 use crate::configuration::arguments;
-use crate::graph::{ExecOp, Op, OpSource};
+use crate::graph::{ExecOp, Op, OpSource, sources};
 use crate::paths::absolute;
 use crate::plan::Planner;
 use crate::scope::{DEFAULT_PATH, PROXIES, set_variable, variable};
@@ -100,7 +100,9 @@ impl StageState {
             security,
             sandbox,
         });
-        let vertex = planner.vertex(op, self.top, name, &statement.span);
+        let words = sources(&op).into_iter().flat_map(|(_, selection)| selection.paths);
+        let words = words.filter_map(|path| Some((path.path.clone(), mounted(run, &path.path)?))).collect();
+        let vertex = planner.vertex_of_words(op, self.top, name, &statement.span, words);
         self.layer(vertex);
         self.record(planner, created_by, Some(vertex));
         Ok(Flow::Done)
@@ -211,6 +213,17 @@ impl StageState {
         };
         Ok(Some(vec![ExecMount { target, kind }]))
     }
+}
+
+/// Returns where the source of a mount is written.
+fn mounted(run: &Run, path: &str) -> Option<Span> {
+    run.mounts.iter().find_map(|mount| match &mount.kind {
+        MountKind::Bind { source: Some(source), .. } | MountKind::Cache { source: Some(source), .. } => {
+            let written = source.value.trim_start_matches("./").trim_matches('/');
+            (written == path).then(|| source.span.clone())
+        }
+        _ => None,
+    })
 }
 
 /// Returns a `RUN` as its name shows it: the command without flags; a heredoc shows how it begins.

@@ -69,7 +69,8 @@ impl StageState {
                 }
             }
         }
-        self.finish_copy(planner, statement, "COPY", &texts, op);
+        let words = words(&copy.sources, &copy.options, &op.items, None);
+        self.finish_copy(planner, statement, ("COPY", words), &texts, op);
         Ok(Flow::Done)
     }
 
@@ -106,7 +107,8 @@ impl StageState {
             Some(true) => Unpack::All,
             Some(false) => Unpack::Never,
         };
-        self.finish_copy(planner, statement, "ADD", &texts, op);
+        let words = words(&add.sources, &add.options, &op.items, add.checksum.as_ref());
+        self.finish_copy(planner, statement, ("ADD", words), &texts, op);
         Ok(())
     }
 
@@ -236,7 +238,7 @@ impl StageState {
         &mut self,
         planner: &mut Planner<'_>,
         statement: &Statement,
-        keyword: &str,
+        (keyword, words): (&str, Vec<(String, Span)>),
         texts: &[String],
         op: CopyOp,
     ) {
@@ -247,10 +249,27 @@ impl StageState {
         let flags = format!("{parents}{}{}", flag("chown", &op.chown), flag("chmod", &op.chmod));
         let created_by = format!("{keyword}{flags} {} {} # buildkit", texts.join(" "), op.dest);
         let name = self.label(planner, &statement.text);
-        let vertex = planner.vertex(Op::Copy(op), self.top, name, &statement.span);
+        let vertex = planner.vertex_of_words(Op::Copy(op), self.top, name, &statement.span, words);
         self.layer(vertex);
         self.record(planner, created_by, Some(vertex));
     }
+}
+
+/// Returns where sources and flags are written, under the names that faults give them.
+fn words(
+    sources: &[CopySource],
+    options: &FileOptions,
+    items: &[OpItem],
+    checksum: Option<&Word>,
+) -> Vec<(String, Span)> {
+    let sources = sources.iter().zip(items).filter_map(|(source, item)| match (source, item) {
+        (CopySource::Path(word), OpItem::Path(path)) => Some((path.path.clone(), word.span.clone())),
+        (CopySource::Path(word), OpItem::Url { url, .. }) => Some((url.clone(), word.span.clone())),
+        _ => None,
+    });
+    let flags = [("--checksum", checksum), ("--chown", options.chown.as_ref())];
+    let flags = flags.into_iter().filter_map(|(name, word)| Some((name.to_owned(), word?.span.clone())));
+    sources.chain(flags).collect()
 }
 
 const fn rooted(place: OpSource) -> Rooted {

@@ -1,6 +1,6 @@
 //! What a step's cache key is made of.
 
-use coracle_dockerfile::{MountOwner, Security, Sharing};
+use coracle_dockerfile::{Glob, MountOwner, Security, Sharing};
 use coracle_oci::Digest;
 use coracle_report::Diagnostic;
 use serde::Serialize;
@@ -81,10 +81,30 @@ struct CopyParts<'k> {
 #[derive(Serialize)]
 #[serde(rename_all = "lowercase")]
 enum ItemParts<'k> {
-    Path(&'k SourcePath),
+    Path(PathParts<'k>),
     Inline(&'k InlineFile),
     Url { name: String, digest: Digest },
     Git(GitParts<'k>),
+}
+
+/// What of a source's text decides where its files go. What they are called is in their digest, so that a directory
+/// may be moved and renamed.
+#[derive(Serialize)]
+struct PathParts<'k> {
+    pattern: bool,
+    trailing_slash: bool,
+    /// The path and its part that is not repeated, when the others are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kept: Option<(&'k str, &'k str)>,
+}
+
+impl<'k> PathParts<'k> {
+    fn of(source: &'k SourcePath) -> Self {
+        let SourcePath { path, literal, trailing_slash, pivot } = source;
+        let pattern = !literal && Glob::is_pattern(path);
+        let kept = pivot.as_deref().map(|pivot| (path.as_str(), pivot));
+        Self { pattern, trailing_slash: *trailing_slash, kept }
+    }
 }
 
 /// A commit names all of its files; where it was fetched from shows only in `.git`.
@@ -180,7 +200,7 @@ impl Step<'_> {
         };
         let mut downloads = downloads.iter();
         let items = copy.items.iter().map(|item| match item {
-            OpItem::Path(path) => ItemParts::Path(path),
+            OpItem::Path(path) => ItemParts::Path(PathParts::of(path)),
             OpItem::Inline(file) => ItemParts::Inline(file),
             OpItem::Url { .. } | OpItem::Git(_) => {
                 match (downloads.next().expect("one answer for each source elsewhere"), item) {

@@ -32,7 +32,7 @@ impl Step<'_> {
                     downloads.push(Fetched::File(unknown(url)));
                     continue;
                 }
-                download => download.map_err(|error| self.vertex.place(error))?,
+                download => download.map_err(|error| self.vertex.place_at(url, error))?,
             };
             if let Some(wanted) = checksum {
                 let got = match wanted.algorithm {
@@ -48,7 +48,7 @@ impl Step<'_> {
                     let error = Diagnostic::error("checksum-mismatch", message)
                         .with_note(format!("wanted {wanted}"))
                         .with_note(format!("got    {got}"));
-                    return Err(self.vertex.place(error));
+                    return Err(self.vertex.place_at("--checksum", error));
                 }
             }
             downloads.push(Fetched::File(download));

@@ -287,11 +287,15 @@ impl Sources {
             known: self.ignore.as_ref().map(|context| &context.known),
             ..DigestOptions::default()
         };
-        let mut digests = String::new();
+        let mut digests = Vec::new();
         for source in &matched {
+            // A file keeps its name where it is copied to; of a directory only the content is copied. No name has `/`.
+            if source.metadata.kind != FileKind::Directory {
+                digests.extend(source.path.file_name().unwrap_or_default().as_encoded_bytes());
+            }
             let filter = |path: &Path, is_directory: bool| self.takes(source, &exclude, path, is_directory);
             let digest = digest_tree(&self.root, &[&root_path(&source.path)], Some(&filter), options);
-            digests.push_str(&digest.map_err(other)?.to_string());
+            digests.extend(format!("/{}/", digest.map_err(other)?).into_bytes());
         }
         Ok(Digest::of(digests))
     }
@@ -509,6 +513,13 @@ mod tests {
             std::fs::rename(here.path().join(from), here.path().join(to)).unwrap();
         }
         assert_eq!(digest(&first, "app", &[]), whole);
+        // Another name: what a directory is called does not come into the image, what a file is called does.
+        std::fs::rename(here.path().join("app"), here.path().join("renamed")).unwrap();
+        assert_eq!(digest(&first, "renamed", &[]), whole);
+        let file = digest(&first, "renamed/main.py", &[]);
+        std::fs::rename(here.path().join("renamed/main.py"), here.path().join("renamed/x.py")).unwrap();
+        assert_ne!(digest(&first, "renamed/x.py", &[]), file);
+        assert_ne!(digest(&first, "renamed", &[]), whole);
         // A mode that will be in the image counts.
         let script = there.path().join("app/run.sh");
         std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).unwrap();

@@ -32,7 +32,8 @@ pub struct DigestOptions<'a> {
 /// Returns a digest of the given paths of a root and all below them that `filter` takes.
 ///
 /// Links on the way to a path are followed inside the root, links below it count as links. The filter gets paths
-/// relative to the root. Paths count in the order given, by the text given; a missing one is an error.
+/// relative to the root. Paths count in the order given; names count relative to each, so what a path itself is called
+/// does not. A missing one is an error.
 pub fn digest_tree(
     root: &RootFs,
     paths: &[&Path],
@@ -40,9 +41,9 @@ pub fn digest_tree(
     options: DigestOptions<'_>,
 ) -> Result<Digest> {
     let mut hasher = Sha256::new();
-    hasher.update(b"coracle tree 2\n");
+    hasher.update(b"coracle tree 3\n");
     for path in paths {
-        put(&mut hasher, path.as_os_str().as_bytes());
+        // Each begins with an entry of an empty name, so that two lists of paths do not run together.
         for entry in list_tree(root, path, filter, options.known)? {
             add(&mut hasher, &entry, options);
         }
