@@ -10,6 +10,7 @@
 //! ├── cache/<key hex>         build steps          ├── keepers/<scope>/
 //! ├── cache/locks/<key hex>   steps under way      │   ├── keeper.sock
 //! ├── context-digests/<hex>   digests of a build context's files
+//! ├── build-memories/{builds,steps}/<hex>   what builds were made of, for `--why`
 //! ├── leases/<name>           work under way       │   └── lock
 //! ├── gc.lock                 mutators shared, collector alone
 //! ├── snapshots/              see crate `snapshot`

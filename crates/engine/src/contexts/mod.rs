@@ -56,6 +56,13 @@ impl Place {
     pub fn is_foreign(&self) -> bool {
         self.throwaway.is_some()
     }
+
+    /// Returns an empty directory for what comes from elsewhere.
+    #[cfg(test)]
+    pub(crate) fn unpacked(layout: &coracle_store::Layout) -> Result<Self> {
+        let throwaway = Throwaway::new(layout)?;
+        Ok(Self { directory: throwaway.path().to_owned(), throwaway: Some(throwaway) })
+    }
 }
 
 /// A named context.

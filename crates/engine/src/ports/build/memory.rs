@@ -14,6 +14,8 @@ use coracle_oci::Digest;
 use coracle_snapshot::rootfs::{Content, FileKind, TreeEntry};
 use coracle_store::Layout;
 
+use crate::contexts::{ContextSource, Place};
+
 /// Memories of one kind that are kept, those written last.
 const MOST: usize = 4096;
 /// Bytes of them.
@@ -31,10 +33,8 @@ pub(super) struct Memories {
 }
 
 impl Memories {
-    /// Returns what is remembered of a context and a Dockerfile; reads nothing yet.
-    pub fn new(layout: &Layout, context: &Path, dockerfile: &Path) -> Self {
-        let whole = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
-        let scope = format!("{}\n{}", whole(context).display(), whole(dockerfile).display());
+    /// Returns what is remembered of a [`scope`]; reads nothing yet.
+    pub fn new(layout: &Layout, scope: String) -> Self {
         Self { root: layout.build_memories(), scope, written: AtomicBool::new(false) }
     }
 
@@ -72,6 +72,23 @@ impl Memories {
             }
         }
     }
+}
+
+/// Returns what a context and its Dockerfile are remembered by: files of this machine by their whole path, the rest by
+/// what the user wrote (a URL with its reference, `-`), whatever directory it was unpacked to this time.
+pub(super) fn scope(context: &ContextSource, opened: &Place, dockerfile: &Path) -> String {
+    let whole = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned()).display().to_string();
+    let name = match context {
+        ContextSource::Path(path) => whole(path),
+        ContextSource::Stdin | ContextSource::Url(_) | ContextSource::Git(_) => context.to_string(),
+    };
+    let dockerfile = match dockerfile.strip_prefix(&opened.directory) {
+        Ok(inside) if opened.is_foreign() => inside.display().to_string(),
+        // A Dockerfile's text alone, or standard input's, has no path.
+        _ if opened.is_foreign() || dockerfile == Path::new("-") => dockerfile.display().to_string(),
+        _ => whole(dockerfile),
+    };
+    format!("{name}\n{dockerfile}")
 }
 
 fn write(path: &Path, content: &[u8]) -> std::io::Result<()> {
@@ -128,8 +145,8 @@ mod tests {
     fn memories_are_kept_apart_and_bounded() {
         let directory = tempfile::tempdir().unwrap();
         let layout = Layout::new(directory.path().join("data"), directory.path().join("run"));
-        let one = Memories::new(&layout, directory.path(), Path::new("Dockerfile"));
-        let other = Memories::new(&layout, directory.path(), Path::new("other.Dockerfile"));
+        let one = Memories::new(&layout, "here\nDockerfile".to_owned());
+        let other = Memories::new(&layout, "here\nother.Dockerfile".to_owned());
         assert_eq!(one.recall(Memory::Build("linux/amd64")), None);
         one.remember(Memory::Build("linux/amd64"), b"first");
         one.remember(Memory::Build("linux/amd64"), b"second");
@@ -142,5 +159,30 @@ mod tests {
         assert_eq!(std::fs::read_dir(&builds).unwrap().count(), 1);
         bound(&builds, 1, 2);
         assert_eq!(std::fs::read_dir(&builds).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn what_is_unpacked_is_known_by_where_it_came_from() {
+        let source = ContextSource::Git(coracle_build::GitSource {
+            subdir: "app".to_owned(),
+            ..match ContextSource::parse("https://host/name.git#v1").unwrap() {
+                ContextSource::Git(source) => source,
+                other => panic!("{other:?}"),
+            }
+        });
+        let directory = tempfile::tempdir().unwrap();
+        let layout = Layout::new(directory.path().join("data"), directory.path().join("run"));
+        let scopes: Vec<String> = (0..2)
+            .map(|_| {
+                let opened = Place::unpacked(&layout).unwrap();
+                let dockerfile = opened.directory.join("docker/Dockerfile");
+                scope(&source, &opened, &dockerfile)
+            })
+            .collect();
+        assert_eq!(scopes[0], scopes[1]);
+        assert!(scopes[0].contains("name.git") && scopes[0].ends_with("\ndocker/Dockerfile"), "{scopes:?}");
+        let opened = Place::unpacked(&layout).unwrap();
+        let stdin = scope(&ContextSource::Stdin, &opened, &opened.directory.join("Dockerfile"));
+        assert_eq!(stdin, "-\nDockerfile");
     }
 }

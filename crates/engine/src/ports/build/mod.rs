@@ -10,7 +10,7 @@ mod report;
 mod sources;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -28,7 +28,7 @@ use coracle_store::FileLock;
 use self::exec::Agents;
 pub(crate) use self::exec::Secrets;
 use self::hashing::Hashing;
-use self::memory::Memories;
+use self::memory::{Memories, scope};
 pub use self::report::{Amount, ContextEntry, ContextReport, HidingLine};
 use self::sources::Sources;
 pub(crate) use self::sources::ignore_of;
@@ -100,8 +100,7 @@ impl<'a> EngineHost<'a> {
             hashing: Hashing::new(engine),
             memories: Memories::new(
                 &engine.layout,
-                Path::new(&options.context.to_string()),
-                &memory_name(opened),
+                scope(&options.context, &opened.main, &opened.dockerfile.0),
             ),
             work,
             imports: Imports::open(engine, &options.cache_from, options.parent),
@@ -255,13 +254,6 @@ impl Drop for EngineHost<'_> {
         contexts::bound(&self.engine.layout);
         self.memories.bound();
     }
-}
-
-/// Returns what a Dockerfile is remembered by: in a throw-away directory, its place in it.
-fn memory_name(opened: &Opened) -> PathBuf {
-    let file = &opened.dockerfile.0;
-    let inside = file.strip_prefix(&opened.main.directory).ok().filter(|_| opened.main.is_foreign());
-    inside.unwrap_or(file).to_owned()
 }
 
 /// Lets a directory of the user's remember the digests of its files.
