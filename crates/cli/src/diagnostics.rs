@@ -6,6 +6,7 @@ use anstyle::Style;
 use coracle_report::{Diagnostic, Severity};
 
 use crate::printer::{DIM, ERROR, HINT, Printer, WARNING, paint};
+use crate::visible::{output, spelled};
 
 /// Prints `diagnostic` to standard error.
 pub fn print(printer: Printer, diagnostic: &Diagnostic) {
@@ -19,13 +20,16 @@ pub fn render(diagnostic: &Diagnostic) -> String {
         Severity::Warning => (WARNING, "warning"),
         Severity::Note => (Style::new().bold(), "note"),
     };
-    let mut text = format!("{} {}\n", paint(style, format_args!("{word}:")), diagnostic.message);
+    let mut text = format!("{} {}\n", paint(style, format_args!("{word}:")), spelled(&diagnostic.message));
     if let Some(span) = &diagnostic.span {
         let number = span.start.line.to_string();
         let margin = " ".repeat(number.len());
-        let _ = writeln!(text, "{margin}{} {span}", paint(DIM, "-->"));
+        let _ = writeln!(text, "{margin}{} {}", paint(DIM, "-->"), spelled(&span.to_string()));
         if let Some(line) = &diagnostic.source_line {
             let bar = paint(DIM, "|");
+            // One character for each, so that the caret stays under its word.
+            let line: String =
+                line.chars().map(|c| if c != '\t' && c.is_control() { '\u{fffd}' } else { c }).collect();
             let start = span.start.column.max(1) as usize - 1;
             let length = line.chars().count();
             let end = if span.end.line == span.start.line && span.end.column > span.start.column {
@@ -42,12 +46,12 @@ pub fn render(diagnostic: &Diagnostic) -> String {
         }
     }
     for note in &diagnostic.notes {
-        for line in note.lines() {
+        for line in output(note).lines() {
             let _ = writeln!(text, "  {line}");
         }
     }
     for hint in &diagnostic.hints {
-        let _ = writeln!(text, "{} {hint}", paint(HINT, "hint:"));
+        let _ = writeln!(text, "{} {}", paint(HINT, "hint:"), spelled(&hint.0));
     }
     text
 }
@@ -84,5 +88,19 @@ mod tests {
     fn survives_a_span_beyond_the_line() {
         let diagnostic = Diagnostic::warning("x", "m").with_span(Span::at("f", 1, 40)).with_source_line("ab");
         assert!(plain(&diagnostic).contains('^'));
+    }
+
+    #[test]
+    fn nothing_in_it_steers_a_terminal() {
+        let hostile = "a\u{1b}]0;owned\u{7}b\u{1b}[2Jc";
+        let diagnostic = Diagnostic::error("x", hostile)
+            .with_span(Span::at(hostile, 1, 1))
+            .with_source_line(hostile)
+            .with_note(format!("\u{1b}[31m{hostile}\u{1b}[0m"))
+            .with_hint(hostile);
+        let shown = plain(&diagnostic);
+        assert!(!shown.contains(|c: char| c.is_control() && c != '\n'), "{shown:?}");
+        let styles = render(&diagnostic);
+        assert_eq!(crate::visible::styled(&styles), styles, "only our own styles are left");
     }
 }

@@ -12,6 +12,7 @@ mod printer;
 mod reporters;
 mod table;
 mod values;
+mod visible;
 
 use std::process::ExitCode;
 

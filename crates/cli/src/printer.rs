@@ -6,6 +6,8 @@ use std::io::{IsTerminal, Write};
 
 use anstyle::{AnsiColor, Style};
 
+use crate::visible;
+
 /// Writes what commands have to say. Commands never print by other means.
 #[derive(Clone, Copy, Debug)]
 pub struct Printer;
@@ -26,7 +28,10 @@ pub const STRONG: Style = Style::new().bold();
 impl Printer {
     /// Writes a line of data to standard output. A closed pipe ends the process quietly, as `head` expects.
     pub fn data(self, line: impl AsRef<str>) {
-        self.raw_data(format!("{}\n", line.as_ref()).as_bytes());
+        let line = line.as_ref();
+        // Whoever reads it by program gets it as it is.
+        let shown = if std::io::stdout().is_terminal() { visible::styled(line) } else { line.into() };
+        self.raw_data(format!("{shown}\n").as_bytes());
     }
 
     /// Writes bytes of data to standard output unchanged.
@@ -46,7 +51,7 @@ impl Printer {
     /// Writes a line for people to standard error.
     pub fn status(self, line: impl AsRef<str>) {
         let mut out = anstream::stderr().lock();
-        let _ = writeln!(out, "{}", line.as_ref());
+        let _ = writeln!(out, "{}", visible::styled(line.as_ref()));
     }
 
     /// Returns whether standard error is a terminal.
