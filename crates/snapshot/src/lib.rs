@@ -5,6 +5,7 @@
 
 mod active;
 mod archive;
+mod detached;
 mod error;
 mod id;
 mod merge;
@@ -19,6 +20,7 @@ mod unpack;
 mod xattr;
 
 pub use active::ActiveSnapshot;
+pub use detached::{Detached, disk_usage, erase_directory};
 pub use error::SnapshotError;
 pub use id::{SnapshotId, SnapshotIdError};
 pub use overlay::OverlaySpec;

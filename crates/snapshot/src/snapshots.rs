@@ -49,7 +49,7 @@ pub struct Snapshots {
 }
 
 /// The exclusive lock over the directory, with the counter that is kept in the lock's file.
-struct Guard {
+pub(crate) struct Guard {
     file: File,
 }
 
@@ -247,10 +247,27 @@ impl Snapshots {
 
     /// Returns the bytes on disk of a snapshot's own layer; a layer that is shared counts for its maker.
     pub fn usage(&self, id: &SnapshotId) -> Result<u64> {
-        if self.get(id)?.layer_of.is_some() {
+        let snapshot = self.get(id)?;
+        if snapshot.layer_of.is_some() {
             return Ok(0);
         }
-        crate::pack::usage(&self.layer_path(id))
+        // What is committed never changes: it is measured once. The file goes with the snapshot's directory.
+        let kept = self.directory(id).join("usage");
+        if snapshot.is_committed()
+            && let Some(bytes) = std::fs::read_to_string(&kept).ok().and_then(|text| text.trim().parse().ok())
+        {
+            return Ok(bytes);
+        }
+        let bytes = crate::pack::usage(&self.layer_path(id))?;
+        if snapshot.is_committed() {
+            let new = kept.with_extension(std::process::id().to_string());
+            let written =
+                std::fs::write(&new, format!("{bytes}\n")).and_then(|()| std::fs::rename(&new, &kept));
+            if written.is_err() {
+                let _ = std::fs::remove_file(&new);
+            }
+        }
+        Ok(bytes)
     }
 
     /// Returns the directory with a snapshot's own layer, in overlay's form.
@@ -349,7 +366,7 @@ impl Snapshots {
         Ok(ids)
     }
 
-    fn lock(&self) -> Result<Guard> {
+    pub(crate) fn lock(&self) -> Result<Guard> {
         let path = self.root.join(".lock");
         let file = File::options()
             .read(true)
@@ -424,7 +441,7 @@ impl Snapshots {
     }
 
     /// Renames a snapshot out of sight; the caller holds the lock.
-    fn detach(&self, id: &SnapshotId, chain: Option<ChainId>) -> Result<PathBuf> {
+    pub(crate) fn detach(&self, id: &SnapshotId, chain: Option<ChainId>) -> Result<PathBuf> {
         if let Some(chain) = chain {
             let path = self.chain_path(&chain);
             if std::fs::read_to_string(&path).is_ok_and(|text| text.trim() == id.as_str()) {
@@ -440,7 +457,7 @@ impl Snapshots {
         }
     }
 
-    fn erase(path: &Path) -> Result<()> {
+    pub(crate) fn erase(path: &Path) -> Result<()> {
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Ok(()) };
         let parent = open_directory(parent)?;
         remove_tree(parent.as_fd(), name).map_err(|error| SnapshotError::io("remove", path, error))

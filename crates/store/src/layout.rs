@@ -22,6 +22,7 @@
 //! ├── downloads/              `ADD` of URLs
 //! ├── tmp/                    outlives no command
 //! ├── projects/<name>/{lock,project.json}
+//! ├── cache-usage.json        how large the build cache was when it was last measured
 //! └── cache-mounts/<id>/      `RUN --mount=type=cache`
 //! ```
 //!
@@ -290,6 +291,11 @@ impl Layout {
     /// Returns the directory of directories that build steps keep between runs.
     pub fn cache_mounts(&self) -> PathBuf {
         self.data.join("cache-mounts")
+    }
+
+    /// Returns what was last measured of the build cache.
+    pub fn cache_usage(&self) -> PathBuf {
+        self.data.join("cache-usage.json")
     }
 
     /// Returns one directory that build steps keep between runs.

@@ -13,6 +13,7 @@ mod index;
 pub mod layout;
 mod leases;
 mod lock;
+pub mod prune;
 pub mod records;
 mod references;
 
