@@ -63,6 +63,9 @@ pub struct CacheRecord {
     /// The key that dependents build upon. Another than the one the record lies under when that one was found
     /// without looking at the content of another stage.
     pub key: CacheKey,
+    /// The name of the step that made it, for people; empty where it is not known.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub step: String,
 }
 
 /// Holds a lock of [`BuildHost::lock`]; dropping it unlocks.

@@ -100,6 +100,9 @@ pub enum Command {
     Rmi(commands::rmi::Args),
     /// Give an image another name.
     Tag(commands::tag::Args),
+    /// Show and shrink the build cache.
+    #[command(subcommand)]
+    Builder(commands::builder::Builder),
     /// Manage volumes.
     #[command(subcommand)]
     Volume(commands::volume::Volume),

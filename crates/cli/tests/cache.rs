@@ -1,4 +1,4 @@
-//! The build cache between machines: two data roots with a directory between them.
+//! The build cache: between machines (two data roots with a directory between them), and what goes of it.
 
 #![allow(clippy::unwrap_used, clippy::print_stderr)]
 
@@ -6,7 +6,7 @@ mod support;
 
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use support::ready;
 
@@ -146,6 +146,118 @@ fn wrong_places_are_said_before_anything_is_done() {
         let output = machine.command(&["build", ".", "--cache-to", place]).output().unwrap();
         assert!(!output.status.success());
         assert!(String::from_utf8_lossy(&output.stderr).contains(says), "{place}");
+    }
+    assert!(!machine.0.path().join("data").exists());
+}
+
+impl Machine {
+    /// Runs a command that must succeed, and returns what it printed and what it said.
+    fn run(&self, words: &[&str]) -> (String, String) {
+        let output = self.command(words).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{words:?}: {said}");
+        (String::from_utf8_lossy(&output.stdout).into_owned(), said)
+    }
+
+    /// Returns what `builder du` lists.
+    fn usage(&self) -> Vec<serde_json::Value> {
+        let (lines, _) = self.run(&["builder", "du", "--format", "json"]);
+        lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    /// Says of everything in the build cache that it was used three days ago.
+    fn age(&self) {
+        let time = SystemTime::now() - Duration::from_hours(72);
+        for directory in ["data/cache", "data/cache-mounts"] {
+            let entries = std::fs::read_dir(self.0.path().join(directory)).unwrap().flatten();
+            for entry in entries.filter(|entry| entry.file_type().unwrap().is_file()) {
+                let file = std::fs::File::options().append(true).open(entry.path()).unwrap();
+                file.set_modified(time).unwrap();
+            }
+        }
+    }
+
+    /// Returns what an image prints.
+    fn print(&self, image: &str) -> String {
+        let words = ["run", "--rm", "--network", "none", image, "/bin/busybox", "cat", "/seen"];
+        self.run(&words).0
+    }
+}
+
+#[test]
+fn a_prune_leaves_what_was_used_of_late_and_what_images_hold() {
+    let Some(context) = context("one") else { return };
+    let machine = Machine::new();
+    let (image, _) = machine.build(context.path(), &["-t", "pruned"]);
+    let usage = machine.usage();
+    let described = |text: &str| {
+        let has = |row: &&serde_json::Value| row["Description"].as_str().unwrap().contains(text);
+        usage.iter().find(has).unwrap_or_else(|| panic!("no {text} in {usage:#?}"))
+    };
+    // Only the image rests on the one, only the cache has the other.
+    assert_eq!(described("RUN /bin/busybox head -c 100000")["Shared"], true);
+    let large = described("RUN /bin/busybox head -c 5000000");
+    assert!(large["Shared"] == false && large["Bytes"].as_u64().unwrap() >= 5_000_000, "{large}");
+    assert_eq!(described("cache mount words")["Type"], "exec.cachemount");
+
+    // Used within the day.
+    let (freed, said) = machine.run(&["builder", "prune", "--force"]);
+    assert!(freed.contains("Total:\t0B") && said.contains("--all"), "{freed}{said}");
+    assert_eq!(machine.usage().len(), usage.len());
+    // A build that does nothing uses all that it rests on.
+    machine.age();
+    assert_eq!(machine.build(context.path(), &[]).0, image);
+    let young = ["builder", "du", "--filter", "until=24h", "--format", "json"];
+    let (old, _) = machine.run(&young);
+    assert!(old.lines().all(|line| line.contains("exec.cachemount")), "{old}");
+    machine.age();
+    let (dry, _) = machine.run(&["builder", "prune", "--dry-run"]);
+    let (freed, _) = machine.run(&["builder", "prune", "--force"]);
+    assert!(dry.contains("5000000") && freed.contains("5000000"), "{dry}{freed}");
+    assert!(machine.usage().iter().all(|row| row["Shared"] == true));
+
+    machine.build(context.path(), &["-t", "pruned"]);
+    machine.run(&["builder", "prune", "--all", "--force"]);
+    assert!(machine.usage().is_empty());
+    assert!(machine.run(&["builder", "du"]).0.contains("Total:\t\t0B"));
+    assert_eq!(machine.print("pruned"), "one\n");
+    // All is made again, with other random bytes.
+    assert_ne!(machine.build(context.path(), &["-t", "pruned"]).0, image);
+    assert_eq!(machine.print("pruned"), "one\n");
+}
+
+#[test]
+fn a_killed_prune_leaves_nothing_half() {
+    let Some(context) = context("one") else { return };
+    let machine = Machine::new();
+    for pause in [0, 5, 10, 20, 40, 80] {
+        machine.build(context.path(), &["-t", "kept"]);
+        let seen = machine.print("kept");
+        let words = ["builder", "prune", "--all", "--force"];
+        let mut child = machine.command(&words).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        std::thread::sleep(Duration::from_millis(pause));
+        let _ = child.kill();
+        child.wait().unwrap();
+        assert_eq!(machine.print("kept"), seen);
+        machine.run(&words);
+        assert!(machine.usage().is_empty());
+        for directory in ["data/snapshots", "data/cache-mounts"] {
+            let entries = std::fs::read_dir(machine.0.path().join(directory)).unwrap().flatten();
+            let names: Vec<_> = entries.map(|entry| entry.file_name()).collect();
+            assert!(!names.iter().any(|name| name.to_string_lossy().contains("gone")), "{names:?}");
+        }
+    }
+}
+
+#[test]
+fn wrong_filters_and_sizes_are_said() {
+    let machine = Machine::new();
+    for (option, says) in
+        [("--filter=size=1", "until=24h"), ("--filter=until=soon", "24h"), ("--max-used-space=ten", "512m")]
+    {
+        let output = machine.command(&["builder", "prune", "--force", option]).output().unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        assert!(String::from_utf8_lossy(&output.stderr).contains(says), "{option}");
     }
     assert!(!machine.0.path().join("data").exists());
 }

@@ -394,7 +394,9 @@ fn cache_directory(world: &World) -> String {
     let names = fs::read_dir(world.path("data/cache-mounts")).unwrap().flatten();
     let mut names = names.map(|entry| entry.file_name().to_string_lossy().into_owned());
     names
-        .find(|name| !name.starts_with("%lock") && !name.starts_with("%make") && name.ends_with('c'))
+        .find(|name| {
+            !["%lock", "%make", "%used"].iter().any(|start| name.starts_with(start)) && name.ends_with('c')
+        })
         .expect("it was made")
 }
 

@@ -123,6 +123,7 @@ impl Engine {
     pub(crate) fn reclaim(&self) -> Result<()> {
         self.containers().recover()?;
         crate::contexts::reclaim(&self.layout)?;
+        crate::cache::collect::reclaim(&self.layout)?;
         self.snapshots.reclaim().during("removing what killed commands left behind")?;
         Ok(())
     }

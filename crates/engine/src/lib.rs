@@ -32,9 +32,10 @@ pub use bakes::{BakeRequest, Baked, Bakes};
 pub use bases::{Bases, BuiltBase, RecipeView};
 pub use builds::{
     AgentSource, BuildOptions, Builds, BuiltImage, Explained, HostCa, RunOptions, SecretPlace, SecretSource,
-    SolveOptions, StageGraph, StageNode, StageOrigin, StageStep, Together, allow,
+    SolveOptions, StageGraph, StageNode, StageOrigin, StageStep, allow,
 };
 pub use cache::{CacheFrom, CacheMode, CachePlace, CacheTo, LayerCompression, PushOptions, PushReport};
+pub use cache::{PruneRequest, Pruned};
 pub use checks::Checked;
 pub use containers::{
     AttachStreams, ContainerRequest, ContainerView, Containers, ExecRequest, HealthRequest, LogLine,
@@ -49,6 +50,7 @@ pub use coracle_build::{Cause, FileChange, StepState, StepWhy};
 pub use coracle_build::{Entitlements, HostAddress, ProcessLimit, Sandbox};
 pub use coracle_check::{Finding, Outline, OutlineAttachment, Report, Rule, Target};
 pub use coracle_dockerfile::NetworkMode as BuildNetwork;
+pub use coracle_store::prune::{Entry as CacheEntry, FilterError, KEEP_WITHIN, PruneFilter};
 pub use engine::{Engine, Options};
 pub use failure::{During, Failure, Fault, Result};
 pub use images::{ImageView, Images, Pull, ReadyImage};

@@ -40,7 +40,8 @@ impl Step<'_> {
             return Ok(Solved { snapshot: record.snapshot, key, hit: layer.hit });
         }
         let stacked = self.host.stack(made, &parent).map_err(|error| self.vertex.place(error))?;
-        let record = CacheRecord { snapshot: Some(stacked), parent: Some(parent), key };
+        let step = self.vertex.name.clone();
+        let record = CacheRecord { snapshot: Some(stacked), parent: Some(parent), key, step };
         self.host.cache_put(&key, &record)?;
         drop(lock);
         Ok(Solved { snapshot: record.snapshot, key, hit: layer.hit })
@@ -97,7 +98,8 @@ impl Step<'_> {
             }
         };
         self.explainer.made(self.index, key, miss, listed, started.elapsed());
-        let record = CacheRecord { snapshot, parent: self.base().1, key };
+        let step = self.vertex.name.clone();
+        let record = CacheRecord { snapshot, parent: self.base().1, key, step };
         self.host.cache_put(&key, &record)?;
         if let Some(quick) = quick {
             self.host.cache_put(&quick, &record)?;

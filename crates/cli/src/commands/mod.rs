@@ -3,6 +3,7 @@
 pub mod bake;
 pub mod base;
 pub mod build;
+pub mod builder;
 pub mod completions;
 pub mod config;
 pub mod create;
@@ -91,6 +92,7 @@ fn dispatch(context: &Context, command: Command) -> Result<Done> {
         Command::Up(args) => up::run(context, args),
         Command::Down(args) => down::run(context, args),
         Command::Build(args) => build::run(context, *args),
+        Command::Builder(command) => builder::run(context, command),
         Command::Bake(args) => bake::run(context, *args),
         Command::Run(args) => run::run(context, *args),
         Command::Create(args) => create::run(context, *args),

@@ -4,7 +4,6 @@ mod graph;
 mod options;
 mod proxies;
 mod run_options;
-mod together;
 mod why;
 
 use std::collections::BTreeSet;
@@ -21,8 +20,6 @@ use crate::ports::build::{EngineHost, WOULD_WORK, Work, cached};
 pub use graph::{StageGraph, StageNode, StageOrigin, StageStep};
 pub use options::{BuildOptions, HostCa, SolveOptions};
 pub use run_options::{AgentSource, RunOptions, SecretPlace, SecretSource, allow};
-pub use together::Together;
-pub(crate) use together::{Slot, TargetResult};
 pub use why::Explained;
 
 use crate::outputs::{self, BuildFacts, Facts, Finished, Flatten};
@@ -39,8 +36,6 @@ pub struct BuiltImage {
     pub steps: Vec<(String, Vec<StepWhy>)>,
     /// What the outputs say of it, under the names of BuildKit's metadata file.
     pub metadata: serde_json::Map<String, serde_json::Value>,
-    /// What other builds of the same run start from.
-    pub(crate) result: TargetResult,
 }
 
 /// The builder of an engine.
@@ -52,7 +47,7 @@ pub struct Builds<'a> {
 impl Builds<'_> {
     /// Builds an image, gives it its names, and returns it.
     pub fn build(&self, options: &BuildOptions, cancel: &AtomicBool) -> Result<BuiltImage> {
-        self.build_image(options, cancel).map_err(|mut failure| {
+        let built = self.build_image(options, cancel).map_err(|mut failure| {
             // Paths in messages are those inside; which disk is meant is ours to say.
             if let Some(first) =
                 failure.diagnostics.first_mut().filter(|first| first.message.contains("no space left"))
@@ -60,7 +55,12 @@ impl Builds<'_> {
                 first.notes.push(format!("images and builds lie in {}", self.engine.layout.data().display()));
             }
             failure
-        })
+        })?;
+        // A build that did nothing took no space.
+        if !built.cached {
+            self.tidy();
+        }
+        Ok(built)
     }
 
     fn build_image(&self, options: &BuildOptions, cancel: &AtomicBool) -> Result<BuiltImage> {
@@ -102,8 +102,6 @@ impl Builds<'_> {
             images.into_iter().unzip();
         let all_steps: Vec<Vec<StepReport>> = solved.iter().map(|built| built.steps.clone()).collect();
         self.export_cache(options, &host, &mut images, solved, cancel)?;
-        let files = images.iter().map(|image| (image.config.clone(), image.top().cloned()));
-        let result = TargetResult { images: files.collect(), materials: host.materials() };
         let images: Vec<_> = images.into_iter().zip(all_steps).collect();
         let cached = images.iter().flat_map(|(_, steps)| steps).all(|step| step.origin != StepOrigin::Made);
         let secrets: Vec<String> = options.run.secrets.iter().map(|secret| secret.id.clone()).collect();
@@ -131,7 +129,7 @@ impl Builds<'_> {
         let facts = Facts { cancel: Some(cancel), tags, epoch, cached, parent: options.parent };
         let steps = host.take_examined();
         let delivered = outputs::deliver(self.engine, images, &options.output.outputs, &facts)?;
-        Ok(BuiltImage { id: delivered.id, cached, steps, metadata: delivered.metadata, result })
+        Ok(BuiltImage { id: delivered.id, cached, steps, metadata: delivered.metadata })
     }
 
     /// Writes the build's results to where they are to go; inline ones into the images' manifests.

@@ -146,7 +146,7 @@ impl<'a> Imports<'a> {
                 });
                 chain = Some(next);
             }
-            let record = CacheRecord { snapshot, parent, key: entry.result };
+            let record = CacheRecord { snapshot, parent, key: entry.result, step: String::new() };
             self.unkept.lock().unwrap_or_else(PoisonError::into_inner).push((*key, record.clone()));
             return Some(record);
         }

@@ -1,5 +1,6 @@
 //! What leaves the machine and comes back: layers as compressed archives, images in registries, the build cache.
 
+pub(crate) mod collect;
 mod document;
 mod export;
 mod import;
@@ -7,6 +8,7 @@ mod layers;
 mod place;
 mod push;
 
+pub use collect::{PruneRequest, Pruned};
 pub(crate) use export::Exported;
 pub(crate) use import::{Imports, is_broken, lazy, warn_of};
 pub use layers::LayerCompression;

@@ -3,6 +3,7 @@
 //! A download is streamed into a throw-away directory and renamed when it is whole. Kept files never change; those
 //! that were used longest ago go.
 
+mod kept;
 mod transfer;
 
 use std::collections::BTreeMap;
@@ -21,6 +22,7 @@ use ureq::Agent;
 use ureq::http::{HeaderMap, StatusCode};
 use ureq::tls::{RootCerts, TlsConfig};
 
+pub(crate) use self::kept::kept_downloads;
 use self::transfer::{Stopped, Transfer, Wanted};
 use super::Throwaway;
 use crate::{During, Engine, Failure, Result, stored};

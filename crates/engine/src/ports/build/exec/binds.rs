@@ -137,7 +137,15 @@ impl EngineHost<'_> {
         drop(to);
         let snapshot = active.commit().during("keeping the context")?;
         let name = SnapshotRef::new(snapshot.id.to_string());
-        self.cache_put(&key, &CacheRecord { snapshot: Some(name), parent: None, key })?;
+        self.cache_put(
+            &key,
+            &CacheRecord {
+                snapshot: Some(name),
+                parent: None,
+                key,
+                step: "files of a bind mount".to_owned(),
+            },
+        )?;
         Ok(snapshot.id)
     }
 }

@@ -5,6 +5,8 @@
 //! <cache-mounts>/%lock-<name>      held alone by the step that uses it, where `sharing` says so
 //! <cache-mounts>/%make-<name>      held alone by whoever makes it
 //! <cache-mounts>/%new-<name>       one on its way, renamed when it is whole
+//! <cache-mounts>/%used-<name>      its time is when a step used the mount last
+//! <cache-mounts>/%gone-<name>      one being removed
 //! ```
 //!
 //! In encoded names two digits follow each `%`, so that no id is called as one of the others.
@@ -161,6 +163,8 @@ impl EngineHost<'_> {
                 }
             }
         }
+        // Only the collector asks for it.
+        let _ = std::fs::write(beside("%used-", &path), "");
         Ok(path)
     }
 
@@ -199,7 +203,7 @@ impl EngineHost<'_> {
 }
 
 /// Returns a path beside a cache mount's directory, named after it.
-fn beside(prefix: &str, directory: &Path) -> PathBuf {
+pub(crate) fn beside(prefix: &str, directory: &Path) -> PathBuf {
     let mut name = OsString::from(prefix);
     name.push(directory.file_name().unwrap_or_default());
     directory.with_file_name(name)

@@ -35,6 +35,7 @@ use crate::networks::Attachments;
 use crate::{During, Failure, Result, process};
 
 pub use agent::Agents;
+pub(crate) use caches::beside;
 pub use secrets::Secrets;
 
 /// Where steps find the host's certificate authorities: on the tmpfs of `/dev`, so that no layer gets a trace.
