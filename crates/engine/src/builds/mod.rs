@@ -231,7 +231,8 @@ impl Builds<'_> {
         let host = EngineHost::new(self.engine, options, &opened, Work::Refused)?;
         match coracle_build::build(&request, &host, &Quiet, None, &never) {
             Ok(built) => Ok(Some(built.config.id())),
-            Err(diagnostic) if diagnostic.code == WOULD_WORK => Ok(None),
+            // A repository that cannot be asked now is no reason to show no plan.
+            Err(diagnostic) if [WOULD_WORK, "git-failed", "no-git"].contains(&&*diagnostic.code) => Ok(None),
             Err(diagnostic) => Err(Failure::user(diagnostic)),
         }
     }

@@ -11,7 +11,8 @@ use coracle_report::{Diagnostic, Event, Outcome, Task};
 use indexmap::IndexMap;
 
 use super::{BuildPolicy, Projects};
-use crate::{BuildOptions, Failure, Pull, Result};
+use crate::contexts::{ContextSource, NamedSource};
+use crate::{BuildOptions, Failure, Images, Pull, Result, near};
 
 /// The images of a project, and the optional services that go without.
 #[derive(Debug, Default)]
@@ -23,11 +24,51 @@ pub(super) struct ProjectImages {
 }
 
 /// What one image takes; services that want the same share it.
-#[derive(Clone, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 struct Want {
     name: String,
     build: Option<Build>,
     pull: PullPolicy,
+    /// Services whose images are contexts of the build (`additional_contexts: NAME: service:OTHER`).
+    needs: Vec<(String, Want)>,
+}
+
+impl Want {
+    /// Returns what a service's image takes. `users` are those that lead here.
+    fn of(project: &Project, service: &Service, users: &[&str]) -> Result<Self> {
+        let mut needs = Vec::new();
+        for (_, source) in service.build.iter().flat_map(|build| &build.additional_contexts) {
+            let Some(other) = source.strip_prefix("service:") else { continue };
+            let users = [users, &[service.name.as_str()]].concat();
+            if users.contains(&other) {
+                let message =
+                    format!("services are built from each other: {} -> {other}", users.join(" -> "));
+                return Err(refused(message, service));
+            }
+            let Some(found) = project.services.get(other) else {
+                let message =
+                    format!("`{}` is built from service `{other}`, which there is none", service.name);
+                let failure = refused(message, service);
+                return Err(match near::nearest(other, project.services.keys().map(String::as_str)) {
+                    Some(near) => failure.with_hint(format!("did you mean `service:{near}`?")),
+                    None => failure,
+                });
+            };
+            needs.push((other.to_owned(), Self::of(project, found, &users)?));
+        }
+        Ok(Self {
+            name: service.image.familiar(),
+            // Where a definition stands in the files makes no other image.
+            build: service.build.clone().map(without_places),
+            pull: service.pull_policy,
+            needs,
+        })
+    }
+}
+
+fn refused(message: String, service: &Service) -> Failure {
+    let span = service.build.as_ref().map_or(&service.span, |build| &build.span);
+    Failure::user(Diagnostic::error("service-context", message).with_span(span.clone()))
 }
 
 impl Projects<'_> {
@@ -45,12 +86,7 @@ impl Projects<'_> {
         let mut wants: Vec<Want> = Vec::new();
         let mut of_service: Vec<usize> = Vec::new();
         for service in &chosen {
-            let want = Want {
-                name: service.image.familiar(),
-                // Where a definition stands in the files makes no other image.
-                build: service.build.clone().map(without_places),
-                pull: service.pull_policy,
-            };
+            let want = Want::of(project, service, &[])?;
             let place = wants.iter().position(|other| *other == want).unwrap_or_else(|| {
                 wants.push(want);
                 wants.len() - 1
@@ -113,7 +149,10 @@ impl Projects<'_> {
         };
         let image = match &want.build {
             Some(build) if policy != BuildPolicy::Never => {
-                let options = build_options(want, build, no_cache);
+                for (_, need) in &want.needs {
+                    self.image(need, policy, no_cache, cancel)?;
+                }
+                let options = build_options(want, build, no_cache)?;
                 let built = engine.builds().build(&options, cancel)?;
                 engine.images().ensure(&built.id.to_string(), Pull::Never, None)?
             }
@@ -133,6 +172,18 @@ impl Projects<'_> {
         Ok(ResolvedImage { id: image.id, config: image.config.config })
     }
 
+    /// Returns the image that a build would give; `None` when something would have to be done.
+    fn probe(&self, want: &Want, build: &Build) -> Result<Option<ImageId>> {
+        for (_, need) in &want.needs {
+            if let Some(build) = &need.build
+                && self.probe(need, build)?.is_none()
+            {
+                return Ok(None);
+            }
+        }
+        self.engine.builds().probe(&build_options(want, build, false)?)
+    }
+
     /// Returns images without building or fetching: what a dry run can know.
     pub(super) fn stored_images(
         &self,
@@ -145,8 +196,8 @@ impl Projects<'_> {
             let name = service.image.familiar();
             let stored = self.engine.images().stored(&service.image, &name)?;
             if let Some(build) = service.build.as_ref().filter(|_| policy != BuildPolicy::Never) {
-                let want = Want { name, build: None, pull: service.pull_policy };
-                let id = self.engine.builds().probe(&build_options(&want, build, false))?;
+                let want = Want::of(project, service, &[])?;
+                let id = self.probe(&want, build).map_err(|failure| placed(failure, &[service]))?;
                 // Not known before it is built; that it changes is what the plan must show.
                 let id =
                     id.unwrap_or_else(|| ImageId::new(Digest::of(format!("to be built: {}", service.name))));
@@ -184,12 +235,30 @@ impl Projects<'_> {
     }
 }
 
-fn build_options(want: &Want, build: &Build, no_cache: bool) -> BuildOptions {
+fn build_options(want: &Want, build: &Build, no_cache: bool) -> Result<BuildOptions> {
+    let context = context(build)?;
+    let dockerfile = match &context {
+        ContextSource::Path(_) | ContextSource::Stdin => build.dockerfile.clone(),
+        // Within what is fetched.
+        ContextSource::Url(_) | ContextSource::Git(_) => {
+            build.dockerfile.strip_prefix(&build.context).unwrap_or(&build.dockerfile).to_owned()
+        }
+    };
+    let named = build.additional_contexts.iter().map(|(name, source)| {
+        let need = source.strip_prefix("service:");
+        let need = need.and_then(|other| want.needs.iter().find(|(service, _)| service == other));
+        let source = match need {
+            Some((_, need)) => NamedSource::Image(Images::parse(&need.name)?),
+            None => NamedSource::parse_value(source)?,
+        };
+        Ok((name.clone(), source))
+    });
     let mut tags = vec![want.name.clone()];
     tags.extend(build.tags.iter().cloned());
-    BuildOptions {
-        context: build.context.clone().into(),
-        dockerfile: Some(build.dockerfile.clone()),
+    Ok(BuildOptions {
+        context,
+        named: named.collect::<Result<_>>()?,
+        dockerfile: Some(dockerfile),
         dockerfile_inline: build.dockerfile_inline.clone(),
         target: build.target.clone(),
         build_args: build.args.clone(),
@@ -198,6 +267,14 @@ fn build_options(want: &Want, build: &Build, no_cache: bool) -> BuildOptions {
         no_cache: no_cache || build.no_cache,
         pull: build.pull,
         ..BuildOptions::default()
+    })
+}
+
+/// Returns where a build's files come from: a directory, or something that is fetched.
+fn context(build: &Build) -> Result<ContextSource> {
+    match build.context.to_str() {
+        Some(text) if !build.context.is_absolute() => ContextSource::parse(text),
+        _ => Ok(build.context.clone().into()),
     }
 }
 
@@ -222,4 +299,87 @@ fn placed(mut failure: Failure, users: &[&Service]) -> Failure {
         first.span = Some(span);
     }
     failure
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::path::Path;
+
+    use coracle_composefile::{LoadRequest, Loader};
+
+    use super::*;
+
+    struct Text(String);
+
+    impl Loader for Text {
+        fn read(&self, _path: &Path) -> io::Result<String> {
+            Ok(self.0.clone())
+        }
+
+        fn exists(&self, _path: &Path) -> bool {
+            true
+        }
+
+        fn list(&self, _path: &Path) -> io::Result<Vec<String>> {
+            Ok(Vec::new())
+        }
+    }
+
+    fn project(contexts_of_a: &str, contexts_of_b: &str) -> Project {
+        let service = |name: &str, contexts: &str| {
+            format!(
+                "  {name}:\n    image: {name}:1\n    build:\n      context: {name}\n      additional_contexts: {contexts}\n"
+            )
+        };
+        let text = format!("services:\n{}{}", service("a", contexts_of_a), service("b", contexts_of_b));
+        let request = LoadRequest {
+            files: vec!["/p/compose.yaml".into()],
+            project_directory: "/p".into(),
+            ..LoadRequest::default()
+        };
+        coracle_composefile::load(&request, &Text(text)).unwrap().project
+    }
+
+    #[test]
+    fn contexts_of_services_are_their_images_and_come_first() {
+        let project = project("{base: 'service:b', files: ./x, img: 'docker-image://busybox'}", "{}");
+        let want = Want::of(&project, &project.services["a"], &[]).unwrap();
+        assert_eq!(want.needs.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["b"]);
+        let options = build_options(&want, want.build.as_ref().unwrap(), false).unwrap();
+        assert_eq!(options.context, ContextSource::Path("/p/a".into()));
+        let expected = [
+            ("base", NamedSource::Image("b:1".parse().unwrap())),
+            ("files", NamedSource::Files(ContextSource::Path("/p/x".into()))),
+            ("img", NamedSource::Image("busybox".parse().unwrap())),
+        ];
+        assert_eq!(options.named, expected.map(|(name, source)| (name.to_owned(), source)));
+    }
+
+    #[test]
+    fn circles_and_services_that_are_not_there_are_refused() {
+        let project_of = |a: &str, b: &str| {
+            let project = project(a, b);
+            let failure = Want::of(&project, &project.services["a"], &[]).unwrap_err();
+            let first = failure.first().clone();
+            assert!(first.span.is_some());
+            format!("{} {:?}", first.message, first.hints)
+        };
+        let circle = project_of("{x: 'service:b'}", "{y: 'service:a'}");
+        assert!(circle.contains("a -> b -> a"), "{circle}");
+        let none = project_of("{x: 'service:bb'}", "{}");
+        assert!(none.contains("service `bb`"), "{none}");
+    }
+
+    #[test]
+    fn what_is_fetched_has_its_dockerfile_inside() {
+        let project = project("{}", "{}");
+        let want = Want::of(&project, &project.services["a"], &[]).unwrap();
+        let mut build = want.build.clone().unwrap();
+        build.context = "https://h/r.git#v1:d".into();
+        build.dockerfile = "https://h/r.git#v1:d/sub/Dockerfile".into();
+        let options = build_options(&want, &build, false).unwrap();
+        assert!(matches!(&options.context, ContextSource::Git(source) if source.subdir == "d"));
+        assert_eq!(options.dockerfile.as_deref(), Some(Path::new("sub/Dockerfile")));
+    }
 }
