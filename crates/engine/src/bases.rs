@@ -137,11 +137,8 @@ impl Bases<'_> {
         let baked = Baker::new(options)
             .bake(found, &work, &*self.engine.reporter, parent)
             .map_err(|error| Failure::user(error.to_diagnostic()))?;
-        let image = self.import(&baked, reference);
-        // Its content lies in the snapshot now, or the import failed.
-        let _ = std::fs::remove_file(&baked.layer_tar);
-        let image = image?;
-        let record = BakedRecord { config: baked.config, layers: vec![(baked.diff_id, baked.layer_size)] };
+        let imported = self.import(baked, reference);
+        let (image, record) = imported?;
         records::write_json_atomic(&record_path, &record).during("recording a base")?;
         Ok(image)
     }
@@ -165,20 +162,27 @@ impl Bases<'_> {
         }))
     }
 
-    fn import(&self, baked: &Baked, reference: &Reference) -> Result<ReadyImage> {
+    /// Takes a baked layer in. Its id becomes that of our own archive of its files, so that what is built upon it can
+    /// leave this machine under its own id without the baker's archive.
+    fn import(&self, baked: Baked, reference: &Reference) -> Result<(ReadyImage, BakedRecord)> {
         let _adding = self.engine.store.adding().during("adding an image to the store")?;
-        let file = std::fs::File::open(&baked.layer_tar).during("opening a baked layer")?;
-        let snapshot = self
-            .engine
-            .snapshots
-            .apply(None, file, Some(baked.diff_id))
-            .during(format_args!("unpacking {}", reference.familiar()))?;
-        let image = self.engine.images().keep(
-            &baked.config,
-            &[(baked.diff_id, baked.layer_size)],
-            Some(reference),
-        )?;
-        Ok(ReadyImage { id: image.id, config: image.config, snapshot: Some(snapshot.id), stand_in: true })
+        let unpacking = format!("unpacking {}", reference.familiar());
+        let file = std::fs::File::open(&baked.layer_tar).during("opening a baked layer");
+        let unpacked = file.and_then(|file| self.engine.snapshots.unpack(file, None).during(&unpacking));
+        // Its content lies in the snapshot now, or the import failed.
+        let _ = std::fs::remove_file(&baked.layer_tar);
+        let snapshot = unpacked?.attach_as_ours().during(&unpacking)?;
+        let (Some(diff_id), Some(size)) = (snapshot.diff_id, snapshot.size) else {
+            let error = std::io::Error::other("its layer has no id");
+            return Err(Failure::ours(&unpacking, &error));
+        };
+        let mut config = baked.config;
+        config.rootfs.diff_ids = vec![diff_id];
+        let layers = vec![(diff_id, size)];
+        let image = self.engine.images().keep(&config, &layers, Some(reference))?;
+        let ready =
+            ReadyImage { id: image.id, config: image.config, snapshot: Some(snapshot.id), stand_in: true };
+        Ok((ready, BakedRecord { config, layers }))
     }
 }
 

@@ -33,13 +33,19 @@ pub struct LayerInfo {
 }
 
 impl Snapshots {
-    /// Writes a snapshot's own layer as an uncompressed archive.
+    /// Writes a snapshot's own layer as an uncompressed archive: the one that it came from when that was kept, else
+    /// one that is made of its files.
     ///
     /// Members are sorted by name; times are whole seconds, and none is later than `latest` (seconds since 1970)
     /// when that is given. Sockets are left out.
-    pub fn layer_tar(&self, id: &SnapshotId, out: impl Write, latest: Option<i64>) -> Result<LayerInfo> {
+    pub fn layer_tar(&self, id: &SnapshotId, mut out: impl Write, latest: Option<i64>) -> Result<LayerInfo> {
         // Asked first, so that an unknown id does not look like a missing directory.
         self.get(id)?;
+        if latest.is_none()
+            && let Some(kept) = self.kept_tar(id, &mut out)?
+        {
+            return Ok(kept);
+        }
         write_layer(&self.layer_path(id), out, latest)
     }
 }
@@ -67,7 +73,7 @@ pub(crate) enum Form {
     Tree,
 }
 
-fn write_layer(layer: &Path, out: impl Write, latest: Option<i64>) -> Result<LayerInfo> {
+pub(crate) fn write_layer(layer: &Path, out: impl Write, latest: Option<i64>) -> Result<LayerInfo> {
     let root = snapshots::open_directory(layer)?;
     write_tree(root.as_fd(), layer, out, latest, Form::Layer)
 }

@@ -4,6 +4,7 @@
 //! <root>/.lock              held while ids are given, bases chosen and snapshots removed; holds the next id
 //! <root>/<id>/record.json   see `record`
 //! <root>/<id>/fs/           the layer: content, overlay's whiteouts and opaque marks; a link when it is shared
+//! <root>/<id>/archive       the archive that the layer came from, when ours of the same files would be another
 //! <root>/<id>/work          overlay's work directory, until the snapshot is committed
 //! <root>/chains/<hex>       the id of the committed snapshot with this chain id
 //! <root>/.gone-*            being removed

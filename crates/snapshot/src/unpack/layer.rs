@@ -2,14 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
+use std::io;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use coracle_oci::{ChainId, DiffId};
 use rustix::fs::{AtFlags, Mode, OFlags};
 
+use super::kept::settle;
 use crate::archive::Time;
 use crate::error::{Result, SnapshotError};
+use crate::pack::write_layer;
 use crate::rootfs::{
     Attributes, CopyOptions, CopySummary, FileKind, Metadata, Node, RootFs, copy_node, set_attributes,
     set_mtime,
@@ -26,6 +29,8 @@ pub struct UnpackedLayer {
     pub(super) snapshots: Snapshots,
     pub(super) diff_id: DiffId,
     pub(super) size: u64,
+    /// Whether the archive lies beside the layer.
+    pub(super) has_archive: bool,
     /// Directories that the archive has no member for, only things in them.
     pub(super) implied: BTreeSet<PathBuf>,
     /// Hard links to files of lower layers: the new name and the file's name.
@@ -33,6 +38,15 @@ pub struct UnpackedLayer {
     /// Times of directories, which adding to them changes.
     pub(super) times: BTreeMap<PathBuf, Time>,
     pub(super) has_root: bool,
+}
+
+/// What a layer is named by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Id {
+    /// The archive that it came from.
+    Archive,
+    /// The archive that we make of it.
+    Ours,
 }
 
 impl UnpackedLayer {
@@ -47,12 +61,29 @@ impl UnpackedLayer {
     }
 
     /// Puts the layer on top of a committed snapshot (or makes it the lowest) and commits it.
-    pub fn attach(mut self, parent: Option<&SnapshotId>) -> Result<Snapshot> {
+    pub fn attach(self, parent: Option<&SnapshotId>) -> Result<Snapshot> {
+        self.attach_as(parent, Id::Archive)
+    }
+
+    /// Makes it the lowest layer under the id of our own archive of its files, whatever archive it came from.
+    pub fn attach_as_ours(self) -> Result<Snapshot> {
+        self.attach_as(None, Id::Ours)
+    }
+
+    fn attach_as(mut self, parent: Option<&SnapshotId>, id: Id) -> Result<Snapshot> {
         let lower = match parent {
             Some(parent) => self.snapshots.lowerdirs(parent)?,
             None => Vec::new(),
         };
         self.complete(&lower)?;
+        let layer = self.active.layer_path();
+        if id == Id::Ours {
+            let ours = write_layer(&layer, io::sink(), None)?;
+            (self.diff_id, self.size) = (ours.diff_id, ours.size);
+        }
+        if self.has_archive {
+            settle(&layer, &self.snapshots.archive_path(self.active.id()))?;
+        }
         let below = parent.map(|parent| self.snapshots.get(parent)).transpose()?;
         self.active.record.parent = parent.cloned();
         self.active.record.diff_id = Some(self.diff_id);

@@ -6,6 +6,7 @@
 
 mod archive;
 mod extract;
+mod kept;
 mod layer;
 mod names;
 mod stream;
@@ -17,6 +18,7 @@ use coracle_oci::{ChainId, DiffId};
 
 pub use archive::ExtractOptions;
 use extract::{Extractor, Form};
+use kept::Tee;
 pub use layer::UnpackedLayer;
 use stream::{Hashing, decompress, tar_error};
 
@@ -49,11 +51,15 @@ impl Snapshots {
     }
 
     /// Unpacks a layer without saying yet what is below it.
+    ///
+    /// With `expected`, the archive itself is kept beside the layer, unless our own archive of its files is the same.
     pub fn unpack(&self, archive: impl Read, expected: Option<DiffId>) -> Result<UnpackedLayer> {
         let active = self.prepare(None)?;
         let layer = active.layer_path();
+        let kept = expected.is_some().then(|| self.archive_path(active.id()));
+        let mut archive = Tee::new(archive, kept)?;
         let stream =
-            Hashing::new(decompress(BufReader::with_capacity(128 << 10, archive))?, self.limits.bytes);
+            Hashing::new(decompress(BufReader::with_capacity(128 << 10, &mut archive))?, self.limits.bytes);
         let root = RootFs::new(snapshots::open_directory(&layer)?);
         let mut unpacker = Extractor::new(root, &layer, self.limits, Form::Layer, None);
         let mut tar = TarReader::new(BufReader::with_capacity(256 << 10, stream));
@@ -63,6 +69,7 @@ impl Snapshots {
         let mut rest = tar.into_inner();
         io::copy(&mut rest, &mut io::sink()).map_err(|error| tar_error(error.into(), self.limits))?;
         let (diff_id, size) = rest.into_inner().finish();
+        archive.finish()?;
         if let Some(expected) = expected.filter(|expected| *expected != diff_id) {
             return Err(SnapshotError::Mismatch { expected, actual: diff_id });
         }
@@ -71,6 +78,7 @@ impl Snapshots {
             snapshots: self.clone(),
             diff_id,
             size,
+            has_archive: expected.is_some(),
             implied: unpacker.implied,
             links: unpacker.links,
             times: unpacker.times,

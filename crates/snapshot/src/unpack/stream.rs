@@ -35,6 +35,13 @@ pub(super) fn decompress<'a>(mut archive: impl BufRead + 'a) -> Result<Box<dyn R
     Ok(Box::new(archive))
 }
 
+/// Sees whether a stream is compressed in a way that is known here.
+pub(super) fn is_compressed(archive: &mut impl BufRead) -> io::Result<bool> {
+    let start = archive.fill_buf()?;
+    let known: [&[u8]; 4] = [&[0x1f, 0x8b], &[0x28, 0xb5, 0x2f, 0xfd], b"BZh", b"\xfd7zXZ\0"];
+    Ok(known.iter().any(|magic| start.starts_with(magic)))
+}
+
 /// The marker of an exceeded limit on its way through readers.
 #[derive(Debug, thiserror::Error)]
 #[error("too many bytes")]

@@ -342,3 +342,69 @@ proptest! {
         prop_assert_eq!(world.tar(&copy.id).0, bytes);
     }
 }
+
+/// An archive as another tool writes it: members out of order, names of owners, padding behind the end.
+fn strange() -> Vec<u8> {
+    let mut builder = tar::Builder::new(Vec::new());
+    for (name, uid, owner) in [("z", 7, "somebody"), ("a/b", 0, "root"), ("c", 1000, "user")] {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(3);
+        header.set_mode(0o640);
+        header.set_uid(uid);
+        header.set_gid(uid);
+        header.set_username(owner).unwrap();
+        header.set_groupname(owner).unwrap();
+        header.set_mtime(1_000_000);
+        builder.append_data(&mut header, name, &b"abc"[..]).unwrap();
+    }
+    let mut bytes = builder.into_inner().unwrap();
+    bytes.extend([0; 8192]);
+    bytes
+}
+
+#[test]
+fn foreign_archives_are_given_back_byte_for_byte() {
+    let Some(world) = World::new() else { return };
+    let plain = strange();
+    let diff_id = DiffId::new(Digest::of(&plain));
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip.write_all(&plain).unwrap();
+    for bytes in [plain.clone(), gzip.finish().unwrap(), zstd::encode_all(plain.as_slice(), 1).unwrap()] {
+        let layer = world.snapshots.apply(None, bytes.as_slice(), Some(diff_id)).unwrap();
+        let kept = world.snapshots.root().join(layer.id.as_str()).join("archive");
+        assert!(fs::metadata(&kept).unwrap().len() < 2000, "it is kept compressed");
+        assert_eq!(world.tar(&layer.id), (plain.clone(), diff_id));
+        // What shares the layer has its archive, too.
+        let base = world.layer(None, |layer| fs::write(layer.join("base"), "x").unwrap());
+        let shared = world.snapshots.stack_on(&layer.id, &base.id).unwrap();
+        assert_eq!(world.tar(&shared.id).0, plain);
+        // Clamped times are other bytes: those are made of the files.
+        let mut ours = Vec::new();
+        let clamped = world.snapshots.layer_tar(&layer.id, &mut ours, Some(5)).unwrap();
+        assert_ne!(clamped.diff_id, diff_id);
+        for id in [&shared.id, &base.id, &layer.id] {
+            world.snapshots.remove(id).unwrap();
+        }
+        assert!(!kept.exists(), "it goes with its layer");
+    }
+}
+
+#[test]
+fn our_own_archives_are_not_kept() {
+    let Some(world) = World::new() else { return };
+    let original = world.layer(None, fill);
+    let (bytes, diff_id) = world.tar(&original.id);
+    for bytes in [zstd::encode_all(bytes.as_slice(), 1).unwrap(), bytes] {
+        let copy = world.snapshots.apply(None, bytes.as_slice(), Some(diff_id)).unwrap();
+        let names = fs::read_dir(world.snapshots.root().join(copy.id.as_str())).unwrap();
+        let mut names: Vec<_> = names.map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        assert_eq!(names, ["fs", "record.json"]);
+        world.snapshots.remove(&copy.id).unwrap();
+    }
+    // A layer that only its files matter of takes the id of our archive.
+    let ours = world.snapshots.unpack(strange().as_slice(), None).unwrap().attach_as_ours().unwrap();
+    assert_ne!(ours.diff_id, Some(DiffId::new(Digest::of(strange()))));
+    assert_eq!(ours.diff_id, Some(world.tar(&ours.id).1));
+    assert_eq!(world.snapshots.by_chain(&ours.chain_id.unwrap()).unwrap(), Some(ours));
+}
