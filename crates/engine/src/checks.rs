@@ -165,11 +165,16 @@ impl Builds<'_> {
         Err(Failure::user(error.with_hint("mend them, or skip a rule with `# check=skip=RULE;error=true`")))
     }
 
-    /// Says what was found in a file that was built. Nothing that goes wrong here is worth a build.
-    pub(crate) fn say_findings(&self, build: &BuildRequest, options: &BuildOptions, opened: &Opened) {
-        if let Ok(report) = self.findings(build, options, opened) {
-            self.say(&report);
-        }
+    /// Says what was found in a file that was built, and returns it. Nothing that goes wrong here is worth a build.
+    pub(crate) fn say_findings(
+        &self,
+        build: &BuildRequest,
+        options: &BuildOptions,
+        opened: &Opened,
+    ) -> Report {
+        let report = self.findings(build, options, opened).unwrap_or_default();
+        self.say(&report);
+        report
     }
 
     fn say(&self, report: &Report) {

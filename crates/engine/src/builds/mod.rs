@@ -97,7 +97,7 @@ impl Builds<'_> {
             }
             images.push(built?);
         }
-        self.say_findings(&request, options, &opened);
+        let found = self.say_findings(&request, options, &opened);
         let (mut images, solved): (Vec<Finished>, Vec<coracle_build::BuiltImage>) =
             images.into_iter().unzip();
         let all_steps: Vec<Vec<StepReport>> = solved.iter().map(|built| built.steps.clone()).collect();
@@ -108,6 +108,7 @@ impl Builds<'_> {
         let build_args =
             options.build_args.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
         let times = (started, jiff::Timestamp::now());
+        let mut told = None;
         let attested = |(image, steps): (Finished, Vec<StepReport>)| {
             let facts = BuildFacts {
                 dockerfile: &file,
@@ -120,15 +121,26 @@ impl Builds<'_> {
                 steps: &steps,
                 times,
                 epoch,
+                context: opened.source.as_ref(),
                 name: tags.first(),
             };
+            told.get_or_insert_with(|| outputs::smallest(&facts, &image.platform()));
             let attestations = outputs::attest(self.engine, &options.output.attest, &image, &facts)?;
             Ok((image, attestations))
         };
         let images = images.into_iter().map(attested).collect::<Result<Vec<_>>>()?;
         let facts = Facts { cancel: Some(cancel), tags, epoch, cached, parent: options.parent };
         let steps = host.take_examined();
-        let delivered = outputs::deliver(self.engine, images, &options.output.outputs, &facts)?;
+        let mut delivered = outputs::deliver(self.engine, images, &options.output.outputs, &facts)?;
+        let metadata = &mut delivered.metadata;
+        if let Some(told) = told {
+            metadata.entry("buildx.build.provenance").or_insert(told);
+        }
+        if !found.findings.is_empty() {
+            let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let lines = request.dockerfile.source.lines();
+            metadata.insert("buildx.build.warnings".to_owned(), outputs::warnings(&found, &name, lines));
+        }
         Ok(BuiltImage { id: delivered.id, cached, steps, metadata: delivered.metadata })
     }
 

@@ -14,4 +14,5 @@ pub(crate) use import::{Imports, is_broken, lazy, warn_of};
 pub use layers::LayerCompression;
 pub(crate) use layers::remember_pulled;
 pub use place::{CacheFrom, CacheMode, CachePlace, CacheTo};
+pub(crate) use push::{Beside, BesideImage};
 pub use push::{PushOptions, PushReport};

@@ -2,17 +2,20 @@
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
-use std::io::{self, Read};
+use std::fs::File;
+use std::io::{self, Read, Seek};
 use std::sync::atomic::AtomicBool;
 
 use coracle_oci::{
-    ChainId, Descriptor, DiffId, Digest, ImageConfig, ImageIndex, ImageManifest, MediaType, Reference,
+    ChainId, Descriptor, DiffId, Digest, ImageConfig, ImageIndex, ImageManifest, IndexEntry, MediaType,
+    Platform, Reference,
 };
 use coracle_registry::{BlobSource, Client, PushBlob, RegistryError};
 use coracle_report::{Diagnostic, Outcome, Task, TaskId};
 use coracle_store::MAX_DOCUMENT;
 
 use super::layers::{Form, LayerBlob, LayerCompression, Layers, place_of};
+use crate::outputs::{Attestation, Described, attestation_documents};
 use crate::{During, Failure, Images, Result};
 
 /// How an image is sent.
@@ -29,7 +32,9 @@ pub struct PushOptions {
 pub struct PushReport {
     /// The name it has now in its registry.
     pub reference: Reference,
-    /// The digest of the manifest or index.
+    /// The media type of the manifest or index.
+    pub media_type: String,
+    /// Its digest.
     pub digest: Digest,
     /// Bytes of the manifest or index.
     pub size: u64,
@@ -37,8 +42,37 @@ pub struct PushReport {
     pub sent: u64,
 }
 
+/// What goes to a registry with images, in an index that names both.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Beside {
+    /// For each image, in the document's order.
+    pub images: Vec<BesideImage>,
+    /// Annotations of the index.
+    pub index: BTreeMap<String, String>,
+}
+
+/// What goes with one image.
+#[derive(Clone, Debug)]
+pub(crate) struct BesideImage {
+    /// What it runs on.
+    pub platform: Platform,
+    /// What is attested of it.
+    pub attestations: Vec<Attestation>,
+    /// Annotations of its descriptor in the index.
+    pub annotations: BTreeMap<String, String>,
+}
+
+impl Beside {
+    /// Returns the index that one image needs of which something is attested.
+    fn index_of(&self, document: &Digest) -> Option<ImageIndex> {
+        let attested = self.images.first().filter(|image| !image.attestations.is_empty())?;
+        Some(ImageIndex::of([(attested.platform.clone(), *document, 0)]))
+    }
+}
+
 /// A document that was sent.
 struct Sent {
+    media_type: String,
     digest: Digest,
     size: u64,
 }
@@ -56,21 +90,22 @@ impl Images<'_> {
         let Some(document) = self.engine.store.reference(&named).during("looking for an image")? else {
             return Err(self.no_such_image(&named.familiar()));
         };
-        self.push_document(&document, &named, options, cancel)
+        self.push_document(&document, &named, &Beside::default(), options, cancel)
     }
 
-    /// Sends a stored manifest or index, with all that it names, under a name.
+    /// Sends a stored manifest or index, with all that it names and what goes beside it, under a name.
     pub(crate) fn push_document(
         &self,
         document: &Digest,
         target: &Reference,
+        beside: &Beside,
         options: &PushOptions,
         cancel: &AtomicBool,
     ) -> Result<PushReport> {
         let reporter = &*self.engine.reporter;
         let task = Task::start(reporter, options.parent, format!("push {}", target.familiar()));
         let _adding = self.engine.store.adding().during("holding an image while it is sent")?;
-        let result = self.push_under(document, target, options, &task, cancel);
+        let result = self.push_under(document, target, beside, options, &task, cancel);
         task.finish(match &result {
             Ok(_) => Outcome::Done,
             Err(failure) => Outcome::Failed(failure.first().message.clone()),
@@ -82,6 +117,7 @@ impl Images<'_> {
         &self,
         document: &Digest,
         target: &Reference,
+        beside: &Beside,
         options: &PushOptions,
         task: &Task<'_>,
         cancel: &AtomicBool,
@@ -89,12 +125,14 @@ impl Images<'_> {
         let store = &self.engine.store;
         let tag = target.tag().unwrap_or("latest");
         let push = Push { images: *self, target, options, task, cancel, sent: Cell::new(0) };
-        let done = match store.index(document).during("reading an image's index")? {
+        let index = store.index(document).during("reading an image's index")?;
+        let done = match index.or_else(|| beside.index_of(document)) {
             None => push.manifest(document, Some(tag))?,
-            Some(index) => push.index(index, tag)?,
+            Some(index) => push.index(index, beside, tag)?,
         };
         Ok(PushReport {
             reference: target.clone(),
+            media_type: done.media_type,
             digest: done.digest,
             size: done.size,
             sent: push.sent.get(),
@@ -118,7 +156,7 @@ impl Push<'_> {
     }
 
     /// Sends all images of an index, then the index.
-    fn index(&self, mut index: ImageIndex, tag: &str) -> Result<Sent> {
+    fn index(&self, mut index: ImageIndex, beside: &Beside, tag: &str) -> Result<Sent> {
         let mut moved = BTreeMap::new();
         for entry in &mut index.manifests {
             let sent = self.manifest(&entry.digest, None)?;
@@ -131,8 +169,54 @@ impl Push<'_> {
                 value.clone_from(now);
             }
         }
+        let mut attestations = Vec::new();
+        for (entry, with) in index.manifests.iter_mut().zip(&beside.images) {
+            entry.annotations.extend(with.annotations.clone());
+            if !with.attestations.is_empty() {
+                attestations.push(self.attestations(&with.attestations, entry)?);
+            }
+        }
+        index.manifests.extend(attestations);
+        index.annotations.extend(beside.index.clone());
         let media_type = index.media_type.clone().unwrap_or_else(|| MediaType::ImageIndex.to_string());
         self.document(tag, &media_type, &index.to_bytes())
+    }
+
+    /// Sends what is attested of an image, and returns the entry of that in the index.
+    fn attestations(&self, list: &[Attestation], image: &IndexEntry) -> Result<IndexEntry> {
+        let image = Described {
+            media_type: image.media_type.clone(),
+            digest: image.digest,
+            size: image.size,
+            platform: image.platform.clone(),
+            annotations: BTreeMap::new(),
+        };
+        let names = std::slice::from_ref(self.target);
+        let (manifest, document, blobs) = attestation_documents(list, &image, names);
+        let blob = |(digest, bytes): &(Digest, Vec<u8>)| (*digest, bytes.len() as u64);
+        let sent: Vec<PushBlob<'_>> = blobs
+            .iter()
+            .map(|entry| PushBlob {
+                label: format!("attestation {}", entry.0.short()),
+                known: Some(blob(entry)),
+                mount_from: Vec::new(),
+                source: &entry.1,
+            })
+            .collect();
+        let pushed = self
+            .client()
+            .push_blobs(self.target, &sent, &*self.images.engine.reporter, Some(self.task.id()), self.cancel)
+            .map_err(|error| refused(&error, self.target))?;
+        let bytes: u64 = pushed.iter().filter(|blob| blob.sent).map(|blob| blob.size).sum();
+        self.sent.set(self.sent.get() + bytes);
+        self.document(&manifest.digest.to_string(), &manifest.media_type, &document)?;
+        Ok(IndexEntry {
+            media_type: manifest.media_type,
+            digest: manifest.digest,
+            size: manifest.size,
+            platform: manifest.platform,
+            annotations: manifest.annotations,
+        })
     }
 
     /// Sends an image: layers and configuration, then the manifest under a tag or its digest.
@@ -194,7 +278,7 @@ impl Push<'_> {
             .client()
             .push_manifest(self.target, name, media_type, bytes, self.cancel)
             .map_err(|error| refused(&error, self.target))?;
-        Ok(Sent { digest, size: bytes.len() as u64 })
+        Ok(Sent { media_type: media_type.to_owned(), digest, size: bytes.len() as u64 })
     }
 
     /// Finds for each layer of a manifest where its bytes come from.
@@ -248,7 +332,14 @@ impl Push<'_> {
             came.map(|form| (form.digest, form.size, form.media_type.clone(), form.places.clone()))
         };
         if let Some((digest, size, media_type, places)) = as_it_came {
-            let source = Bytes::Origin { client: self.client(), places: places.clone(), digest, size };
+            // What came compressed is kept as it came, unless it could be made again.
+            let snapshot = engine.snapshots.by_chain(chain).during("looking for an image's layers")?;
+            let kept = snapshot.and_then(|layer| engine.snapshots.kept_archive(&layer.id).ok().flatten());
+            let kept = kept.filter(|file| file.metadata().is_ok_and(|metadata| metadata.len() == size));
+            let source = match kept {
+                Some(file) => Bytes::Kept(file),
+                None => Bytes::Origin { client: self.client(), places: places.clone(), digest, size },
+            };
             return Ok(Parcel {
                 layer: Some(layer),
                 known: Some((digest, size)),
@@ -317,6 +408,8 @@ impl Parcel<'_> {
 enum Bytes<'a> {
     /// In a file.
     File(std::path::PathBuf),
+    /// In an archive that was kept.
+    Kept(File),
     /// In a snapshot.
     Layer(LayerBlob),
     /// In the registry that they came from.
@@ -326,7 +419,12 @@ enum Bytes<'a> {
 impl BlobSource for Bytes<'_> {
     fn open(&self) -> io::Result<Box<dyn Read + Send + '_>> {
         match self {
-            Self::File(path) => Ok(Box::new(std::fs::File::open(path)?)),
+            Self::File(path) => Ok(Box::new(File::open(path)?)),
+            Self::Kept(file) => {
+                let mut file = file.try_clone()?;
+                file.rewind()?;
+                Ok(Box::new(file))
+            }
             Self::Layer(layer) => layer.open(),
             Self::Origin { client, places, digest, size } => {
                 let mut why =

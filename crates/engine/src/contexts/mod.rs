@@ -13,6 +13,7 @@ mod source;
 mod throwaway;
 mod unpack;
 
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
@@ -29,6 +30,7 @@ pub use throwaway::{Throwaway, reclaim};
 pub use unpack::check_out;
 
 use crate::builds::BuildOptions;
+use crate::outputs::Material;
 use crate::ports::build::Secrets;
 use crate::{Engine, Failure, Result};
 
@@ -41,6 +43,10 @@ pub struct Opened {
     pub dockerfile: (PathBuf, String),
     /// The named contexts.
     pub named: Vec<Named>,
+    /// What the main context is, when it was fetched.
+    pub source: Option<Material>,
+    /// All that was fetched.
+    pub materials: Vec<Material>,
 }
 
 /// A directory of files.
@@ -109,13 +115,14 @@ impl Opened {
 /// Opens all contexts of a build.
 pub fn open(engine: &Engine, options: &BuildOptions, cancel: &AtomicBool) -> Result<Opened> {
     let secrets = Secrets::read(&options.run.secrets, &engine.environment)?;
-    let opener = Opener { engine, secrets, cancel };
+    let opener = Opener { engine, secrets, cancel, fetched: RefCell::default() };
     let wants = dockerfile::Want::of(options);
     if wants == dockerfile::Want::Stdin && options.context == ContextSource::Stdin {
         let message = "standard input cannot be both the context and the Dockerfile";
         return Err(Failure::user(Diagnostic::error("usage", message)));
     }
     let (main, alone) = opener.place(&options.context)?;
+    let source = opener.fetched.borrow().first().cloned();
     let dockerfile = match alone {
         Some(alone) if wants == dockerfile::Want::Default => alone,
         Some(_) => {
@@ -131,7 +138,8 @@ pub fn open(engine: &Engine, options: &BuildOptions, cancel: &AtomicBool) -> Res
         named.retain(|other| !other.name.eq_ignore_ascii_case(name));
         named.push(Named { name: name.clone(), content });
     }
-    Ok(Opened { main, dockerfile, named })
+    let materials = opener.fetched.take();
+    Ok(Opened { main, dockerfile, named, source, materials })
 }
 
 /// What opening needs.
@@ -139,6 +147,8 @@ struct Opener<'a> {
     engine: &'a Engine,
     secrets: Secrets,
     cancel: &'a AtomicBool,
+    /// What was fetched so far.
+    fetched: RefCell<Vec<Material>>,
 }
 
 impl Opener<'_> {
@@ -166,6 +176,7 @@ impl Opener<'_> {
                         error.with_hint("find the raw file's URL, or the repository's with `.git`"),
                     ));
                 }
+                self.fetched.borrow_mut().push(Material::file(url, &fetched.digest));
                 let throwaway = Throwaway::new(&self.engine.layout)?;
                 self.unpack(throwaway, &fetched.path, url, Path::new(url))
             }
@@ -215,6 +226,7 @@ impl Opener<'_> {
         let secret = |id: &str| self.secrets.value(id);
         let git = Git::new(&self.engine.environment, &secret, self.cancel);
         let commit = git.resolve(source)?;
+        self.fetched.borrow_mut().push(Material::repository(source, &commit));
         let directory = check_out(&git, source, &commit, throwaway.path())?;
         Ok(Place { directory, throwaway: Some(throwaway) })
     }

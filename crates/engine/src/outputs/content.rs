@@ -149,7 +149,12 @@ impl Content {
         let mut manifests: Vec<Described> = packed.iter().map(|image| image.manifest.clone()).collect();
         let mut attestations = Vec::new();
         for ((_, list), image) in images.iter().zip(&packed).filter(|((_, list), _)| !list.is_empty()) {
-            attestations.push(attest(list, image, names, &mut blobs));
+            let (manifest, document, own) = attestation_documents(list, &image.manifest, names);
+            let all = own.into_iter().chain([(manifest.digest, document)]);
+            blobs.extend(all.map(|(digest, bytes)| {
+                (digest, Blob { size: bytes.len() as u64, bytes: Bytes::Memory(bytes) })
+            }));
+            attestations.push(manifest);
         }
         manifests.extend(attestations.iter().cloned());
         let root = match manifests.as_slice() {
@@ -230,17 +235,18 @@ fn pack_layer(
     Ok((file, digest, size, info.diff_id))
 }
 
-/// Makes the manifest that holds an image's attestations (BuildKit, "Image attestation storage").
-fn attest(
+/// Makes the manifest that holds what is attested of an image (BuildKit, "Image attestation storage"): what an index
+/// says of it, its bytes, and the blobs that it names.
+pub(crate) fn attestation_documents(
     list: &[Attestation],
-    image: &PackedImage,
+    image: &Described,
     names: &[Reference],
-    blobs: &mut BTreeMap<Digest, Blob>,
-) -> Described {
+) -> (Described, Vec<u8>, Vec<(Digest, Vec<u8>)>) {
+    let mut blobs = BTreeMap::new();
     let mut layers = Vec::new();
     for attestation in list {
-        let statement = statement(attestation, &subjects(&image.manifest, names));
-        let mut layer = put(blobs, to_bytes(&statement), IN_TOTO);
+        let statement = statement(attestation, &subjects(image, names));
+        let mut layer = put(&mut blobs, to_bytes(&statement), IN_TOTO);
         layer.annotations.insert("in-toto.io/predicate-type".to_owned(), attestation.predicate_type.clone());
         layers.push(layer);
     }
@@ -248,21 +254,26 @@ fn attest(
         "architecture": "unknown", "os": "unknown", "config": {},
         "rootfs": {"type": "layers", "diff_ids": layers.iter().map(|layer| layer.digest).collect::<Vec<_>>()},
     });
-    let config = put(blobs, to_bytes(&config), OCI_CONFIG);
+    let config = put(&mut blobs, to_bytes(&config), OCI_CONFIG);
     let document = json!({
         "schemaVersion": 2,
         "mediaType": OCI_MANIFEST,
         "config": config.to_json(),
         "layers": layers.iter().map(Described::to_json).collect::<Vec<_>>(),
     });
-    let mut manifest = put(blobs, to_bytes(&document), OCI_MANIFEST);
+    let bytes = to_bytes(&document);
+    let mut manifest = described(&bytes, OCI_MANIFEST);
     manifest.annotations.extend([
-        ("vnd.docker.reference.digest".to_owned(), image.manifest.digest.to_string()),
+        ("vnd.docker.reference.digest".to_owned(), image.digest.to_string()),
         ("vnd.docker.reference.type".to_owned(), "attestation-manifest".to_owned()),
     ]);
     manifest.platform =
         Some(Platform { os: "unknown".to_owned(), architecture: "unknown".to_owned(), variant: None });
-    manifest
+    let in_memory = |(digest, blob): (Digest, Blob)| match blob.bytes {
+        Bytes::Memory(bytes) => (digest, bytes),
+        Bytes::File(_) => unreachable!("documents are made in memory"),
+    };
+    (manifest, bytes, blobs.into_iter().map(in_memory).collect())
 }
 
 /// Returns what a statement is about: the image's manifest, under each of its names as a package URL.
@@ -314,13 +325,16 @@ fn to_bytes(document: &Value) -> Vec<u8> {
 }
 
 fn put(blobs: &mut BTreeMap<Digest, Blob>, bytes: Vec<u8>, media_type: &str) -> Described {
-    let digest = Digest::of(&bytes);
-    let size = bytes.len() as u64;
-    blobs.entry(digest).or_insert(Blob { size, bytes: Bytes::Memory(bytes) });
+    let described = described(&bytes, media_type);
+    blobs.entry(described.digest).or_insert(Blob { size: described.size, bytes: Bytes::Memory(bytes) });
+    described
+}
+
+fn described(bytes: &[u8], media_type: &str) -> Described {
     Described {
         media_type: media_type.to_owned(),
-        digest,
-        size,
+        digest: Digest::of(bytes),
+        size: bytes.len() as u64,
         platform: None,
         annotations: BTreeMap::new(),
     }

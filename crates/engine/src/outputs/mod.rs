@@ -12,6 +12,7 @@ mod finished;
 mod layout;
 mod spec;
 mod target;
+mod warnings;
 
 use std::io::Write;
 use std::sync::atomic::AtomicBool;
@@ -24,15 +25,17 @@ use serde_json::{Map, Value, json};
 pub use annotations::{Annotation, AnnotationKind};
 pub use archive::LoadedImage;
 pub use attest::{AttestOptions, ProvenanceMode, ProvenanceOptions, ProvenanceVersion, Sbom, SbomFormat};
-pub(crate) use attest::{BuildFacts, Material, attest};
+pub(crate) use attest::{BuildFacts, Material, attest, smallest};
 pub use compress::Compression;
-pub(crate) use content::{Attestation, Content};
+pub(crate) use content::{Attestation, Content, Described, attestation_documents};
 pub(crate) use finished::Finished;
 pub use finished::Flatten;
 pub use spec::{ArchiveOutput, ImageOutput, LocalMode, Output, Packing, Place, Stream};
+pub(crate) use warnings::warnings;
 
 use self::annotations::select;
 use self::layout::Reader;
+use crate::cache::{Beside, BesideImage};
 use crate::{During, Engine, Failure, Images, LayerCompression, PushOptions, Result};
 
 /// What becomes of a build's result.
@@ -282,8 +285,7 @@ fn to_image(
     let own: &[Reference] = if output.store { &names } else { &[] };
     let (document, mut said) = keep_all(engine, images, output, own, facts)?;
     if output.push {
-        let attested = images.iter().any(|(_, list)| !list.is_empty());
-        said.extend(push(engine, &document, &names, output, attested, facts)?);
+        said.extend(push(engine, images, &document, &names, output, facts)?);
     }
     put_names(&mut said, &names);
     Ok(said)
@@ -344,21 +346,24 @@ fn keep(engine: &Engine, image: &Finished, output: &ImageOutput, facts: &Facts<'
     store.put_annotated_image(&image.config, &image.layers()?, annotations).during("recording an image")
 }
 
-/// Sends the stored image, or index, to the registry of each name.
+/// Sends the stored image, or index, with what is attested, to the registry of each name.
 fn push(
     engine: &Engine,
+    images: AllImages<'_>,
     document: &Digest,
     names: &[Reference],
     output: &ImageOutput,
-    attested: bool,
     facts: &Facts<'_>,
 ) -> Result<Map<String, Value>> {
-    if attested {
-        let message = "attestations are not pushed yet; the image is";
-        engine.reporter.event(Event::Notice(
-            Diagnostic::warning("attestation", message).with_hint("write them with -o type=oci,dest=FILE"),
-        ));
-    }
+    let beside = |(image, list): &(Finished, Vec<Attestation>)| {
+        let platform = image.platform();
+        let annotations = select(&output.annotations, AnnotationKind::ManifestDescriptor, Some(&platform));
+        BesideImage { platform, attestations: list.clone(), annotations }
+    };
+    let beside = Beside {
+        images: images.iter().map(beside).collect(),
+        index: select(&output.annotations, AnnotationKind::Index, None),
+    };
     let options = PushOptions {
         compression: match output.packing.compression {
             Compression::None => LayerCompression::None,
@@ -371,11 +376,11 @@ fn push(
     let cancel = facts.cancel.unwrap_or(&never);
     let mut said = Map::new();
     for name in names {
-        let report = engine.images().push_document(document, name, &options, cancel)?;
+        let report = engine.images().push_document(document, name, &beside, &options, cancel)?;
         said.insert("containerimage.digest".to_owned(), json!(report.digest));
         said.insert(
             "containerimage.descriptor".to_owned(),
-            json!({"digest": report.digest, "size": report.size}),
+            json!({"mediaType": report.media_type, "digest": report.digest, "size": report.size}),
         );
     }
     Ok(said)

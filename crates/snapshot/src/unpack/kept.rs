@@ -110,16 +110,24 @@ impl Snapshots {
         self.directory(id).join("archive")
     }
 
-    /// Writes the archive that was kept of a snapshot's layer, uncompressed; `None` when none was.
-    pub(crate) fn kept_tar(&self, id: &SnapshotId, out: &mut impl Write) -> Result<Option<LayerInfo>> {
+    /// Returns the archive that was kept of a committed snapshot's layer, compressed as it is; `None` when none was.
+    ///
+    /// One that came compressed is what came, byte for byte.
+    pub fn kept_archive(&self, id: &SnapshotId) -> Result<Option<File>> {
         let snapshot = self.get(id)?;
         let path = self.archive_path(snapshot.layer_of.as_ref().unwrap_or(id));
+        match File::open(&path) {
+            Ok(file) => Ok(Some(file)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(SnapshotError::io("open", &path, error)),
+        }
+    }
+
+    /// Writes the archive that was kept of a snapshot's layer, uncompressed; `None` when none was.
+    pub(crate) fn kept_tar(&self, id: &SnapshotId, out: &mut impl Write) -> Result<Option<LayerInfo>> {
+        let Some(file) = self.kept_archive(id)? else { return Ok(None) };
+        let path = self.archive_path(id);
         let fail = |error: io::Error| SnapshotError::io("read", &path, error);
-        let file = match File::open(&path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(fail(error)),
-        };
         let mut archive = decompress(BufReader::with_capacity(128 << 10, file))?;
         let mut out = Sha256Writer::new(out);
         let mut buffer = vec![0; 256 << 10];

@@ -3,7 +3,9 @@
 mod provenance;
 mod sbom;
 
+use coracle_oci::Platform;
 use coracle_report::{Diagnostic, Event};
+use serde_json::Value;
 
 use super::content::Attestation;
 use super::finished::Finished;
@@ -94,6 +96,16 @@ impl AttestOptions {
         }
         Ok(options)
     }
+}
+
+/// Returns what is told of a build when nothing is to be attested of it: the smallest provenance.
+pub(crate) fn smallest(facts: &BuildFacts<'_>, platform: &Platform) -> Value {
+    let options = ProvenanceOptions {
+        mode: ProvenanceMode::Min,
+        version: ProvenanceVersion::V1,
+        builder_id: String::new(),
+    };
+    provenance::provenance(&options, facts, platform).predicate
 }
 
 /// Makes the attestations of one image.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use base64::Engine as _;
-use coracle_build::StepReport;
+use coracle_build::{GitSource, StepReport};
 use coracle_oci::{Digest, Platform, Reference};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
@@ -30,10 +30,32 @@ impl Material {
         Self { uri: image_purl(reference, Some(platform), None), digest: ("sha256".to_owned(), digest.hex()) }
     }
 
+    /// Returns a file that was fetched.
+    pub fn file(url: &str, digest: &Digest) -> Self {
+        Self { uri: without_login(url), digest: ("sha256".to_owned(), digest.hex()) }
+    }
+
+    /// Returns a repository at a commit.
+    pub fn repository(source: &GitSource, commit: &str) -> Self {
+        let algorithm = if commit.len() == 64 { "sha256" } else { "sha1" };
+        Self { uri: without_login(&source.shown()), digest: (algorithm.to_owned(), commit.to_owned()) }
+    }
+
     fn to_json(&self) -> Value {
         let mut digest = Map::new();
         digest.insert(self.digest.0.clone(), json!(self.digest.1));
         json!({"uri": self.uri, "digest": digest})
+    }
+}
+
+/// Returns a URL without the name and password in it, each of which may be a secret.
+fn without_login(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    match rest[..end].rfind('@') {
+        // The name of `ssh://git@host` is no secret, and nothing is found without it.
+        Some(at) if scheme != "ssh" => format!("{scheme}://{}", &rest[at + 1..]),
+        _ => url.to_owned(),
     }
 }
 
@@ -59,6 +81,8 @@ pub struct BuildFacts<'a> {
     pub times: (Timestamp, Timestamp),
     /// `SOURCE_DATE_EPOCH`, in seconds: then no other time is told.
     pub epoch: Option<i64>,
+    /// What the context is, when it was fetched.
+    pub context: Option<&'a Material>,
     /// The image's first name.
     pub name: Option<&'a Reference>,
 }
@@ -94,6 +118,13 @@ impl BuildFacts<'_> {
             Some(time) => (time.to_string(), time.to_string()),
             None => (self.times.0.to_string(), self.times.1.to_string()),
         }
+    }
+
+    /// Returns where the Dockerfile is, its path under `path`.
+    fn config_source(&self, path: &str) -> Value {
+        let mut source = self.context.map_or_else(|| json!({}), Material::to_json);
+        source[path] = json!(self.entry_point());
+        source
     }
 
     fn steps(&self) -> Value {
@@ -150,7 +181,7 @@ pub fn provenance(options: &ProvenanceOptions, facts: &BuildFacts<'_>, platform:
                 "buildDefinition": {
                     "buildType": BUILD_TYPE,
                     "externalParameters": {
-                        "configSource": {"path": facts.entry_point()},
+                        "configSource": facts.config_source("path"),
                         "request": request,
                     },
                     "internalParameters": internal,
@@ -166,7 +197,7 @@ pub fn provenance(options: &ProvenanceOptions, facts: &BuildFacts<'_>, platform:
                 "buildType": BUILD_TYPE,
                 "materials": materials,
                 "invocation": {
-                    "configSource": {"entryPoint": facts.entry_point()},
+                    "configSource": facts.config_source("entryPoint"),
                     "parameters": request,
                     "environment": {"platform": host},
                 },
@@ -186,4 +217,22 @@ pub fn provenance(options: &ProvenanceOptions, facts: &BuildFacts<'_>, platform:
         }
     };
     Attestation { file: "provenance.json".to_owned(), predicate_type: predicate_type.to_owned(), predicate }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_login_is_told() {
+        for (given, told) in [
+            ("https://user:secret@host/x?y#z", "https://host/x?y#z"),
+            ("https://token@host:8/x", "https://host:8/x"),
+            ("https://host/a@b", "https://host/a@b"),
+            ("ssh://git@host/x", "ssh://git@host/x"),
+            ("git@host:x", "git@host:x"),
+        ] {
+            assert_eq!(without_login(given), told);
+        }
+    }
 }

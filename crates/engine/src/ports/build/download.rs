@@ -9,6 +9,7 @@ use sha2::{Digest as _, Sha384, Sha512};
 
 use super::{EngineHost, WOULD_WORK, Work};
 use crate::contexts::{Git, Throwaway, check_out};
+use crate::outputs::Material;
 use crate::{During, Failure, Result};
 
 /// Endings of files that are no pages for browsers.
@@ -41,6 +42,7 @@ impl EngineHost<'_> {
             let warning = warning.with_hint("is it the file's own URL? `--checksum` makes sure");
             self.engine.reporter.event(Event::Notice(warning));
         }
+        self.note_material(Material::file(url, &fetched.digest));
         Ok(Downloaded { file: file.to_owned(), name: fetched.name, digest: fetched.digest })
     }
 

@@ -108,7 +108,7 @@ impl<'a> EngineHost<'a> {
             records: Mutex::default(),
             mounts_used: Mutex::default(),
             examined: Mutex::default(),
-            materials: Mutex::default(),
+            materials: Mutex::new(opened.materials.iter().cloned().collect()),
             told: Mutex::default(),
             digests: Mutex::default(),
         })
@@ -403,7 +403,9 @@ impl BuildHost for EngineHost<'_> {
         cancel: &AtomicBool,
     ) -> Result<String, Diagnostic> {
         let secret = |id: &str| self.secrets.value(id);
-        told(Git::new(&self.engine.environment, &secret, cancel).resolve(source))
+        let commit = told(Git::new(&self.engine.environment, &secret, cancel).resolve(source))?;
+        self.note_material(Material::repository(source, &commit));
+        Ok(commit)
     }
 
     fn copy(&self, request: &CopyRequest, cancel: &AtomicBool) -> Result<Option<SnapshotRef>, SourceFault> {
