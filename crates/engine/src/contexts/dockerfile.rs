@@ -9,6 +9,7 @@ use coracle_snapshot::RootFs;
 
 use super::{ContextSource, Downloads, Opener, Place};
 use crate::builds::BuildOptions;
+use crate::outputs::Material;
 use crate::{During, Failure, Result};
 
 /// Most bytes of a Dockerfile.
@@ -67,6 +68,7 @@ pub(super) fn read(
         }
         Want::Url(url) => {
             let fetched = Downloads::new(opener.engine)?.get(url, opener.cancel)?;
+            opener.fetched.borrow_mut().push(Material::file(url, &fetched.digest));
             if fetched.kind.starts_with("text/html") {
                 let error =
                     Diagnostic::error("dockerfile", format!("{url} is a page for browsers, no Dockerfile"));
