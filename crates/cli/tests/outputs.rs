@@ -179,3 +179,69 @@ fn the_packages_of_a_debian_base_are_listed() {
     let value = coracle(["sbom", "--format", "cyclonedx-json", &context.tag]).run().ok().stdout;
     assert_eq!(serde_json::from_str::<Value>(&value).unwrap()["bomFormat"], "CycloneDX");
 }
+
+/// Roots that end with the test.
+fn elsewhere(call: support::Call, root: &Path) -> support::Call {
+    call.env("CORACLE_DATA_ROOT", root.join("data").to_str().unwrap())
+        .env("CORACLE_RUN_ROOT", root.join("run").to_str().unwrap())
+}
+
+#[test]
+fn two_machines_make_the_same_of_the_same_input() {
+    if !ready() {
+        return;
+    }
+    let mut results = Vec::new();
+    for _ in 0..2 {
+        let context = Context::of("FROM scratch\nCOPY . /app/\nWORKDIR /app/new\n");
+        fs::write(context.path("file"), "x").unwrap();
+        let root = tempfile::tempdir().unwrap();
+        // Another name would be another content of the archives.
+        let call = coracle(["build", "--network", "none", "-t", "same:1", "-f", "Dockerfile", "."]);
+        let call = elsewhere(call, root.path()).dir(context.directory.path());
+        let outputs = [
+            "type=oci,dest=../oci.tar,rewrite-timestamp=true",
+            "type=docker,dest=../docker.tar,rewrite-timestamp=true",
+            "type=image,rewrite-timestamp=true",
+            "type=tar,dest=../files.tar",
+            "../local",
+        ];
+        let out = tempfile::tempdir().unwrap();
+        let words = outputs.map(|output| output.replace("..", out.path().to_str().unwrap()));
+        let call = call.args(words.iter().flat_map(|output| ["-o", output.as_str()]));
+        let meta = out.path().join("meta.json");
+        let call = call.args(["--metadata-file", meta.to_str().unwrap(), "--provenance=mode=max"]);
+        call.env("SOURCE_DATE_EPOCH", "1700000000").run().ok();
+        let listed = Command::new("find")
+            .args(["local", "-mindepth", "1", "-not", "-name", "provenance.json", "-printf", "%P %m %T@\n"])
+            .current_dir(out.path())
+            .output()
+            .unwrap();
+        let mut listed: Vec<String> =
+            String::from_utf8(listed.stdout).unwrap().lines().map(str::to_owned).collect();
+        listed.sort();
+        assert!(listed.iter().all(|line| line.ends_with(" 1700000000.0000000000")), "{listed:?}");
+        let archives =
+            ["oci.tar", "docker.tar", "files.tar"].map(|name| fs::read(out.path().join(name)).unwrap());
+        results.push((read_json(&meta)["containerimage.digest"].clone(), listed, archives));
+    }
+    assert_eq!(results[0].0, results[1].0);
+    assert_eq!(results[0].1, results[1].1);
+    assert!(results[0].2 == results[1].2, "the archives differ");
+}
+
+#[test]
+fn what_is_built_on_a_stand_in_keeps_its_id() {
+    if !ready() {
+        return;
+    }
+    let context = Context::of("FROM busybox\nRUN echo x > /x\n");
+    let id = context.call(&["--network", "none"]).run().ok().stdout.trim().to_owned();
+    let archive = context.path("saved.tar");
+    let archive = archive.to_str().unwrap();
+    coracle(["save", "-o", archive, &context.tag]).run().ok();
+    let root = tempfile::tempdir().unwrap();
+    let loaded = elsewhere(coracle(["load", "-i", archive]), root.path()).run().ok();
+    assert!(loaded.stdout.contains(&context.tag), "{loaded}");
+    assert!(elsewhere(coracle(["inspect", &context.tag]), root.path()).run().ok().stdout.contains(&id));
+}

@@ -15,7 +15,7 @@ use coracle_report::{Diagnostic, Outcome, Task, TaskId};
 use coracle_store::MAX_DOCUMENT;
 
 use super::layers::{Form, LayerBlob, LayerCompression, Layers, place_of};
-use crate::outputs::{Attestation, Described, attestation_documents};
+use crate::outputs::{Attestation, Attested, Described, attestation_documents};
 use crate::{During, Failure, Images, Result};
 
 /// How an image is sent.
@@ -192,7 +192,7 @@ impl Push<'_> {
             annotations: BTreeMap::new(),
         };
         let names = std::slice::from_ref(self.target);
-        let (manifest, document, blobs) = attestation_documents(list, &image, names);
+        let Attested { manifest, bytes: document, blobs } = attestation_documents(list, &image, names);
         let blob = |(digest, bytes): &(Digest, Vec<u8>)| (*digest, bytes.len() as u64);
         let sent: Vec<PushBlob<'_>> = blobs
             .iter()

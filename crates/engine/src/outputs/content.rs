@@ -149,8 +149,9 @@ impl Content {
         let mut manifests: Vec<Described> = packed.iter().map(|image| image.manifest.clone()).collect();
         let mut attestations = Vec::new();
         for ((_, list), image) in images.iter().zip(&packed).filter(|((_, list), _)| !list.is_empty()) {
-            let (manifest, document, own) = attestation_documents(list, &image.manifest, names);
-            let all = own.into_iter().chain([(manifest.digest, document)]);
+            let Attested { manifest, bytes, blobs: own } =
+                attestation_documents(list, &image.manifest, names);
+            let all = own.into_iter().chain([(manifest.digest, bytes)]);
             blobs.extend(all.map(|(digest, bytes)| {
                 (digest, Blob { size: bytes.len() as u64, bytes: Bytes::Memory(bytes) })
             }));
@@ -235,13 +236,22 @@ fn pack_layer(
     Ok((file, digest, size, info.diff_id))
 }
 
-/// Makes the manifest that holds what is attested of an image (BuildKit, "Image attestation storage"): what an index
-/// says of it, its bytes, and the blobs that it names.
+/// The manifest that holds what is attested of an image.
+pub(crate) struct Attested {
+    /// What an index says of it.
+    pub manifest: Described,
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+    /// The blobs that it names.
+    pub blobs: Vec<(Digest, Vec<u8>)>,
+}
+
+/// Makes the manifest that holds what is attested of an image (BuildKit, "Image attestation storage").
 pub(crate) fn attestation_documents(
     list: &[Attestation],
     image: &Described,
     names: &[Reference],
-) -> (Described, Vec<u8>, Vec<(Digest, Vec<u8>)>) {
+) -> Attested {
     let mut blobs = BTreeMap::new();
     let mut layers = Vec::new();
     for attestation in list {
@@ -273,7 +283,7 @@ pub(crate) fn attestation_documents(
         Bytes::Memory(bytes) => (digest, bytes),
         Bytes::File(_) => unreachable!("documents are made in memory"),
     };
-    (manifest, bytes, blobs.into_iter().map(in_memory).collect())
+    Attested { manifest, bytes, blobs: blobs.into_iter().map(in_memory).collect() }
 }
 
 /// Returns what a statement is about: the image's manifest, under each of its names as a package URL.

@@ -29,8 +29,14 @@ fn open(engine: &Engine, image: &Finished) -> Result<(RootFs, Option<tempfile::T
 }
 
 /// Copies the files into a directory that exists. They belong to whoever runs this, as with BuildKit, and keep their
-/// modes and times. Links that are in the directory already are replaced, never followed.
-fn copy(engine: &Engine, image: &Finished, directory: &Path, mode: LocalMode) -> Result<()> {
+/// modes and times, but with `latest` none is younger than that. Links that are in the directory already are replaced, never followed.
+fn copy(
+    engine: &Engine,
+    image: &Finished,
+    directory: &Path,
+    mode: LocalMode,
+    latest: Option<i64>,
+) -> Result<()> {
     let what = format!("writing to {}", directory.display());
     let (from, _held) = open(engine, image)?;
     let to = RootFs::open_directory(directory).during(&what)?;
@@ -45,7 +51,7 @@ fn copy(engine: &Engine, image: &Finished, directory: &Path, mode: LocalMode) ->
         kept.insert(entry.path);
     }
     let owner = Some((rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw()));
-    let options = CopyOptions { owner, keep_mtime: true, ..CopyOptions::default() };
+    let options = CopyOptions { owner, keep_mtime: true, latest, ..CopyOptions::default() };
     to.copy_tree_in(&from, Path::new("/"), Path::new(""), &options).during(&what)?;
     if mode == LocalMode::Delete {
         for entry in to.walk(Path::new("/")).during(&what)?.into_iter().rev() {
@@ -71,6 +77,7 @@ pub fn fill(
     directory: &Path,
     mode: LocalMode,
     split: bool,
+    latest: Option<i64>,
 ) -> Result<()> {
     for (image, attestations) in images {
         let mut place = directory.to_owned();
@@ -78,7 +85,7 @@ pub fn fill(
             place.push(platform_directory(&image.platform()));
             std::fs::create_dir_all(&place).during(format_args!("making {}", place.display()))?;
         }
-        copy(engine, image, &place, mode)?;
+        copy(engine, image, &place, mode, latest)?;
         for (name, bytes) in documents(engine, image, attestations)? {
             // In one step, and never through a link that lies there.
             let what = format!("writing {}", place.join(&name).display());

@@ -27,7 +27,7 @@ pub use archive::LoadedImage;
 pub use attest::{AttestOptions, ProvenanceMode, ProvenanceOptions, ProvenanceVersion, Sbom, SbomFormat};
 pub(crate) use attest::{BuildFacts, Material, attest, smallest};
 pub use compress::Compression;
-pub(crate) use content::{Attestation, Content, Described, attestation_documents};
+pub(crate) use content::{Attestation, Attested, Content, Described, attestation_documents};
 pub(crate) use finished::Finished;
 pub use finished::Flatten;
 pub use spec::{ArchiveOutput, ImageOutput, LocalMode, Output, Packing, Place, Stream};
@@ -201,7 +201,7 @@ fn one(
         }
         Output::Local { dest, mode, split } => during(engine, facts, "write the files", || {
             target::fill_directory(dest, &mut |directory| {
-                files::fill(engine, images, directory, *mode, split.unwrap_or(images.len() > 1))
+                files::fill(engine, images, directory, *mode, split.unwrap_or(images.len() > 1), facts.epoch)
             })
         })
         .map(|()| Map::new()),

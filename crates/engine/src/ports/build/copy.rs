@@ -156,7 +156,7 @@ impl<'r> Plan<'r> {
     }
 
     fn options(&self, owner: Option<(u32, u32)>, mode: Option<&'r ModeChange>) -> CopyOptions<'_> {
-        CopyOptions { owner, mode: self.mode.as_ref().or(mode), filter: None, keep_mtime: true }
+        CopyOptions { owner, mode: self.mode.as_ref().or(mode), filter: None, keep_mtime: true, latest: None }
     }
 
     fn source(
@@ -226,6 +226,7 @@ impl<'r> Plan<'r> {
             mode: Some(self.mode.as_ref().unwrap_or(&own)),
             filter: None,
             keep_mtime: true,
+            latest: None,
         };
         to.copy_tree_in(&held, Path::new(name), &place(Path::new(&download.name)), &options).map(drop)
     }

@@ -77,7 +77,7 @@ impl<'a> Copier<'a> {
             FileKind::Socket | FileKind::Directory => return Ok(()),
         }
         if self.options.keep_mtime && metadata.kind != FileKind::File {
-            set_mtime(directory, name, metadata.mtime).map_err(fail)?;
+            set_mtime(directory, name, self.options.mtime(metadata.mtime)).map_err(fail)?;
         }
         summary.files += 1;
         Ok(())
@@ -99,7 +99,7 @@ impl<'a> Copier<'a> {
             let xattrs = xattr::read(&source)?;
             xattr::write(&target, &xattrs)?;
             if self.options.keep_mtime {
-                set_mtime(target.as_fd(), OsStr::new(""), metadata.mtime)?;
+                set_mtime(target.as_fd(), OsStr::new(""), self.options.mtime(metadata.mtime))?;
             }
             Ok(bytes)
         })();

@@ -45,6 +45,8 @@ pub struct CopyOptions<'a> {
     pub filter: Option<Filter<'a>>,
     /// Whether times of last change are kept; else they are the time of copying.
     pub keep_mtime: bool,
+    /// No time that is kept is later than this (seconds since 1970).
+    pub latest: Option<i64>,
 }
 
 /// What a copy did.
@@ -57,6 +59,14 @@ pub struct CopySummary {
 }
 
 impl CopyOptions<'_> {
+    /// Returns the time that a copy gets, when times are kept.
+    fn mtime(&self, source: (i64, u32)) -> (i64, u32) {
+        match self.latest {
+            Some(latest) if source >= (latest, 0) => (latest, 0),
+            _ => source,
+        }
+    }
+
     fn attributes(&self, source: &Metadata) -> Attributes {
         let (uid, gid) = self.owner.unwrap_or((source.uid, source.gid));
         let is_directory = source.kind == FileKind::Directory;

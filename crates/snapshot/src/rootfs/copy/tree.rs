@@ -93,7 +93,7 @@ pub(super) fn copy(
         for (path, mtime) in times.into_iter().rev() {
             let destination = base.join(&path);
             let directory = to.open_at(&destination, OFlags::RDONLY | OFlags::DIRECTORY, Mode::empty())?;
-            set_mtime(directory.as_fd(), OsStr::new(""), mtime)
+            set_mtime(directory.as_fd(), OsStr::new(""), options.mtime(mtime))
                 .map_err(|error| SnapshotError::io("set the time of", &destination, error))?;
         }
     }
