@@ -223,7 +223,8 @@ impl Opener<'_> {
 
     fn repository(&self, source: &GitSource) -> Result<Place> {
         let throwaway = Throwaway::new(&self.engine.layout)?;
-        let secret = |id: &str| self.secrets.value(id);
+        let secrets = &self.secrets;
+        let secret = |id: &str| secrets.value(id);
         let git = Git::new(&self.engine.environment, &secret, self.cancel);
         let commit = git.resolve(source)?;
         self.fetched.borrow_mut().push(Material::repository(source, &commit));
