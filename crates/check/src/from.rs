@@ -86,7 +86,7 @@ impl Bottoms {
         let file = request.dockerfile;
         let predefined = predefined(request);
         if let Ok(defaults) = declare(file, predefined.clone(), &BTreeMap::new()) {
-            defaults_name_images(file, &defaults, options, collector);
+            defaults_name_images(request, &defaults, options, collector);
         }
         let (globals, mut fault) = match declare(file, predefined.clone(), request.build_args) {
             Ok(globals) => (globals, None),
@@ -112,18 +112,19 @@ impl Bottoms {
     }
 }
 
-/// Checks that every base is the name of an image, or of a stage, when no argument is given.
+/// Checks that every base is the name of an image, of a stage or of a context, when no argument is given.
 fn defaults_name_images(
-    file: &Dockerfile,
+    request: &Request<'_>,
     defaults: &Variables,
     options: &Options,
     collector: &mut Collector<'_>,
 ) {
+    let file = request.dockerfile;
     for stage in &file.stages {
         let (expansion, None) = defaults.expand(&stage.image, file.directives.escape) else {
             return;
         };
-        if expansion.text.parse::<Reference>().is_err() {
+        if expansion.text.parse::<Reference>().is_err() && !request.is_context(&expansion.text) {
             let message = format!(
                 "Default value for ARG {} results in empty or invalid base image name",
                 stage.image.value
@@ -169,9 +170,7 @@ impl From<'_> {
             BaseRef::Image(_) if base.text == "scratch" => Bottom::Scratch,
             BaseRef::Image(_) => match earlier.iter().rposition(|stage| stage.is_called(&base.text)) {
                 Some(index) => Bottom::Stage(index),
-                None if self.request.contexts.contains(&base.text) => {
-                    Bottom::Image { name: base.text, platform }
-                }
+                None if self.request.is_context(&base.text) => Bottom::Image { name: base.text, platform },
                 None => match base.text.parse::<Reference>() {
                     Ok(_) => Bottom::Image { name: base.text, platform },
                     Err(error) => {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use coracle_dockerfile::{Dockerfile, IgnoreFile};
-use coracle_oci::Platform;
+use coracle_oci::{Platform, Reference};
 use coracle_report::Diagnostic;
 
 use crate::finding::Collector;
@@ -57,6 +57,17 @@ pub struct Request<'a> {
     pub contexts: &'a BTreeSet<String>,
     /// What is known of base images.
     pub bases: &'a dyn Bases,
+}
+
+impl Request<'_> {
+    /// Returns whether a name means a context beside the build's own: the same word in any case, or the same image
+    /// written otherwise, as the builder takes it.
+    pub(crate) fn is_context(&self, name: &str) -> bool {
+        self.contexts.iter().any(|own| own.eq_ignore_ascii_case(name))
+            || name.parse::<Reference>().is_ok_and(|wanted| {
+                self.contexts.iter().any(|own| own.parse().is_ok_and(|own: Reference| own == wanted))
+            })
+    }
 }
 
 /// Checks a Dockerfile. The error is a fault of the options in `# check=`.

@@ -134,9 +134,7 @@ impl<'a, 'c, 's> Walk<'a, 'c, 's> {
                 (state, triggers)
             }
             Bottom::Unknown => (State::default(), Vec::new()),
-            Bottom::Image { name, .. } if self.request.contexts.contains(name) => {
-                (State::default(), Vec::new())
-            }
+            Bottom::Image { name, .. } if self.request.is_context(name) => (State::default(), Vec::new()),
             Bottom::Image { name, platform: wanted } => {
                 let Some(facts) = self.request.bases.base(name, wanted.as_deref()) else {
                     self.unknown.insert(name.clone());
@@ -183,7 +181,7 @@ impl<'a, 'c, 's> Walk<'a, 'c, 's> {
             };
             let options = self.options.before(&statement.comments);
             for word in words {
-                let named = word.contains('$') || self.request.contexts.contains(&word.value);
+                let named = word.contains('$') || self.request.is_context(&word.value);
                 let Some(fault) = (!named).then(|| file.reference_fault(word, index, word)).flatten() else {
                     continue;
                 };

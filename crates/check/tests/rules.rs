@@ -404,6 +404,10 @@ fn named_contexts_are_no_slips() {
     let text = "FROM scratch AS builder\nFROM bulder\nCOPY --from=bulder a b\n";
     assert_eq!(found_with(text, &Given { contexts: &["bulder"], ..Given::default() }), [""; 0]);
     assert_eq!(found(text).len(), 1);
+    // As the builder finds them: in any case, and under an image's other names.
+    let text = "FROM Files AS one\nFROM busybox:latest\nCOPY --from=fILES a b\nCOPY --from=one a b\n";
+    let contexts = ["files", "docker.io/library/busybox"];
+    assert_eq!(found_with(text, &Given { contexts: &contexts, ..Given::default() }), [""; 0]);
 }
 
 #[test]

@@ -439,8 +439,8 @@ fn what_is_no_directory_is_checked_and_explained_too() {
     }
     // Named contexts are no stages that are missing.
     world.write("named/Dockerfile", "FROM Files AS one\nFROM scratch\nCOPY --from=files a.txt /\n");
-    let named = world.call(&["--check", "--build-context", "files=context", "named"]).run();
-    assert!(!named.stdout.contains("UndefinedStage") && !named.stdout.contains("UnknownStage"), "{named}");
+    let named = world.call(&["--check", "--build-context", "files=context", "named"]).run().ok();
+    assert!(named.stdout.contains("no warnings found"), "{named}");
     let root = |name: &str| world.path(name).to_string_lossy().into_owned();
     let graph = coracle(["graph", "build", "--format", "json", "-f", "-", "context"])
         .dir(world.0.path())
