@@ -149,6 +149,8 @@ impl Bases<'_> {
             return Ok(None);
         };
         let Some(chain) = record.config.chain_id() else { return Ok(None) };
+        // Between this look and the image's record the layer may be nobody's.
+        let _adding = self.engine.store.adding().during("adding an image to the store")?;
         let Some(snapshot) = self.engine.snapshots.by_chain(&chain).during("looking for a base's layer")?
         else {
             return Ok(None);

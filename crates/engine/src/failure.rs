@@ -103,8 +103,8 @@ impl<T, E: std::error::Error + 'static> During<T> for std::result::Result<T, E> 
 fn hint(error: &(dyn std::error::Error + 'static)) -> Option<&'static str> {
     use std::io::ErrorKind;
     let mut next = Some(error);
-    const DISK_FULL: &str =
-        "the disk is full: free some space (`coracle rmi`, `coracle volume rm`) and run it again";
+    const DISK_FULL: &str = "the disk is full: free some space (`coracle builder prune`, `coracle rmi`, \
+                             `coracle volume rm`) and run it again";
     while let Some(error) = next {
         let snapshot = error.downcast_ref::<coracle_snapshot::SnapshotError>();
         let store = error.downcast_ref::<coracle_store::StoreError>();

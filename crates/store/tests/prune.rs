@@ -165,6 +165,7 @@ impl World {
         let mut forgotten: BTreeSet<&str> = BTreeSet::new();
         for place in &plan.remove {
             let gone = &entries[*place];
+            prop_assert!(policy.shared || !gone.shared, "{} is an image's", gone.id);
             let rests_on =
                 |child: &&Entry| child.parents.contains(&gone.id) && !forgotten.contains(child.id.as_str());
             let child = self.entries.values().find(rests_on);

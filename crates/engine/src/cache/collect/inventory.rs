@@ -135,6 +135,8 @@ struct Recorded {
     path: PathBuf,
     used: Timestamp,
     step: String,
+    /// Whether the step made the snapshot; else it changed nothing, and its result is what it began with.
+    made: bool,
 }
 
 /// Returns the records by the snapshots that they name. One that cannot be read names none.
@@ -147,15 +149,17 @@ fn recorded(layout: &Layout) -> Result<BTreeMap<Option<SnapshotId>, Vec<Recorded
         let record: Option<CacheRecord> = stored::read(&path).ok().flatten();
         let snapshot =
             record.as_ref().and_then(|record| record.snapshot.as_ref()).and_then(|id| parse(id).ok());
+        let made = record.as_ref().is_some_and(|record| record.snapshot != record.parent);
         let step = record.map(|record| record.step).unwrap_or_default();
-        named.entry(snapshot).or_default().push(Recorded { key, path, used: time(used), step });
+        named.entry(snapshot).or_default().push(Recorded { key, path, used: time(used), step, made });
     }
     Ok(named)
 }
 
 fn describe(records: &[Recorded]) -> String {
-    // One result may have been found by several names; the step that used it last is what people know.
-    let last = records.iter().filter(|record| !record.step.is_empty()).max_by_key(|record| record.used);
+    // Several Dockerfiles may have the step; the one that was built last is what people know.
+    let named = records.iter().filter(|record| !record.step.is_empty());
+    let last = named.max_by_key(|record| (record.made, record.used));
     last.map_or_else(|| "a layer".to_owned(), |record| record.step.clone())
 }
 

@@ -124,6 +124,7 @@ fn a_prune_leaves_what_is_young_and_all_leaves_what_is_needed() {
     let held = world.step("held", None, 5_000, 5 * DAY);
     world.image(&["made"]);
     let container = world.engine.snapshots.prepare(Some(&held)).unwrap().hold("container c").unwrap().id;
+    world.record("changed nothing", Some(&old), Some(&old), 2 * DAY);
     world.record("nothing", None, None, 2 * DAY);
     world.record("lost", Some(&"zzz".parse().unwrap()), None, 2 * DAY);
     std::fs::write(world.engine.layout.cache_record(&Digest::of("damaged")), "{").unwrap();
