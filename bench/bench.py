@@ -23,6 +23,8 @@ import sys
 import tempfile
 import time
 
+import builds
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 STACK = ROOT / "stacks" / "databricks_orchestrator"
 CORACLE = os.environ.get("CORACLE_BIN", str(ROOT / "target" / "release" / "coracle"))
@@ -51,14 +53,18 @@ def coracle(*args, cwd=ROOT):
     return run([CORACLE, *args], cwd=cwd)
 
 
-def docker(*args, cwd=ROOT):
-    """Runs the lab's own docker client inside the lab's tree; `cwd` lies under the lab's share.
+def enter(cwd):
+    """Returns the words that run a program inside the lab's tree; `cwd` lies under the lab's share.
 
     nsenter is all that stands between: no shell, so that the peer is not charged for our way in.
     """
     pid = (PEERS / "sock" / "docker.pid").read_text().strip()
-    enter = ["nsenter", "-m", "-t", pid, f"--wdns={cwd}", "env", "DOCKER_HOST=unix:///sockdir/docker.sock"]
-    return run([*enter, "docker", *args])
+    return ["nsenter", "-m", "-t", pid, f"--wdns={cwd}", "env", "DOCKER_HOST=unix:///sockdir/docker.sock"]
+
+
+def docker(*args, cwd=ROOT):
+    """Runs the lab's own docker client inside the lab's tree."""
+    return run([*enter(cwd), "docker", *args])
 
 
 def let_both_forward():
@@ -85,6 +91,8 @@ class Sides:
                 secret = example.with_name(example.name.removesuffix(".example"))
                 secret.write_text("bench-password\n")
                 secret.chmod(0o644)
+
+        self.large = builds.large_context(PEERS / "share" / "large")
 
     def edit(self, counter):
         """Changes one line of the backend on both sides."""
@@ -188,6 +196,22 @@ def scenarios(sides):
             lambda: docker("build", "-t", "bench-backend", "--target", "production", *flags, "backend", cwd=sides.theirs / "stack"),
         )
 
+    buildah = builds.Buildah(enter)
+
+    def bud(*flags):
+        return lambda: buildah.build("bench-backend", "--target", "production", *flags, context="backend", cwd=sides.theirs / "stack")
+
+    def large(*flags):
+        return (
+            lambda: coracle("build", "-t", "bench-large", *flags, str(sides.large)),
+            lambda: docker("build", "-t", "bench-large", *flags, "/share/large/context", cwd=root),
+        )
+
+    def forget():
+        """Takes every build cache away, so that a build is as the first one."""
+        coracle("builder", "prune", "--all", "--force")
+        docker("builder", "prune", "--all", "--force", cwd=root)
+
     def down():
         stack(sides, "down", "-v")
         compose(sides, "down", "-v")
@@ -201,7 +225,18 @@ def scenarios(sides):
                                  lambda: docker("run", "--rm", "--network", "none", "busybox", "true", cwd=root), 3),
         "1e6 log lines": (nothing, lambda: coracle("run", "--rm", "busybox", *lines),
                           lambda: docker("run", "--rm", "busybox", *lines, cwd=root), 1),
+        "build backend and frontend, cold": (
+            nothing,
+            lambda: stack(sides, "build", "--no-cache", "backend", "frontend"),
+            lambda: compose(sides, "build", "--no-cache", "backend", "frontend"),
+            1,
+        ),
         "build backend, cold": (nothing, *build("--no-cache"), 1),
+        "build backend, cold, buildah": (nothing, build("--no-cache")[0], bud("--no-cache"), 1),
+        "build backend, cached, buildah": (nothing, build()[0], bud(), 1),
+        "build backend, one line changed, buildah": (lambda: sides.edit(next(edits)), build()[0], bud(), 1),
+        "100,000 files, unchanged": (nothing, *large(), 1),
+        "100,000 files, COPY cold": (forget, *large(), 1),
         "build backend, cached": (nothing, *build(), 2),
         "build backend, one line changed": (lambda: sides.edit(next(edits)), *build(), 1),
         "up to all healthy": (down, *up, 1),
@@ -235,6 +270,15 @@ def measure(wanted, runs):
             medians = [statistics.median(side) for side in times]
             rows.append((name, medians[0] * 1000, medians[1] * 1000, medians[0] / medians[1], "ms", len(times[0])))
             print(f"{name}: {medians[0]*1000:.0f} ms, Docker {medians[1]*1000:.0f} ms, ratio {medians[0]/medians[1]:.2f}", file=sys.stderr)
+        if not wanted or "peak memory, 100,000 files" in wanted:
+            coracle("builder", "prune", "--all", "--force")
+            docker("builder", "prune", "--all", "--force", cwd=pathlib.Path("/"))
+            ours = builds.Peak(lambda: pss([CORACLE])).during(lambda: coracle("build", "-t", "bench-large", str(sides.large)))
+            patterns = ["dockerd", "containerd", "docker build", "docker-buildx"]
+            copy = lambda: docker("build", "-t", "bench-large", "/share/large/context", cwd=pathlib.Path("/"))
+            theirs = builds.Peak(lambda: pss(patterns)).during(copy)
+            rows.append(("peak memory, 100,000 files", ours, theirs, ours / theirs, "MiB PSS", 1))
+            print(f"peak memory: {ours:.0f} MiB, Docker {theirs:.0f} MiB", file=sys.stderr)
         if not wanted or "memory of the engine, stack up" in wanted:
             stack(sides, "up", "--no-build")
             compose(sides, "up", "-d", "--wait", "--no-build")
@@ -253,7 +297,7 @@ def measure(wanted, runs):
 
 
 def render(rows):
-    lines = ["| what | Coracle | Docker | ratio | unit | runs |", "|---|---|---|---|---|---|"]
+    lines = ["| what | Coracle | peer | ratio | unit | runs |", "|---|---|---|---|---|---|"]
     for name, ours, theirs, ratio, unit, runs in rows:
         lines.append(f"| {name} | {ours:.0f} | {theirs:.0f} | {ratio:.2f} | {unit} | {runs} |")
     return "\n".join(lines) + "\n"
@@ -272,14 +316,15 @@ def main():
     version = docker("version", "--format", "{{.Server.Version}}", cwd=pathlib.Path("/")).strip()
     composed = docker("compose", "version", "--short", cwd=pathlib.Path("/")).strip()
     import_bases()
+    builds.Buildah(enter).import_bases([base if ":" in base else f"{base}:latest" for base in BASES])
     rows = measure(options.only, options.runs)
     text = render(rows)
     print(text)
     if options.write:
         today = datetime.date.today().isoformat()
         head = (
-            "# Results\n\nMedians of interleaved runs on one machine (2 cores); ratio = Coracle / Docker, below 1 Coracle is "
-            f"faster or smaller.\nMade by `make bench` on {today}, Docker Engine {version}, Compose {composed}, "
+            "# Results\n\nMedians of interleaved runs on one machine (2 cores); the peer is Docker unless the row names another; ratio = Coracle / peer, "
+            f"below 1 Coracle is faster or smaller.\nMade by `make bench` on {today}, Docker Engine {version}, Compose {composed}, "
             f"reference stack in {ENVIRONMENT}.\n\n"
         )
         (ROOT / "bench" / "RESULTS.md").write_text(head + text)
