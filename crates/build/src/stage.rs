@@ -232,6 +232,7 @@ impl StageState {
                 self.record(planner, format!("CMD {}", quoted(&list)), None);
                 self.cmd_is_set = !list.is_empty();
                 self.config.config.cmd = Some(list);
+                self.config.config.args_escaped = true;
             }
             Instruction::Entrypoint(form) => {
                 let list = arguments(&self.config.config, form);
@@ -308,7 +309,8 @@ impl StageState {
         }
         let path = absolute(&self.config.config.working_dir, &text);
         self.config.config.working_dir.clone_from(&path);
-        let created_by = format!("WORKDIR {path}");
+        let slash = if path != "/" && text.ends_with('/') { "/" } else { "" };
+        let created_by = format!("WORKDIR {path}{slash}");
         let name = self.label(planner, &created_by);
         if path == "/" {
             self.record(planner, created_by, None);

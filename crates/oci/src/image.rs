@@ -152,6 +152,9 @@ pub struct RunConfig {
     /// Shell of the shell form (Docker's `Shell`); `None` means `/bin/sh -c`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shell: Option<Vec<String>>,
+    /// Docker's `ArgsEscaped`: the builder writes it beside each `CMD`; nothing on Linux reads it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub args_escaped: bool,
 }
 
 /// The empty object that stands as value in the specification's sets.

@@ -168,7 +168,7 @@ impl StageState {
                 let Some(place) = self.place(planner, from.as_ref())? else {
                     return Ok(None);
                 };
-                let path = self.mount_path(planner, source.as_ref(), place)?;
+                let path = self.mount_path(planner, source.as_ref())?;
                 (at(planner, target)?, ExecMountKind::Bind { place, path, writable: *writable })
             }
             MountKind::Cache { id, target, sharing, from, source, read_only, owner } => {
@@ -178,7 +178,7 @@ impl StageState {
                     let Some(place) = self.place(planner, from.as_ref())? else {
                         return Ok(None);
                     };
-                    Some((place, self.mount_path(planner, source.as_ref(), place)?))
+                    Some((place, self.mount_path(planner, source.as_ref())?))
                 } else {
                     None
                 };

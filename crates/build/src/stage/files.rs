@@ -7,7 +7,7 @@ use coracle_report::{Diagnostic, Span};
 
 use super::{Flow, StageState};
 use crate::graph::{CopyOp, Op, OpItem, OpSource};
-use crate::paths::{Rooted, destination, source};
+use crate::paths::{destination, source};
 use crate::plan::{Origin, Planner};
 use crate::{Checksum, GitSource, InlineFile, RemoteSource, Unpack, is_commit_prefix};
 
@@ -34,13 +34,12 @@ impl StageState {
         &self,
         planner: &Planner<'_>,
         word: Option<&Word>,
-        place: OpSource,
     ) -> Result<String, Diagnostic> {
         let Some(word) = word else {
             return Ok(String::new());
         };
         let text = self.expand(planner, word)?;
-        Ok(source(&text, rooted(place)).map_err(|()| outside(planner, &text, &word.span))?.path)
+        Ok(source(&text).path)
     }
 
     pub(super) fn copy(
@@ -55,7 +54,7 @@ impl StageState {
         let mut items = Vec::new();
         let mut texts = Vec::new();
         for source in &copy.sources {
-            let (item, text) = self.item(planner, source, place)?;
+            let (item, text) = self.item(planner, source)?;
             items.push(item);
             texts.push(text);
         }
@@ -69,6 +68,7 @@ impl StageState {
                 }
             }
         }
+        texts.push(self.expand(planner, &copy.dest)?);
         let words = words(&copy.sources, &copy.options, &op.items, None);
         self.finish_copy(planner, statement, ("COPY", words), &texts, op);
         Ok(Flow::Done)
@@ -86,7 +86,7 @@ impl StageState {
         for source in &add.sources {
             let (item, text) = match self.elsewhere(planner, add, source, checksum.as_deref())? {
                 Some(found) => found,
-                None => self.item(planner, source, OpSource::Context)?,
+                None => self.item(planner, source)?,
             };
             items.push(item);
             texts.push(text);
@@ -107,6 +107,7 @@ impl StageState {
             Some(true) => Unpack::All,
             Some(false) => Unpack::Never,
         };
+        texts.push(self.expand(planner, &add.dest)?);
         let words = words(&add.sources, &add.options, &op.items, add.checksum.as_ref());
         self.finish_copy(planner, statement, ("ADD", words), &texts, op);
         Ok(())
@@ -149,12 +150,7 @@ impl StageState {
         }
     }
 
-    fn item(
-        &self,
-        planner: &Planner<'_>,
-        item: &CopySource,
-        place: OpSource,
-    ) -> Result<(OpItem, String), Diagnostic> {
+    fn item(&self, planner: &Planner<'_>, item: &CopySource) -> Result<(OpItem, String), Diagnostic> {
         match item {
             CopySource::Path(word) => {
                 let text = self.expand(planner, word)?;
@@ -165,7 +161,7 @@ impl StageState {
                         &word.span,
                     ));
                 }
-                let path = source(&text, rooted(place)).map_err(|()| outside(planner, &text, &word.span))?;
+                let path = source(&text);
                 Glob::source(&path.path)
                     .map_err(|error| planner.error("bad-pattern", error.to_string(), &word.span))?;
                 Ok((OpItem::Path(path), text))
@@ -177,7 +173,7 @@ impl StageState {
                     let message = format!("`{}` is no file name", file.name);
                     return Err(planner.error("bad-heredoc", message, &heredoc.word.span));
                 }
-                Ok((OpItem::Inline(file), heredoc.word.value.clone()))
+                Ok((OpItem::Inline(file), format!("<<{}", heredoc.name)))
             }
         }
     }
@@ -247,7 +243,7 @@ impl StageState {
         };
         let parents = if op.parents { " --parents" } else { "" };
         let flags = format!("{parents}{}{}", flag("chown", &op.chown), flag("chmod", &op.chmod));
-        let created_by = format!("{keyword}{flags} {} {} # buildkit", texts.join(" "), op.dest);
+        let created_by = format!("{keyword}{flags} {} # buildkit", texts.join(" "));
         let name = self.label(planner, &statement.text);
         let vertex = planner.vertex_of_words(Op::Copy(op), self.top, name, &statement.span, words);
         self.layer(vertex);
@@ -270,19 +266,6 @@ fn words(
     let flags = [("--checksum", checksum), ("--chown", options.chown.as_ref())];
     let flags = flags.into_iter().filter_map(|(name, word)| Some((name.to_owned(), word?.span.clone())));
     sources.chain(flags).collect()
-}
-
-const fn rooted(place: OpSource) -> Rooted {
-    match place {
-        OpSource::Context => Rooted::Context,
-        OpSource::Named(_) | OpSource::Vertex(_) | OpSource::Empty => Rooted::FileSystem,
-    }
-}
-
-fn outside(planner: &Planner<'_>, text: &str, span: &Span) -> Diagnostic {
-    planner
-        .error("outside-context", format!("`{text}` lies outside the build context"), span)
-        .with_hint("build with a directory as context that holds it, and name the Dockerfile with `-f`")
 }
 
 fn is_mode(text: &str) -> bool {

@@ -45,10 +45,6 @@ impl EngineHost<'_> {
             CopyItem::Path(_) | CopyItem::Inline(_) | CopyItem::Download(_) => None,
         });
         let trees = trees.collect::<Result<Vec<_>>>().map_err(fault)?;
-        if plan.parts.is_empty() {
-            // Patterns that match nothing, alone.
-            return Ok(request.parent.clone());
-        }
         let (active, to) = self.prepare(request.parent.as_ref()).map_err(fault)?;
         plan.put(&to, &trees).map_err(fault)?;
         drop(to);
@@ -63,13 +59,6 @@ impl EngineHost<'_> {
 
     pub(super) fn make_path(&self, request: &DirectoryRequest) -> Result<Option<SnapshotRef>> {
         let path = Path::new(&request.path);
-        if let Some(parent) = parse_parent(request.parent.as_ref())? {
-            let view = self.engine.snapshots.view(&parent).during("looking into a stage")?;
-            let metadata = RootFs::new(view).stat(path).during("looking for a directory")?;
-            if metadata.is_some_and(|metadata| metadata.kind == FileKind::Directory) {
-                return Ok(request.parent.clone());
-            }
-        }
         let (active, to) = self.prepare(request.parent.as_ref())?;
         let (uid, gid) = match &request.owner {
             None => (0, 0),
@@ -228,7 +217,13 @@ impl<'r> Plan<'r> {
             keep_mtime: true,
             latest: None,
         };
-        to.copy_tree_in(&held, Path::new(name), &place(Path::new(&download.name)), &options).map(drop)
+        let target = place(Path::new(&download.name));
+        if let (None, Some(parent)) = (&self.mode, target.parent()) {
+            // A download's own mode is not that of the directories above it.
+            let (uid, gid) = chown.unwrap_or((0, 0));
+            to.mkdir_all(parent, 0o755, uid, gid)?;
+        }
+        to.copy_tree_in(&held, Path::new(name), &target, &options).map(drop)
     }
 }
 
