@@ -9,7 +9,7 @@ STACK := stacks/databricks_orchestrator
 CORACLE := $(CURDIR)/target/release/coracle
 ENV ?= dev
 
-.PHONY: help setup setup-test build install bases up down check test test-unit test-stack test-e2e bench clean
+.PHONY: help setup setup-test build install bases up down check test test-unit test-stack test-e2e bench equality clean
 
 help:            ## Show the targets.
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):[^#]*## /\1\t/' | column -t -s $$'\t'
@@ -46,3 +46,8 @@ test: setup-test ## Run every test.
 
 bench: bases     ## Measure against Docker Engine, BuildKit and Compose (makes the peer lab on first use).
 	@bench/run.sh
+
+equality: setup-test ## Record anew what BuildKit makes of tests/equality/cases (makes the peer lab on first use).
+	@bench/peers.sh up
+	CORACLE_EQUALITY_PEER="$(CURDIR)/bench/peers.sh in" CORACLE_EQUALITY_SHARE="$${PEERS:-/opt/peers}/share:/share" \
+		cargo test --package coracle --locked --test equality -- --nocapture

@@ -10,6 +10,7 @@ mod browser;
 mod command;
 mod host;
 mod http;
+mod parts;
 mod snapshot;
 mod stack;
 
@@ -24,6 +25,7 @@ pub use browser::Browser;
 pub use command::{Call, Outcome, Started, coracle};
 pub use host::{Cgroup, connects_from, default_route_of, free_port, own_address, parent_of, user_of};
 pub use http::{Answer, get, request};
+pub use parts::Parts;
 pub use snapshot::{Files, Snapshot};
 pub use stack::{Stack, copy_tree, repository};
 
