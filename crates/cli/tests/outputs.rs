@@ -5,6 +5,7 @@ mod support;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use serde_json::Value;
 use support::{Files, Removed, Snapshot, coracle, ready, unique};
@@ -236,10 +237,13 @@ fn what_is_built_on_a_stand_in_keeps_its_id() {
         return;
     }
     let context = Context::of("FROM busybox\nRUN echo x > /x\n");
-    let id = context.call(&["--network", "none"]).run().ok().stdout.trim().to_owned();
+    // A root of its own, so that the stand-in is baked by this very program.
+    let first = tempfile::tempdir().unwrap();
+    let call = elsewhere(context.call(&["--network", "none"]), first.path());
+    let id = call.bound(Duration::from_mins(3)).run().ok().stdout.trim().to_owned();
     let archive = context.path("saved.tar");
     let archive = archive.to_str().unwrap();
-    coracle(["save", "-o", archive, &context.tag]).run().ok();
+    elsewhere(coracle(["save", "-o", archive, &context.tag]), first.path()).run().ok();
     let root = tempfile::tempdir().unwrap();
     let loaded = elsewhere(coracle(["load", "-i", archive]), root.path()).run().ok();
     assert!(loaded.stdout.contains(&context.tag), "{loaded}");

@@ -226,7 +226,9 @@ impl BlobSource for LayerBlob {
                 Some(info) if info.diff_id == expected => Ok(out),
                 _ => Err(io::Error::new(
                     io::ErrorKind::InvalidData,
-                    format!("the layer in snapshot {id} cannot be made again byte for byte"),
+                    format!(
+                        "the layer in snapshot {id} cannot be made again byte for byte; pull or bake its image again"
+                    ),
                 )),
             }
         })))
