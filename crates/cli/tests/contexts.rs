@@ -435,6 +435,8 @@ fn what_is_no_directory_is_checked_and_explained_too() {
         call(&["--call", "outline"]).ok();
         let looked = call(&["--why", "--dry-run", "--format", "json"]).ok();
         assert!(looked.stdout.contains("COPY a.txt /b"), "{looked}");
+        let built = call(&["--why", "--format", "json"]).ok();
+        assert!(built.stdout.contains("\"name\":\"a.txt\""), "{built}");
         assert_eq!(world.left(), 0);
     }
     // Named contexts are no stages that are missing.

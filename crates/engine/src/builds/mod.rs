@@ -16,7 +16,7 @@ use coracle_snapshot::SnapshotId;
 
 use crate::cache::{CachePlace, Exported, is_broken, warn_of};
 use crate::contexts::{self, Opened};
-use crate::ports::build::{EngineHost, WOULD_WORK, Work, cached};
+use crate::ports::build::{ContextReport, EngineHost, WOULD_WORK, Work, cached};
 pub use graph::{StageGraph, StageNode, StageOrigin, StageStep};
 pub use options::{BuildOptions, HostCa, SolveOptions};
 pub use run_options::{AgentSource, RunOptions, SecretPlace, SecretSource, allow};
@@ -34,6 +34,8 @@ pub struct BuiltImage {
     pub cached: bool,
     /// For each platform: its name and what became of the steps.
     pub steps: Vec<(String, Vec<StepWhy>)>,
+    /// What the context holds, when that was asked for.
+    pub context: Option<ContextReport>,
     /// What the outputs say of it, under the names of BuildKit's metadata file.
     pub metadata: serde_json::Map<String, serde_json::Value>,
 }
@@ -141,7 +143,10 @@ impl Builds<'_> {
             let lines = request.dockerfile.source.lines();
             metadata.insert("buildx.build.warnings".to_owned(), outputs::warnings(&found, &name, lines));
         }
-        Ok(BuiltImage { id: delivered.id, cached, steps, metadata: delivered.metadata })
+        // Now, for what came from elsewhere goes with the build.
+        let report = || host.context_report(why::taken(&request.dockerfile).as_deref(), &file);
+        let context = options.solve.report_context.then(report).transpose()?;
+        Ok(BuiltImage { id: delivered.id, cached, steps, context, metadata: delivered.metadata })
     }
 
     /// Writes the build's results to where they are to go; inline ones into the images' manifests.

@@ -31,6 +31,8 @@ pub struct SolveOptions {
     pub no_cache_stages: Vec<String>,
     /// How many steps may run at once; `None` is one a processor, but at least two.
     pub jobs: Option<NonZeroUsize>,
+    /// Whether the result says what the context holds and what of it is used (`--why`).
+    pub report_context: bool,
 }
 
 impl SolveOptions {

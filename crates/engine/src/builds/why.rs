@@ -6,7 +6,7 @@ use coracle_build::{Selection, SourcePath, StepWhy};
 use coracle_dockerfile::{CopySource, Dockerfile, Instruction, MountKind, Word};
 use coracle_report::{Diagnostic, Quiet};
 
-use super::{BuildOptions, Builds};
+use super::{BuildOptions, Builds, BuiltImage};
 use crate::contexts::Opened;
 use crate::ports::build::{ContextReport, EngineHost, WOULD_WORK, Work};
 use crate::{During, Result};
@@ -48,24 +48,12 @@ impl Builds<'_> {
         let context = host.context_report(taken(&request.dockerfile).as_deref(), &file)?;
         Ok(Explained { platforms, context })
     }
+}
 
-    /// Says what a build that was done did and why.
-    pub fn explain(
-        &self,
-        options: &BuildOptions,
-        platforms: Vec<(String, Vec<StepWhy>)>,
-    ) -> Result<Explained> {
-        let from_stdin = options.dockerfile.as_deref() == Some(std::path::Path::new("-"));
-        if options.context.directory().is_none() || from_stdin {
-            // What came from elsewhere went with the build.
-            return Ok(Explained { platforms, context: ContextReport::default() });
-        }
-        let opened = self.open(options, &AtomicBool::new(false))?;
-        let file = opened.dockerfile.0.clone();
-        let request = self.request(options, &opened)?;
-        let host = EngineHost::new(self.engine, options, &opened, Work::Refused)?;
-        let context = host.context_report(taken(&request.dockerfile).as_deref(), &file)?;
-        Ok(Explained { platforms, context })
+impl BuiltImage {
+    /// Says what the build did and why.
+    pub fn explained(self) -> Explained {
+        Explained { platforms: self.steps, context: self.context.unwrap_or_default() }
     }
 }
 
@@ -76,7 +64,7 @@ fn not_here() -> Diagnostic {
 
 /// Returns what any stage takes from the context, as far as it can be read off the Dockerfile; `None` when a variable
 /// or a trigger decides it.
-fn taken(file: &Dockerfile) -> Option<Vec<Selection>> {
+pub(super) fn taken(file: &Dockerfile) -> Option<Vec<Selection>> {
     let mut all = Vec::new();
     for statement in file.stages.iter().flat_map(|stage| &stage.instructions) {
         match &statement.instruction {

@@ -153,7 +153,7 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
     let image = image?;
     args.outputs.write_files(&image)?;
     if args.why.why {
-        why_args::WhyArgs::explain(context, &engine, &options, image.clone(), args.checks.format)?;
+        why_args::WhyArgs::explain(context, image.clone(), args.checks.format);
     }
     let answered = args.why.why && args.checks.format == Some(check_args::Format::Json);
     if !answered && !output_args::OutputArgs::takes_stdout(&options.output) {

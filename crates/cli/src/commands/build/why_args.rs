@@ -40,7 +40,11 @@ pub struct WhyArgs {
 impl WhyArgs {
     /// Returns how steps are solved.
     pub fn options(&self) -> SolveOptions {
-        SolveOptions { no_cache_stages: self.no_cache_filter.clone(), jobs: self.jobs }
+        SolveOptions {
+            no_cache_stages: self.no_cache_filter.clone(),
+            jobs: self.jobs,
+            report_context: self.why,
+        }
     }
 
     /// Says what a build would do.
@@ -60,24 +64,17 @@ impl WhyArgs {
     }
 
     /// Says what a build did; people read it beside the progress, programs as data.
-    pub fn explain(
-        context: &Context,
-        engine: &Engine,
-        options: &BuildOptions,
-        image: BuiltImage,
-        format: Option<Format>,
-    ) -> Result<()> {
-        let explained = engine.builds().explain(options, image.steps)?;
-        let image = image.id.to_string();
+    pub fn explain(context: &Context, image: BuiltImage, format: Option<Format>) {
+        let id = image.id.to_string();
+        let explained = image.explained();
         match format {
             Some(Format::Json) => {
                 let mut value = serde_json::Value::from(explained);
-                value["image"] = image.into();
+                value["image"] = id.into();
                 context.printer.data(value.to_string());
             }
             _ => context.printer.status(render(&explained).trim_end()),
         }
-        Ok(())
     }
 }
 
