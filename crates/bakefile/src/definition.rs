@@ -177,8 +177,8 @@ fn combinations(resolver: &Resolver<'_>, placed: Placed<'_>) -> Result<Vec<BTree
             return Err(wrong(&format!("the matrix has more than {TARGETS} combinations")));
         }
         let mut next = Vec::new();
-        for value in values {
-            for row in &rows {
+        for row in &rows {
+            for value in values {
                 let mut row: BTreeMap<String, Value> = row.clone();
                 row.insert(name.clone(), value.clone());
                 next.push(row);

@@ -97,7 +97,7 @@ fn json(source: &Source) -> Result<Document, Fault> {
         return Err(source.error("bake-syntax", error.to_string(), &(at..at + 1)));
     }
     let text = escapes(source.text());
-    let root = hcl_edit::parser::parse_expr(&text).map_err(|error| syntax(source, &error))?;
+    let root = hcl_edit::parser::parse_expr(text.trim()).map_err(|error| syntax(source, &error))?;
     let mut found = Document::default();
     for (name, place, value) in members(source, &root)? {
         if !BLOCKS.contains(&name.as_str()) {
@@ -172,12 +172,38 @@ fn members<'a>(source: &Source, value: &'a Expression) -> Result<Vec<Member<'a>>
 fn escapes(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut chars = text.chars();
+    // Braces that are open within an interpolation; in it JSON's escapes are undone: what is left is an expression.
+    let (mut open, mut quoted, mut opener) = (0u32, false, ['\0'; 2]);
     while let Some(c) = chars.next() {
         if c != '\\' {
             out.push(c);
+            let begins = c == '{' && matches!(opener[1], '$' | '%') && opener[0] != opener[1];
+            opener = [opener[1], c];
+            match c {
+                _ if open == 0 => open = u32::from(begins),
+                '{' if !quoted => open += 1,
+                '}' if !quoted => open -= 1,
+                _ => {}
+            }
             continue;
         }
+        opener = ['\0'; 2];
         match chars.next() {
+            Some('"') if open > 0 => {
+                out.push('"');
+                quoted = !quoted;
+            }
+            Some('\\') if open > 0 => {
+                out.push('\\');
+                let mut ahead = chars.clone();
+                match (ahead.next(), ahead.next()) {
+                    (Some('\\'), Some(next @ ('"' | '\\'))) => {
+                        out.push(next);
+                        chars = ahead;
+                    }
+                    _ => out.extend(chars.next()),
+                }
+            }
             Some('/') => out.push('/'),
             Some('b') => out.push_str("\\u0008"),
             Some('f') => out.push_str("\\u000c"),

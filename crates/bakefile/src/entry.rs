@@ -126,6 +126,8 @@ pub(crate) fn printed(attribute: Attribute, entry: &Entry) -> serde_json::Value 
     for (name, value) in entry {
         if attribute == Attribute::Ssh && name == "paths" {
             map.insert(name.clone(), value.split(',').collect());
+        } else if attribute == Attribute::Attest && name == "disabled" {
+            map.insert(name.clone(), (value == "true").into());
         } else if !map.contains_key(name) {
             map.insert(name.clone(), value.clone().into());
         }

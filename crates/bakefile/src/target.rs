@@ -284,10 +284,19 @@ impl Target {
     /// Lays a value over an attribute as a later definition would; null changes nothing. A text is a list of one
     /// where a list is needed.
     pub fn lay(&mut self, attribute: Attribute, value: Value) -> Result<(), String> {
+        self.lay_as(attribute, value, attribute.merge())
+    }
+
+    /// As [`Target::lay`], but lists and maps always add to what is there.
+    pub fn extend(&mut self, attribute: Attribute, value: Value) -> Result<(), String> {
+        self.lay_as(attribute, value, Merge::Append)
+    }
+
+    fn lay_as(&mut self, attribute: Attribute, value: Value, how: Merge) -> Result<(), String> {
         let list = matches!(attribute.shape(), Shape::Texts | Shape::Entries);
         let value = if list && matches!(value, Value::String(_)) { Value::List(vec![value]) } else { value };
         if let Some(setting) = setting(attribute, value)? {
-            merge(&mut self.settings, attribute, setting, attribute.merge());
+            merge(&mut self.settings, attribute, setting, how);
         }
         Ok(())
     }

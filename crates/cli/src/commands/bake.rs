@@ -130,7 +130,7 @@ fn request(args: &Args) -> Result<BakeRequest> {
     let mut overrides = args.set.clone();
     let flags = [(args.no_cache, "no-cache"), (args.pull, "pull"), (args.push, "push"), (args.load, "load")];
     overrides.extend(flags.iter().filter(|(set, _)| *set).map(|(_, name)| format!("*.{name}=true")));
-    for (kind, how) in [("provenance", &args.provenance), ("sbom", &args.sbom)] {
+    for (kind, how) in [("sbom", &args.sbom), ("provenance", &args.provenance)] {
         overrides.extend(how.as_ref().map(|how| match how.as_str() {
             "true" => format!("*.attest=type={kind}"),
             "false" => format!("*.attest=type={kind},disabled=true"),

@@ -59,13 +59,16 @@ fn target(service: &Service, directory: &Path) -> std::result::Result<Option<Tar
         Err(_) => build.context.to_string_lossy().into_owned(),
     };
     let dockerfile = build.dockerfile.strip_prefix(&build.context).unwrap_or(&build.dockerfile);
-    let mut tags = build.tags.clone();
-    if tags.is_empty() && service.image_span.is_some() {
-        tags.push(service.image.familiar());
-    }
     let mut contexts = build.additional_contexts.clone();
     for source in contexts.values_mut() {
-        if let Some(service) = source.strip_prefix("service:") {
+        // A directory of the project is shown as the project names it.
+        if let Ok(inside) = Path::new(source).strip_prefix(directory) {
+            *source = if inside.as_os_str().is_empty() {
+                ".".into()
+            } else {
+                inside.to_string_lossy().into_owned()
+            };
+        } else if let Some(service) = source.strip_prefix("service:") {
             *source = format!("target:{}", service.replace('.', "_"));
         }
     }
@@ -81,8 +84,8 @@ fn target(service: &Service, directory: &Path) -> std::result::Result<Option<Tar
         (Attribute::NoCache, flag(build.no_cache)),
         (Attribute::Pull, flag(build.pull)),
     ];
-    if !tags.is_empty() {
-        settings.push((Attribute::Tags, texts(&tags)));
+    if !build.tags.is_empty() {
+        settings.push((Attribute::Tags, texts(&build.tags)));
     }
     let wrong = |name: &str, why: String| {
         Diagnostic::error("bake-value", format!("`{name}`: {why}")).with_span(build.span.clone())
@@ -94,8 +97,13 @@ fn target(service: &Service, directory: &Path) -> std::result::Result<Option<Tar
         for (name, value) in extension {
             let attribute = Attribute::of_name(name)
                 .ok_or_else(|| wrong("x-bake", format!("there is no attribute `{name}`")))?;
-            target.lay(attribute, Value::from_json(value)).map_err(|why| wrong(name, why))?;
+            // As with buildx, lists of the extension add to those of `build`.
+            target.extend(attribute, Value::from_json(value)).map_err(|why| wrong(name, why))?;
         }
+    }
+    if target.texts(Attribute::Tags).is_empty() && service.image_span.is_some() {
+        let tags = texts(&[service.image.familiar()]);
+        target.lay(Attribute::Tags, tags).map_err(|why| wrong("image", why))?;
     }
     Ok(Some(target))
 }
