@@ -18,6 +18,9 @@ fn printed(file: &str, text: &str, asked: &[&str], set: &[&str]) -> Value {
     definition.select(&owned(asked), &owned(set)).unwrap_or_else(|error| panic!("{file}: {error}")).to_json()
 }
 
+/// A file's name and text, what is printed of it, what is asked for, and overrides.
+type Case = (&'static str, &'static str, &'static str, &'static [&'static str], &'static [&'static str]);
+
 macro_rules! cases {
     ($(($file:literal, $expected:literal, $asked:expr, $set:expr)),* $(,)?) => {
         [$(($file, include_str!(concat!("print/", $file)), include_str!(concat!("print/", $expected)), $asked, $set)),*]
@@ -28,7 +31,7 @@ macro_rules! cases {
 fn what_buildx_prints_is_printed() {
     const OVERRIDES: &[&str] =
         &["*.platform=linux/arm64", "a.args.A=2", "b.tags+=z", "a.tags=p", "a.tags=q", "*.push=true"];
-    let cases: [(&str, &str, &str, &[&str], &[&str]); 13] = cases![
+    let cases: [Case; 13] = cases![
         ("contexts.hcl", "contexts.json", &[], &[]),
         ("escapes.bake.json", "escapes.json", &[], &[]),
         ("funcs.hcl", "funcs.json", &[], &[]),
