@@ -182,7 +182,11 @@ fn place_base(request: &BuildRequest, need: &BaseNeed, error: Diagnostic) -> Dia
     let Some(stage) = stage else {
         return error;
     };
-    let error = source.place(error, &stage.span);
+    let span = match &stage.base {
+        coracle_dockerfile::BaseRef::Image(word) => &word.span,
+        coracle_dockerfile::BaseRef::Scratch | coracle_dockerfile::BaseRef::Stage(_) => &stage.span,
+    };
+    let error = source.place(error, span);
     let named = need.reference.repository().rsplit('/').next().unwrap_or_default();
     let others = request
         .dockerfile

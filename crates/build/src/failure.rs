@@ -12,6 +12,9 @@ use crate::{MissingCause, SourceFault};
 /// How many output lines a failure shows.
 const TAIL: usize = 20;
 
+/// The code of a host's fault that a user's or group's name is not known.
+pub(crate) const NO_SUCH_USER: &str = "no-such-user";
+
 /// The last output lines of a command.
 #[derive(Default)]
 pub(crate) struct Tail(Mutex<VecDeque<String>>);
@@ -131,6 +134,9 @@ fn missing_library(line: &str) -> Option<&str> {
 /// Returns the diagnostic of files that could not be selected.
 pub(crate) fn source_fault(vertex: &Vertex, fault: SourceFault) -> Diagnostic {
     match fault {
+        SourceFault::Other(diagnostic) if diagnostic.code == NO_SUCH_USER => {
+            vertex.place_at("--chown", diagnostic)
+        }
         SourceFault::Other(diagnostic) => vertex.place(diagnostic),
         SourceFault::Missing { path, cause } => vertex.place_at(&path, missing(vertex, &path, cause)),
     }

@@ -31,10 +31,32 @@ pub struct Vertex {
     pub name: String,
     /// The instruction.
     pub span: Span,
-    /// The line that the span begins on; `None` for triggers of a base image.
+    /// The line that the span begins on.
     pub source_line: Option<String>,
     /// Where its sources (by [`SourcePath::path`], a download by its URL) and flags (as `--chown`) are written.
     pub words: Vec<(String, Span)>,
+    /// Set for a trigger of a base image.
+    pub brought: Option<Brought>,
+}
+
+/// An instruction that comes with a base image (`ONBUILD`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Brought {
+    /// Its first line.
+    pub text: String,
+    /// Says whose it is.
+    pub note: String,
+}
+
+impl Brought {
+    /// Adds to a diagnostic what instruction it speaks of.
+    pub(crate) fn tell(&self, mut diagnostic: Diagnostic) -> Diagnostic {
+        if !diagnostic.notes.contains(&self.note) {
+            diagnostic.notes.push(self.note.clone());
+        }
+        diagnostic.source_line.get_or_insert_with(|| self.text.clone());
+        diagnostic
+    }
 }
 
 impl Vertex {
@@ -62,6 +84,9 @@ impl Vertex {
         let found = self.words.iter().find(|(name, _)| name == word);
         if let (None, Some((_, span))) = (&diagnostic.span, found) {
             diagnostic.span = Some(span.clone());
+            if span.start.line == self.span.start.line {
+                diagnostic.source_line.clone_from(&self.source_line);
+            }
         }
         self.place(diagnostic)
     }
@@ -72,7 +97,11 @@ impl Vertex {
             diagnostic.span = Some(self.span.clone());
             diagnostic.source_line.clone_from(&self.source_line);
         }
-        diagnostic
+        let own = diagnostic.span.as_ref().is_some_and(|span| span.file() == self.span.file());
+        match &self.brought {
+            Some(brought) if own => brought.tell(diagnostic),
+            _ => diagnostic,
+        }
     }
 }
 

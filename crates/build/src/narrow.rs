@@ -6,8 +6,11 @@ use coracle_report::{Diagnostic, Position, Span};
 /// Lines of output that are asked, from the last.
 const ASKED: usize = 8;
 
-/// Returns a failed command's diagnostic at the one line of the instruction that the output means; as it is when the
-/// output means none, or several.
+/// Lines of an instruction that are shown when none of them is known to have failed.
+const SHOWN: usize = 12;
+
+/// Returns a failed command's diagnostic at the one line of the instruction that the output means; with all
+/// lines when it means none, or several.
 pub(crate) fn narrow(mut diagnostic: Diagnostic, source: &Source, whole: &Span) -> Diagnostic {
     if diagnostic.source_line.is_none()
         && let Some(span) = diagnostic.span.as_ref().filter(|span| span.file() == source.file())
@@ -27,6 +30,15 @@ pub(crate) fn narrow(mut diagnostic: Diagnostic, source: &Source, whole: &Span) 
         let at = |column: usize| Position::new(number, u32::try_from(column).unwrap_or(u32::MAX) + 1);
         diagnostic.span = Some(Span::new(source.file(), at(start), at(start + length)));
         diagnostic.source_line = source.line(number).map(str::to_owned);
+    } else {
+        // It may be any of them.
+        let all: Vec<&str> =
+            (whole.start.line..=whole.end.line).filter_map(|number| source.line(number)).collect();
+        let mut shown = all[..all.len().min(SHOWN)].join("\n");
+        if all.len() > SHOWN {
+            shown.push_str("\n...");
+        }
+        diagnostic.source_line = Some(shown);
     }
     diagnostic
 }

@@ -10,7 +10,7 @@ use coracle_dockerfile::{BaseRef, Dockerfile, Instruction, StageLookup, Word, ex
 use coracle_oci::{ImageConfig, Platform, Reference};
 use coracle_report::{Diagnostic, Span};
 
-use crate::graph::{BuildGraph, ImagePlan, Op, OpSource, PlannedHistory, Vertex, VertexId};
+use crate::graph::{Brought, BuildGraph, ImagePlan, Op, OpSource, PlannedHistory, Vertex, VertexId};
 use crate::scope::{Arguments, DEFAULT_PATH, PROXIES, platform_arguments};
 use crate::stage::StageState;
 use crate::{BaseNeed, Bases, BuildRequest};
@@ -37,6 +37,7 @@ pub fn plan(request: &BuildRequest, bases: &Bases) -> Result<Planned, Diagnostic
         stages: vec![Progress::Unplanned; file.stages.len()],
         needs: BTreeSet::new(),
         warnings: Vec::new(),
+        brought: None,
         used_contexts: BTreeSet::new(),
     };
     planner.declare_globals()?;
@@ -82,6 +83,8 @@ pub(crate) struct Planner<'r> {
     stages: Vec<Progress>,
     needs: BTreeSet<BaseNeed>,
     pub warnings: Vec<Diagnostic>,
+    /// The trigger of a base image that is planned now.
+    pub brought: Option<Brought>,
     /// Named contexts that something asked for.
     pub used_contexts: BTreeSet<usize>,
 }
@@ -326,7 +329,8 @@ impl<'r> Planner<'r> {
         let source = &self.file().source;
         let source_line = if span.file() == source.file() { source.line(span.start.line) } else { None };
         let source_line = source_line.map(str::to_owned);
-        self.vertices.push(Vertex { op, parent, name, span: span.clone(), source_line, words });
+        let brought = self.brought.clone();
+        self.vertices.push(Vertex { op, parent, name, span: span.clone(), source_line, words, brought });
         VertexId(self.vertices.len() - 1)
     }
 

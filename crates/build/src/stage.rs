@@ -7,12 +7,12 @@ use std::collections::BTreeSet;
 
 use coracle_dockerfile::{EnvPair, Instruction, Stage, Statement, Word, expand_words, parse_trigger};
 use coracle_oci::{Empty, History, ImageConfig};
-use coracle_report::Diagnostic;
+use coracle_report::{Diagnostic, Span};
 
 use crate::configuration::{
     arguments, expose, health_check, health_check_text, is_signal, one_line, ports, quoted,
 };
-use crate::graph::{Op, PlannedHistory, VertexId};
+use crate::graph::{Brought, Op, PlannedHistory, VertexId};
 use crate::paths::absolute;
 use crate::plan::Planner;
 use crate::scope::{Arguments, look_up, set_variable};
@@ -39,6 +39,8 @@ pub(crate) struct StageState {
     /// Arguments that stand, with a value, after the `ENV` of their name.
     later: BTreeSet<String>,
     cmd_is_set: bool,
+    /// Where the last `USER` names whom.
+    user: Option<Span>,
     step: usize,
     /// How many steps there are; known once triggers are read.
     steps: usize,
@@ -66,6 +68,7 @@ impl StageState {
             arguments: Arguments::new(),
             later: BTreeSet::new(),
             cmd_is_set: false,
+            user: None,
             step: 0,
             steps: 0,
         };
@@ -83,6 +86,7 @@ impl StageState {
         // As in BuildKit, a stage sees the arguments of the stage that it builds upon.
         state.arguments.clone_from(&base.arguments);
         state.later.clone_from(&base.later);
+        state.user.clone_from(&base.user);
         state
     }
 
@@ -121,15 +125,21 @@ impl StageState {
             let note = || format!("the base brings the trigger `ONBUILD {text}`");
             statements.push(parse_trigger(&origin, text).map_err(|error| error.with_note(note()))?);
         }
-        let count = statements.len();
         statements.extend(std::mem::take(&mut self.statements));
         for (number, statement) in statements.iter().enumerate() {
-            let flow = self.statement(planner, statement).map_err(|error| {
-                if number >= count {
-                    return error;
-                }
-                let from = &planner.file().stages[self.index].span;
-                error.with_note(format!("this trigger comes with the base image of {from}"))
+            let brought = triggers.get(number).map(|text| Brought {
+                text: text.lines().next().unwrap_or_default().to_owned(),
+                note: format!(
+                    "this trigger (`ONBUILD`) comes with the base image of {}",
+                    planner.file().stages[self.index].span
+                ),
+            });
+            planner.brought.clone_from(&brought);
+            let flow = self.statement(planner, statement);
+            planner.brought = None;
+            let flow = flow.map_err(|error| match brought {
+                Some(brought) => brought.tell(error),
+                None => error,
             })?;
             if matches!(flow, Flow::Waiting) {
                 return Ok(false);
@@ -213,6 +223,7 @@ impl StageState {
                 let user = self.expand(planner, word)?;
                 self.record(planner, format!("USER {user}"), None);
                 self.config.config.user = user;
+                self.user = Some(word.span.clone());
             }
             Instruction::Expose(words) => self.expose(planner, words)?,
             Instruction::Volume(words) => {

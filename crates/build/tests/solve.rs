@@ -91,7 +91,7 @@ fn unused_stages_are_not_built() {
     assert!(!log.iter().any(|line| line.contains("missing") || line.contains("fail")), "{log:?}");
     request.target = None;
     let error = run(&host, &request).unwrap_err();
-    assert_eq!(error.to_string(), "Dockerfile:3:1: there is no image missing:latest");
+    assert_eq!(error.to_string(), "Dockerfile:3:6: there is no image missing:latest");
 }
 
 #[test]

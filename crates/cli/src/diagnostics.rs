@@ -6,7 +6,7 @@ use anstyle::Style;
 use coracle_report::{Diagnostic, Severity};
 
 use crate::printer::{DIM, ERROR, HINT, Printer, WARNING, paint};
-use crate::visible::{output, spelled};
+use crate::visible::{is_hostile, output, spelled};
 
 /// Prints `diagnostic` to standard error.
 pub fn print(printer: Printer, diagnostic: &Diagnostic) {
@@ -23,13 +23,16 @@ pub fn render(diagnostic: &Diagnostic) -> String {
     let mut text = format!("{} {}\n", paint(style, format_args!("{word}:")), spelled(&diagnostic.message));
     if let Some(span) = &diagnostic.span {
         let number = span.start.line.to_string();
-        let margin = " ".repeat(number.len());
+        let more = diagnostic.source_line.as_ref().map_or(0, |lines| lines.matches('\n').count());
+        let width = (span.start.line as usize + more).to_string().len();
+        let margin = " ".repeat(width);
         let _ = writeln!(text, "{margin}{} {}", paint(DIM, "-->"), spelled(&span.to_string()));
-        if let Some(line) = &diagnostic.source_line {
+        if let Some(lines) = &diagnostic.source_line {
             let bar = paint(DIM, "|");
             // One character for each, so that the caret stays under its word.
-            let line: String =
-                line.chars().map(|c| if c != '\t' && c.is_control() { '\u{fffd}' } else { c }).collect();
+            let lines = lines.replace(|c| c != '\n' && is_hostile(c), "\u{fffd}");
+            let (line, rest) =
+                lines.split_once('\n').map_or((lines.as_str(), None), |(line, rest)| (line, Some(rest)));
             let start = span.start.column.max(1) as usize - 1;
             let length = line.chars().count();
             let end = if span.end.line == span.start.line && span.end.column > span.start.column {
@@ -41,8 +44,12 @@ pub fn render(diagnostic: &Diagnostic) -> String {
             // Tabs keep their width under the source line.
             let lead: String = line.chars().take(start).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
             let _ = writeln!(text, "{margin} {bar}");
-            let _ = writeln!(text, "{} {bar} {line}", paint(DIM, &number));
+            let _ = writeln!(text, "{} {bar} {line}", paint(DIM, format_args!("{number:>width$}")));
             let _ = writeln!(text, "{margin} {bar} {lead}{}", paint(style, carets));
+            for (index, line) in rest.into_iter().flat_map(str::lines).enumerate() {
+                let number = span.start.line as usize + 1 + index;
+                let _ = writeln!(text, "{} {bar} {line}", paint(DIM, format_args!("{number:>width$}")));
+            }
         }
     }
     for note in &diagnostic.notes {
@@ -81,6 +88,23 @@ mod tests {
            |     ^^^^^
           seen twice
         hint: did you mean `ports`?
+        ");
+    }
+
+    #[test]
+    fn shows_all_lines_that_are_meant() {
+        let span = Span::new("Dockerfile", Position::new(9, 1), Position::new(11, 5));
+        let diagnostic = Diagnostic::error("run-failed", "the command ended with exit code 1")
+            .with_span(span)
+            .with_source_line("RUN <<END\nfalse\nEND");
+        insta::assert_snapshot!(plain(&diagnostic), @r"
+        error: the command ended with exit code 1
+          --> Dockerfile:9:1
+           |
+         9 | RUN <<END
+           | ^^^^^^^^^
+        10 | false
+        11 | END
         ");
     }
 

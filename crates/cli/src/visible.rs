@@ -2,8 +2,9 @@
 
 use std::borrow::Cow;
 
-/// Returns whether a character could steer a terminal, or show text in another order than it stands in.
-fn is_hostile(c: char) -> bool {
+/// Returns whether a character could steer a terminal, or show text in another order than it stands in; line
+/// ends and tabs do neither.
+pub fn is_hostile(c: char) -> bool {
     c.is_control() && !matches!(c, '\n' | '\t')
         || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }

@@ -453,7 +453,8 @@ impl Refused {
                     Diagnostic::error("registry-unreachable", message)
                         .with_note(reason)
                         .with_note("no recipe bakes a stand-in for it")
-                        .with_hint("see what can be baked here: coracle base ls"),
+                        .with_hint("see what can be baked here: coracle base ls")
+                        .with_hint("or bring it from a machine that has it: `docker save` there, `coracle load` here"),
                 )
             }
             Self::Denied(diagnostic) => Failure::user(diagnostic),

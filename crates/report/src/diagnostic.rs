@@ -41,7 +41,8 @@ pub struct Diagnostic {
     pub message: String,
     /// Where, when there is a place in a file.
     pub span: Option<Span>,
-    /// The source line that `span` points into, for a caret rendering.
+    /// The source line that `span` points into, for a caret rendering; with those after it, joined by line feeds, when
+    /// the whole of an instruction is meant.
     pub source_line: Option<String>,
     /// Evidence: last output lines of a command, near names, what was tried.
     pub notes: Vec<String>,

@@ -100,8 +100,10 @@ impl StageState {
             security,
             sandbox,
         });
-        let words = sources(&op).into_iter().flat_map(|(_, selection)| selection.paths);
-        let words = words.filter_map(|path| Some((path.path.clone(), mounted(run, &path.path)?))).collect();
+        let paths = sources(&op).into_iter().flat_map(|(_, selection)| selection.paths);
+        let mut words: Vec<(String, Span)> =
+            paths.filter_map(|path| Some((path.path.clone(), mounted(run, &path.path)?))).collect();
+        words.extend(self.user.iter().map(|span| ("USER".to_owned(), span.clone())));
         let vertex = planner.vertex_of_words(op, self.top, name, &statement.span, words);
         self.layer(vertex);
         self.record(planner, created_by, Some(vertex));

@@ -4,7 +4,7 @@ use coracle_oci::Digest;
 use coracle_report::{Diagnostic, Stream, Task};
 
 use super::{Fetched, Step};
-use crate::failure::{Tail, cancelled, run_failed, source_fault};
+use crate::failure::{NO_SUCH_USER, Tail, cancelled, run_failed, source_fault};
 use crate::graph::{ExecOp, Op, OpItem, OpSource};
 use crate::{
     Checkout, Checksum, CopyItem, CopyRequest, DirectoryRequest, Downloaded, ExecMount, ExecMountKind,
@@ -126,11 +126,20 @@ impl Step<'_> {
             tail.push(line);
             task.output(stream, line);
         };
-        match self.host.exec(&request, &output).map_err(|error| self.vertex.place(error))? {
+        match self.host.exec(&request, &output).map_err(|error| self.place_exec(error))? {
             ExecOutcome::Succeeded(snapshot) => Ok(snapshot),
             ExecOutcome::Failed(code) => Err(run_failed(self.vertex, exec, code, &tail, Vec::new())),
             ExecOutcome::Explained(code, hints) => Err(run_failed(self.vertex, exec, code, &tail, hints)),
             ExecOutcome::Cancelled => Err(cancelled()),
+        }
+    }
+
+    /// Puts a fault that is not the command's own at the instruction that brought it about.
+    fn place_exec(&self, error: Diagnostic) -> Diagnostic {
+        if error.code == NO_SUCH_USER {
+            self.vertex.place_at("USER", error.with_note(self.vertex.name.clone()))
+        } else {
+            self.vertex.place(error)
         }
     }
 
