@@ -426,3 +426,18 @@ fn builds_share_cache_mounts_as_they_say() {
     one.ok();
     two.ok();
 }
+
+#[test]
+fn two_processes_do_a_step_once_and_leave_unused_stages() {
+    let steps = "RUN sleep 1; echo did$((40 + 2)) && echo x > /made\n\
+        FROM base AS unused\n\
+        RUN echo not$((40 + 2)) && false\n\
+        FROM base\n\
+        COPY --from=1 /made /\n";
+    let Some(world) = World::new(steps) else { return };
+    let other = world.call(&[]).start();
+    let first = world.build(&[]);
+    let said = first.stderr + &other.finish().ok().stderr;
+    assert_eq!(said.matches("did42").count(), 1, "{said}");
+    assert_eq!(said.matches("not42").count(), 0, "{said}");
+}

@@ -410,6 +410,9 @@ fn other(error: SnapshotError) -> SourceFault {
 }
 
 #[cfg(test)]
+mod stability;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
