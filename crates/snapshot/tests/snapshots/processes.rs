@@ -186,3 +186,28 @@ fn a_full_disk_is_a_clean_error() {
         snapshots.prepare(Some(&fits.id)).unwrap().commit().unwrap();
     });
 }
+
+#[test]
+fn many_are_removed_in_order_and_what_is_needed_stays() {
+    let Some(world) = World::new() else { return };
+    let write = |layer: &Path| fs::write(layer.join("file"), "content").unwrap();
+    let linked = world.layer(None, write).id;
+    let base = world.layer(None, write).id;
+    let top = world.snapshots.stack_on(&linked, &base).unwrap().id;
+    let needed = world.layer(None, write).id;
+    let active = world.snapshots.prepare(Some(&needed)).unwrap();
+    let all = [&base, &linked, &needed, active.id(), &top].map(Clone::clone);
+    // Parents first: only what nothing rests on goes.
+    let detached = world.snapshots.detach_all(&all).unwrap();
+    assert_eq!(detached.ids(), std::slice::from_ref(&top));
+    drop(detached);
+    let detached = world.snapshots.detach_all(&[top, base.clone(), linked.clone(), base.clone()]).unwrap();
+    assert_eq!(detached.ids(), [base, linked]);
+    let left: Vec<_> = world.snapshots.list().unwrap().into_iter().map(|snapshot| snapshot.id).collect();
+    assert_eq!(left, [needed, active.id().clone()]);
+    detached.erase().unwrap();
+    // The first was never erased, as by a killed process.
+    world.snapshots.reclaim().unwrap();
+    let gone = |entry: &fs::DirEntry| entry.file_name().to_string_lossy().contains("gone");
+    assert!(!fs::read_dir(world.snapshots.root()).unwrap().flatten().any(|entry| gone(&entry)));
+}
