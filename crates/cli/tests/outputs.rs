@@ -183,8 +183,8 @@ fn the_packages_of_a_debian_base_are_listed() {
 
 /// Roots that end with the test.
 fn elsewhere(call: support::Call, root: &Path) -> support::Call {
-    call.env("CORACLE_DATA_ROOT", root.join("data").to_str().unwrap())
-        .env("CORACLE_RUN_ROOT", root.join("run").to_str().unwrap())
+    call.env("CORACLE_DATA_ROOT", root.join("data").to_str().expect("a plain path"))
+        .env("CORACLE_RUN_ROOT", root.join("run").to_str().expect("a plain path"))
 }
 
 #[test]

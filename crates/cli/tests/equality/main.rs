@@ -77,19 +77,17 @@ impl Builder {
     /// Returns what the case comes to.
     fn result(&self, case: &Case, place: &Path, servers: &Servers) -> (Value, String) {
         let words: Vec<String> = case.words.iter().map(|word| servers.fill(word)).collect();
-        match self.build(place, TAG, &words) {
-            Err(said) => (json!({"fails": true}), said),
-            Ok(()) => {
-                let upon_base = fs::read_to_string(place.join("Dockerfile")).is_ok_and(|text| {
-                    text.lines()
-                        .rfind(|line| line.to_uppercase().starts_with("FROM "))
-                        .is_some_and(|line| !line.contains("scratch"))
-                });
-                let image = image(&self.save(TAG), if upon_base { BASE_LAYERS } else { 0 });
-                let text = servers.hide(&image.to_string());
-                (serde_json::from_str(&text).expect("JSON stays JSON"), String::new())
-            }
+        if let Err(said) = self.build(place, TAG, &words) {
+            return (json!({"fails": true}), said);
         }
+        let upon_base = fs::read_to_string(place.join("Dockerfile")).is_ok_and(|text| {
+            text.lines()
+                .rfind(|line| line.to_uppercase().starts_with("FROM "))
+                .is_some_and(|line| !line.contains("scratch"))
+        });
+        let image = image(&self.save(TAG), if upon_base { BASE_LAYERS } else { 0 });
+        let text = servers.hide(&image.to_string());
+        (serde_json::from_str(&text).expect("JSON stays JSON"), String::new())
     }
 }
 
@@ -192,7 +190,7 @@ fn images_equal_those_of_buildkit() {
         match (result == wanted, excused) {
             (true, false) | (false, true) => {}
             (true, true) => {
-                faults.push(format!("{}: is equal; take it out of docs/dockerfile.md", case.name))
+                faults.push(format!("{}: is equal; take it out of docs/dockerfile.md", case.name));
             }
             (false, false) => {
                 let pretty = |value: &Value| serde_json::to_string_pretty(value).expect("JSON");
