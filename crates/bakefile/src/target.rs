@@ -1,6 +1,6 @@
 //! A target: its settings, how they are merged, overridden and printed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use coracle_report::Span;
 use indexmap::IndexMap;
@@ -257,10 +257,35 @@ pub struct Selected {
     /// Targets that are built, by name; those that are only another's context too.
     pub targets: BTreeMap<String, Target>,
     /// Those of the targets that are only another's context.
-    pub linked: std::collections::BTreeSet<String>,
+    pub linked: BTreeSet<String>,
 }
 
 impl Selected {
+    /// Returns the selection without some targets; those that others have as contexts stay, and are only that.
+    #[must_use]
+    pub fn without(&self, names: &BTreeSet<String>) -> Self {
+        let mut rest = self.clone();
+        rest.targets.retain(|name, _| !names.contains(name) && !self.linked.contains(name));
+        let mut open: Vec<String> = rest.targets.keys().cloned().collect();
+        while let Some(name) = open.pop() {
+            for (_, other) in self.targets[&name].links() {
+                if rest.targets.contains_key(other) {
+                    continue;
+                }
+                // Links were looked at when the targets were selected.
+                if let Some(target) = self.targets.get(other) {
+                    let mut target = target.clone();
+                    let nothing = Entry::from([("type".to_owned(), "cacheonly".to_owned())]);
+                    target.settings.insert(Attribute::Output, Setting::Entries(vec![nothing]));
+                    rest.targets.insert(other.to_owned(), target);
+                    rest.linked.insert(other.to_owned());
+                    open.push(other.to_owned());
+                }
+            }
+        }
+        rest
+    }
+
     /// Returns what `--print` shows.
     pub fn to_json(&self) -> serde_json::Value {
         let mut groups: Vec<_> = self.groups.iter().collect();

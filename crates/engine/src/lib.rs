@@ -32,7 +32,7 @@ pub use bakes::{BakeRequest, Baked, Bakes};
 pub use bases::{Bases, BuiltBase, RecipeView};
 pub use builds::{
     AgentSource, BuildOptions, Builds, BuiltImage, Explained, HostCa, RunOptions, SecretPlace, SecretSource,
-    SolveOptions, StageGraph, StageNode, StageOrigin, StageStep, allow,
+    SolveOptions, StageGraph, StageNode, StageOrigin, StageStep, Together, allow,
 };
 pub use cache::{CacheFrom, CacheMode, CachePlace, CacheTo, LayerCompression, PushOptions, PushReport};
 pub use cache::{PruneRequest, Pruned};

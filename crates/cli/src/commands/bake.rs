@@ -1,5 +1,6 @@
 //! `coracle bake`: the targets of bake files and Compose files, built together.
 
+use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::path::PathBuf;
 
@@ -11,6 +12,7 @@ use serde_json::json;
 
 use super::Done;
 use super::build::CheckArgs;
+use super::build::output_args::stdout;
 use crate::cancel::Cancel;
 use crate::context::Context;
 use crate::reporters::Progress;
@@ -62,10 +64,10 @@ pub struct Args {
     #[arg(long)]
     pub load: bool,
     /// Attestation of how the images were built: true, false, mode=min, mode=max.
-    #[arg(long, value_name = "HOW")]
+    #[arg(long, value_name = "HOW", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub provenance: Option<String>,
-    /// Attestation of what is in the images: true, false, generator=IMAGE.
-    #[arg(long, value_name = "HOW")]
+    /// Attestation of what is in the images: true, false.
+    #[arg(long, value_name = "HOW", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub sbom: Option<String>,
     /// Let targets have what they ask for: network.host, security.insecure.
     #[arg(long, value_name = "ENTITLEMENT")]
@@ -87,7 +89,7 @@ fn usage(why: impl Into<String>) -> Failure {
 /// Runs the command.
 pub fn run(context: &Context, args: Args) -> Result<Done> {
     let cancel = Cancel::on_signals().map_err(|error| Failure::ours("catching signals", &error))?;
-    let (engine, _) = context.engine(args.progress)?;
+    let (engine, reporter) = context.engine(args.progress)?;
     let request = request(&args)?;
     let bakes = engine.bakes();
     if let Some(what) = &args.list {
@@ -102,28 +104,45 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
         context.printer.data(text);
         return Ok(Done::Ok);
     }
-    if !args.checks.builds() {
-        return answer(context, &engine, &args, &request, &selected);
-    }
-    let baked = bakes.build(&selected, &request, cancel.flag())?;
-    let mut metadata = serde_json::Map::new();
-    for baked in &baked {
-        let id = baked.image.id.to_string();
-        context.printer.data(format!("{}  {id}", baked.target));
-        let tags = selected.targets[&baked.target].texts(BakeAttribute::Tags).join(",");
-        let mut entry = json!({ "containerimage.config.digest": id });
-        if !tags.is_empty() {
-            entry["image.name"] = tags.into();
+    // What is asked on the command line is asked of every target, else each says itself.
+    let mut asked = BTreeMap::new();
+    for (name, target) in selected.targets.iter().filter(|(name, _)| !selected.linked.contains(*name)) {
+        let call = match target.text(BakeAttribute::Call) {
+            Some(text) if args.checks.builds() && !text.is_empty() => {
+                text.parse().map_err(|why: String| usage(format!("target `{name}`: `call`: {why}")))?
+            }
+            _ => args.checks.call,
+        };
+        let checks = CheckArgs { call, ..args.checks };
+        if !checks.builds() {
+            asked.insert(name.clone(), checks);
         }
-        metadata.insert(baked.target.clone(), entry);
+    }
+    let answered = answer(context, &engine, &request, &selected, &asked)?;
+    if asked.len() + selected.linked.len() == selected.targets.len() {
+        return Ok(answered);
+    }
+    let rest = selected.without(&asked.into_keys().collect());
+    let baked = bakes.build(&rest, &request, cancel.flag());
+    reporter.settle();
+    let baked = baked?;
+    let streams = rest.targets.values().flat_map(|target| target.entries(BakeAttribute::Output));
+    let takes_stdout = streams.filter_map(|entry| entry.get("dest")).any(|dest| dest == "-");
+    let mut metadata = serde_json::Map::new();
+    for baked in baked {
+        if !takes_stdout {
+            context.printer.data(format!("{}  {}", baked.target, baked.image.id));
+        }
+        metadata.insert(baked.target, baked.image.metadata.into());
     }
     if let Some(path) = &args.metadata_file {
-        let text =
+        let mut text =
             serde_json::to_string_pretty(&metadata).map_err(|error| Failure::ours("writing JSON", &error))?;
+        text.push('\n');
         std::fs::write(path, text)
-            .map_err(|error| Failure::ours(format_args!("writing {}", path.display()), &error))?;
+            .map_err(|error| usage(format!("cannot write {}: {error}", path.display())))?;
     }
-    Ok(Done::Ok)
+    Ok(answered)
 }
 
 fn request(args: &Args) -> Result<BakeRequest> {
@@ -132,8 +151,8 @@ fn request(args: &Args) -> Result<BakeRequest> {
     overrides.extend(flags.iter().filter(|(set, _)| *set).map(|(_, name)| format!("*.{name}=true")));
     for (kind, how) in [("sbom", &args.sbom), ("provenance", &args.provenance)] {
         overrides.extend(how.as_ref().map(|how| match how.as_str() {
-            "true" => format!("*.attest=type={kind}"),
-            "false" => format!("*.attest=type={kind},disabled=true"),
+            "true" | "1" => format!("*.attest=type={kind}"),
+            "false" | "0" => format!("*.attest=type={kind},disabled=true"),
             how => format!("*.attest=type={kind},{how}"),
         }));
     }
@@ -166,24 +185,25 @@ fn request(args: &Args) -> Result<BakeRequest> {
         overrides,
         variables,
         allow: allowed,
+        stdout: Some(stdout),
     })
 }
 
-/// Answers about each target instead of building it.
+/// Answers about targets instead of building them.
 fn answer(
     context: &Context,
     engine: &Engine,
-    args: &Args,
     request: &BakeRequest,
     selected: &BakeSelection,
+    asked: &BTreeMap<String, CheckArgs>,
 ) -> Result<Done> {
     let mut done = Done::Ok;
-    for (name, target) in &selected.targets {
-        let options = engine.bakes().options(target, request)?;
+    for (name, checks) in asked {
+        let options = engine.bakes().options(&selected.targets[name], request)?;
         if selected.targets.len() > 1 {
             context.printer.status(format!("{name}:"));
         }
-        if args.checks.answer(context, engine, &options)? == Done::Findings {
+        if checks.answer(context, engine, &options)? == Done::Findings {
             done = Done::Findings;
         }
     }

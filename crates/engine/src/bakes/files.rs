@@ -21,6 +21,7 @@ pub(super) struct Files {
 
 /// Finds and reads the files.
 pub(super) fn read(request: &BakeRequest) -> Result<Files> {
+    request.targets.iter().try_for_each(|name| refuse_remote(name))?;
     let named = !request.files.is_empty();
     let names: Vec<String> =
         if named { request.files.clone() } else { DEFAULT_FILES.map(str::to_owned).to_vec() };
@@ -31,13 +32,7 @@ pub(super) fn read(request: &BakeRequest) -> Result<Files> {
             files.bake.push(Input { name: "stdin".into(), text });
             continue;
         }
-        if name.contains("://") || name.starts_with("git@") {
-            let message = format!("remote definitions are not supported yet: {name}");
-            return Err(Failure::user(
-                Diagnostic::error("bake-remote", message)
-                    .with_hint("clone the repository, and bake in its directory"),
-            ));
-        }
+        refuse_remote(&name)?;
         let path = request.directory.join(&name);
         if !named && !path.is_file() {
             continue;
@@ -65,4 +60,17 @@ pub(super) fn read(request: &BakeRequest) -> Result<Files> {
         return Err(Failure::user(Diagnostic::error("bake-file", message).with_hint(hint)));
     }
     Ok(files)
+}
+
+/// Refuses definitions that lie elsewhere: a stranger's could ask for any file of this machine.
+fn refuse_remote(name: &str) -> Result<()> {
+    if !name.contains("://") && !name.starts_with("git@") {
+        return Ok(());
+    }
+    let message = format!("a definition is a file of this machine, and `{name}` is not");
+    let error = Diagnostic::error("bake-remote", message);
+    Err(Failure::user(error.with_hint(format!(
+        "git clone {name} project, look at what it asks for, and run `coracle bake` in it; \
+         a target's context may lie elsewhere"
+    ))))
 }

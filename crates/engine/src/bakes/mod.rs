@@ -3,14 +3,17 @@
 mod compose;
 mod files;
 mod options;
+mod results;
 mod solve;
+mod sources;
 
 use std::path::PathBuf;
 
 use coracle_bakefile::{Definition, Selected, Target};
 use coracle_oci::Platform;
 
-use crate::{BuildOptions, Engine, Entitlements, Failure, Result};
+use crate::builds::TargetResult;
+use crate::{BuildOptions, Engine, Entitlements, Failure, Result, Stream, Together};
 
 /// Which files define what is baked, and what the caller lays over them.
 #[derive(Clone, Debug, Default)]
@@ -29,6 +32,8 @@ pub struct BakeRequest {
     pub variables: Vec<(String, String)>,
     /// `--allow`: what targets may ask for.
     pub allow: Entitlements,
+    /// Opens standard output for a target whose output is `-`; `None` is that there is none.
+    pub stdout: Option<fn() -> std::io::Result<Stream>>,
 }
 
 /// A target that was baked.
@@ -75,9 +80,13 @@ impl Bakes<'_> {
         self.definition(request)?.select(&request.targets, &request.overrides).map_err(Failure::user)
     }
 
-    /// Says what a target takes to build.
+    /// Says what a target takes to build, for looking at it: other targets that are its contexts count as known.
     pub fn options(&self, target: &Target, request: &BakeRequest) -> Result<BuildOptions> {
-        options::options(target, request).map_err(Failure::user)
+        let mut options = options::options(target, request).map_err(Failure::user)?;
+        let together = Together::new(options.solve.jobs().get());
+        target.links().for_each(|(_, other)| together.finish(other, TargetResult::default()));
+        options.together = Some(together);
+        Ok(options)
     }
 
     fn environment(&self, request: &BakeRequest) -> std::collections::BTreeMap<String, String> {

@@ -6,37 +6,52 @@ use coracle_dockerfile::NetworkMode;
 use coracle_oci::Platform;
 use coracle_report::Diagnostic;
 
-use super::BakeRequest;
+use super::{BakeRequest, results, sources};
 use crate::builds::allow;
-use crate::{AgentSource, BuildOptions, SecretPlace, SecretSource};
+use crate::{AgentSource, BuildOptions, Failure, SecretPlace, SecretSource};
+
+/// A target that is read, so that messages can say where its attributes are.
+pub(super) struct Located<'t>(&'t Target);
+
+impl Located<'_> {
+    /// Returns the error that an attribute is wrong.
+    pub(super) fn wrong(&self, attribute: Attribute, why: String) -> Diagnostic {
+        self.place(attribute, Diagnostic::error("bake-attribute", why))
+    }
+
+    /// Says of an error which attribute it is about.
+    pub(super) fn place(&self, attribute: Attribute, error: impl Into<Problem>) -> Diagnostic {
+        let Problem(mut error) = error.into();
+        error.message = format!("target `{}`: `{}`: {}", self.0.name, attribute.name(), error.message);
+        if error.span.is_none() {
+            error.span = self.0.places.get(&attribute).or(self.0.span.as_ref()).cloned();
+        }
+        error
+    }
+}
+
+/// What can be wrong with an attribute.
+pub(super) struct Problem(Diagnostic);
+
+impl From<Diagnostic> for Problem {
+    fn from(error: Diagnostic) -> Self {
+        Self(error)
+    }
+}
+
+impl From<Failure> for Problem {
+    fn from(failure: Failure) -> Self {
+        Self(failure.first().clone())
+    }
+}
 
 /// Says what a target takes to build; refuses what the builder cannot do, with its place.
 pub(super) fn options(target: &Target, request: &BakeRequest) -> Result<BuildOptions, Diagnostic> {
-    let at = |attribute: Attribute, why: String| {
-        let message = format!("target `{}`: `{}`: {why}", target.name, attribute.name());
-        let error = Diagnostic::error("bake-attribute", message);
-        match target.places.get(&attribute).or(target.span.as_ref()) {
-            Some(span) => error.with_span(span.clone()),
-            None => error,
-        }
-    };
+    let located = Located(target);
+    let at = |attribute: Attribute, why: String| located.wrong(attribute, why);
     let mut options = BuildOptions::default();
-    let context = target.text(Attribute::Context).unwrap_or(".");
-    let context = context.strip_prefix("cwd://").unwrap_or(context);
-    if context == "-" || context.contains("://") || context.starts_with("git@") {
-        return Err(at(
-            Attribute::Context,
-            format!("`{context}` is not a directory, and others are not supported yet"),
-        ));
-    }
-    let directory = request.directory.join(if context.is_empty() { "." } else { context });
-    options.context = directory.clone().into();
-    options.dockerfile_inline = target.text(Attribute::DockerfileInline).map(str::to_owned);
-    let dockerfile = target.text(Attribute::Dockerfile).unwrap_or("Dockerfile");
-    options.dockerfile = Some(match dockerfile.strip_prefix("cwd://") {
-        Some(path) => request.directory.join(path),
-        None => directory.join(dockerfile),
-    });
+    sources::fill(&mut options, target, request, &located)?;
+    results::fill(&mut options, target, request, &located)?;
     options.target = target.text(Attribute::Target).map(str::to_owned);
     options.build_args =
         target.pairs(Attribute::Args).map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
@@ -104,36 +119,7 @@ pub(super) fn options(target: &Target, request: &BakeRequest) -> Result<BuildOpt
         }
     }
     options.run.allow = wanted;
-    refuse(target, &at)?;
     Ok(options)
-}
-
-/// Refuses what the builder does not do yet.
-fn refuse(target: &Target, at: &dyn Fn(Attribute, String) -> Diagnostic) -> Result<(), Diagnostic> {
-    let later = |attribute: Attribute| at(attribute, "not supported yet".to_owned());
-    let lists = [
-        (Attribute::Annotations, target.texts(Attribute::Annotations).is_empty()),
-        (Attribute::CacheFrom, target.entries(Attribute::CacheFrom).is_empty()),
-        (Attribute::CacheTo, target.entries(Attribute::CacheTo).is_empty()),
-        (Attribute::Contexts, target.pairs(Attribute::Contexts).next().is_none()),
-    ];
-    for (attribute, empty) in lists {
-        if !empty {
-            return Err(later(attribute));
-        }
-    }
-    let is = |entry: &Entry, name: &str, value: &str| entry.get(name).is_some_and(|found| found == value);
-    if target.entries(Attribute::Attest).iter().any(|entry| !is(entry, "disabled", "true")) {
-        return Err(later(Attribute::Attest));
-    }
-    for output in target.entries(Attribute::Output) {
-        let kind = output.get("type").map_or("", String::as_str);
-        let kept = matches!(kind, "docker" | "image" | "cacheonly") && !output.contains_key("dest");
-        if !kept || is(output, "push", "true") {
-            return Err(at(Attribute::Output, format!("an output of type {kind} is not supported yet")));
-        }
-    }
-    Ok(())
 }
 
 fn secret_source(secret: &Entry, request: &BakeRequest) -> SecretSource {

@@ -8,8 +8,8 @@ use std::time::Duration;
 use coracle_bakefile::Selected;
 use coracle_report::{Outcome, Task};
 
-use super::{BakeRequest, Baked, Bakes};
-use crate::{BuildOptions, BuiltImage, Failure, Result};
+use super::{BakeRequest, Baked, Bakes, options, results};
+use crate::{BuildOptions, BuiltImage, During, Failure, Result, SolveOptions, Together};
 
 /// How far the targets are.
 #[derive(Default)]
@@ -22,9 +22,9 @@ struct Progress {
 impl Bakes<'_> {
     /// Builds the selected targets; returns those that were asked for, by name.
     ///
-    /// Equal steps of several targets are done once: the builder's step locks see to that. As many targets are built at
-    /// once as the machine has processors. The first failure cancels the others; nothing is built when any target
-    /// asks for what cannot be done.
+    /// Equal steps of several targets are done once: the builder's step locks see to that; base images are looked up
+    /// once. All targets together do as many steps at once as one build would. The first failure cancels the others;
+    /// nothing is built when any target asks for what cannot be done.
     pub fn build(
         &self,
         selected: &Selected,
@@ -33,24 +33,33 @@ impl Bakes<'_> {
     ) -> Result<Vec<Baked>> {
         let mut plans: BTreeMap<&str, BuildOptions> = BTreeMap::new();
         for (name, target) in &selected.targets {
-            plans.insert(name, self.options(target, request)?);
+            plans.insert(name, options::options(target, request).map_err(Failure::user)?);
         }
+        results::check_stdout(plans.iter().map(|(name, options)| (*name, options)))?;
+        let jobs = SolveOptions::default().jobs().get();
+        let together = Together::new(jobs);
+        for options in plans.values_mut() {
+            options.together = Some(together.clone());
+        }
+        // Held meanwhile: the results of targets that others start from may have no name.
+        let _adding = self.engine.store.adding().during("adding images to the store")?;
         let progress = Mutex::new(Progress {
             waiting: selected.targets.keys().cloned().collect(),
             ..Progress::default()
         });
         let changed = Condvar::new();
         let stop = AtomicBool::new(false);
-        let workers = std::thread::available_parallelism().map_or(2, usize::from).min(plans.len().max(1));
+        let workers = jobs.min(plans.len().max(1));
         std::thread::scope(|scope| {
             for _ in 0..workers {
-                scope.spawn(|| self.work(selected, &plans, &progress, &changed, &stop));
+                scope.spawn(|| self.work(selected, &plans, &together, &progress, &changed, &stop));
             }
             // The caller's wish to stop is passed on.
             let mut state = progress.lock().unwrap_or_else(PoisonError::into_inner);
             while state.failure.is_none() && state.done.len() < plans.len() {
                 if cancel.load(Ordering::Relaxed) {
                     stop.store(true, Ordering::Relaxed);
+                    together.close();
                 }
                 let waited = changed.wait_timeout(state, Duration::from_millis(50));
                 state = waited.unwrap_or_else(PoisonError::into_inner).0;
@@ -70,6 +79,7 @@ impl Bakes<'_> {
         &self,
         selected: &Selected,
         plans: &BTreeMap<&str, BuildOptions>,
+        together: &Together,
         progress: &Mutex<Progress>,
         changed: &Condvar,
         stop: &AtomicBool,
@@ -100,11 +110,13 @@ impl Bakes<'_> {
             });
             let mut state = progress.lock().unwrap_or_else(PoisonError::into_inner);
             match built {
-                Ok(image) => {
+                Ok(mut image) => {
+                    together.finish(&name, std::mem::take(&mut image.result));
                     state.done.insert(name, image);
                 }
                 Err(mut failure) => {
                     stop.store(true, Ordering::Relaxed);
+                    together.close();
                     if state.failure.is_none() {
                         if let Some(first) = failure.diagnostics.first_mut() {
                             first.notes.push(format!("while building target `{name}`"));

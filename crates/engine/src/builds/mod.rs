@@ -4,6 +4,7 @@ mod graph;
 mod options;
 mod proxies;
 mod run_options;
+mod together;
 mod why;
 
 use std::collections::BTreeSet;
@@ -20,6 +21,8 @@ use crate::ports::build::{ContextReport, EngineHost, WOULD_WORK, Work, cached};
 pub use graph::{StageGraph, StageNode, StageOrigin, StageStep};
 pub use options::{BuildOptions, HostCa, SolveOptions};
 pub use run_options::{AgentSource, RunOptions, SecretPlace, SecretSource, allow};
+pub use together::Together;
+pub(crate) use together::{Slot, TargetResult};
 pub use why::Explained;
 
 use crate::outputs::{self, BuildFacts, Facts, Finished, Flatten};
@@ -38,6 +41,8 @@ pub struct BuiltImage {
     pub context: Option<ContextReport>,
     /// What the outputs say of it, under the names of BuildKit's metadata file.
     pub metadata: serde_json::Map<String, serde_json::Value>,
+    /// What other builds of the same run start from.
+    pub(crate) result: TargetResult,
 }
 
 /// The builder of an engine.
@@ -104,6 +109,8 @@ impl Builds<'_> {
             images.into_iter().unzip();
         let all_steps: Vec<Vec<StepReport>> = solved.iter().map(|built| built.steps.clone()).collect();
         self.export_cache(options, &host, &mut images, solved, cancel)?;
+        let files = images.iter().map(|image| (image.config.clone(), image.top().cloned()));
+        let result = TargetResult { images: files.collect(), materials: host.materials() };
         let images: Vec<_> = images.into_iter().zip(all_steps).collect();
         let cached = images.iter().flat_map(|(_, steps)| steps).all(|step| step.origin != StepOrigin::Made);
         let secrets: Vec<String> = options.run.secrets.iter().map(|secret| secret.id.clone()).collect();
@@ -146,7 +153,7 @@ impl Builds<'_> {
         // Now, for what came from elsewhere goes with the build.
         let report = || host.context_report(why::taken(&request.dockerfile).as_deref(), &file);
         let context = options.solve.report_context.then(report).transpose()?;
-        Ok(BuiltImage { id: delivered.id, cached, steps, context, metadata: delivered.metadata })
+        Ok(BuiltImage { id: delivered.id, cached, steps, context, metadata: delivered.metadata, result })
     }
 
     /// Writes the build's results to where they are to go; inline ones into the images' manifests.

@@ -9,7 +9,7 @@ use indexmap::IndexMap;
 
 use crate::{CacheFrom, CacheTo, OutputOptions};
 
-use super::RunOptions;
+use super::{RunOptions, Together};
 use crate::contexts::{ContextSource, NamedSource};
 
 /// Whether `RUN` steps see the host's certificate authorities.
@@ -78,6 +78,8 @@ pub struct BuildOptions {
     pub cache_to: Vec<CacheTo>,
     /// What becomes of the result.
     pub output: OutputOptions,
+    /// What it shares with builds that run as one with it.
+    pub together: Option<Together>,
     /// The task that the build is a part of.
     pub parent: Option<TaskId>,
 }

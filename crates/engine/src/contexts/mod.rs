@@ -133,7 +133,14 @@ pub fn open(engine: &Engine, options: &BuildOptions, cancel: &AtomicBool) -> Res
     };
     let mut named: Vec<Named> = Vec::new();
     for (name, source) in &options.named {
-        let content = opener.named(name, source)?;
+        let built = match (source, &options.together) {
+            (NamedSource::Target(target), Some(together)) => together.reference(target),
+            _ => None,
+        };
+        let content = match built {
+            Some(reference) => NamedContent::Image(reference),
+            None => opener.named(name, source)?,
+        };
         // The last one of a name counts, as with all flags.
         named.retain(|other| !other.name.eq_ignore_ascii_case(name));
         named.push(Named { name: name.clone(), content });

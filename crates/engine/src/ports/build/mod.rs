@@ -34,7 +34,7 @@ pub use self::report::{Amount, ContextEntry, ContextReport, HidingLine};
 use self::sources::Sources;
 pub(crate) use self::sources::ignore_of;
 use super::compose::told;
-use crate::builds::{BuildOptions, HostCa};
+use crate::builds::{BuildOptions, HostCa, Slot, Together};
 use crate::cache::{Imports, lazy};
 use crate::contexts::{Downloads, Git, LayoutImage, Named, NamedContent, Opened, Place};
 use crate::outputs::Material;
@@ -69,6 +69,8 @@ pub struct EngineHost<'a> {
     hashing: Hashing<'a>,
     memories: Memories,
     work: Work,
+    /// What is shared with builds that run as one with this.
+    together: Option<Together>,
     /// What other machines' builds offer.
     pub(crate) imports: Imports<'a>,
     /// What the build found and made.
@@ -104,6 +106,7 @@ impl<'a> EngineHost<'a> {
                 scope(&options.context, &opened.main, &opened.dockerfile.0),
             ),
             work,
+            together: options.together.clone(),
             imports: Imports::open(engine, &options.cache_from, options.parent),
             records: Mutex::default(),
             mounts_used: Mutex::default(),
@@ -196,6 +199,11 @@ impl<'a> EngineHost<'a> {
             Work::Done => Ok(()),
             Work::Refused => Err(Diagnostic::error(WOULD_WORK, "a step is not cached")),
         }
+    }
+
+    /// Waits until a step may work among those of all builds that run as one.
+    fn slot(&self) -> Result<Option<Slot<'_>>, Diagnostic> {
+        self.together.as_ref().map(Together::slot).transpose()
     }
 
     /// Returns the files of the context, or of a named one.
@@ -301,8 +309,18 @@ impl BuildHost for EngineHost<'_> {
             Work::Done => self.pull,
             Work::Refused => Pull::Never,
         };
-        let image = told(self.engine.images().ensure_for(reference, platform, pull, Some(task)))
-            .map_err(|error| self.permit().err().unwrap_or(error))?;
+        if let Some(result) = self.together.as_ref().and_then(|together| together.result(reference, platform))
+        {
+            let (base, materials) = told(result)?;
+            materials.into_iter().for_each(|material| self.note_material(material));
+            return Ok(base);
+        }
+        let find = || self.engine.images().ensure_for(reference, platform, pull, Some(task));
+        let found = match &self.together {
+            Some(together) => together.base(reference, platform, pull, find),
+            None => find(),
+        };
+        let image = told(found).map_err(|error| self.permit().err().unwrap_or(error))?;
         let first = self.told.lock().unwrap_or_else(PoisonError::into_inner).insert(reference.clone());
         if image.stand_in && first && self.work == Work::Done {
             self.engine.images().say_stand_in(reference);
@@ -410,6 +428,7 @@ impl BuildHost for EngineHost<'_> {
 
     fn copy(&self, request: &CopyRequest, cancel: &AtomicBool) -> Result<Option<SnapshotRef>, SourceFault> {
         self.permit().map_err(SourceFault::Other)?;
+        let _slot = self.slot().map_err(SourceFault::Other)?;
         let tree = self.tree(&request.place)?;
         let parent = self.real_parent(request.parent.as_ref()).map_err(SourceFault::Other)?;
         let real = CopyRequest { parent: parent.clone(), ..request.clone() };
@@ -419,12 +438,14 @@ impl BuildHost for EngineHost<'_> {
 
     fn stack(&self, layer: &SnapshotRef, parent: &SnapshotRef) -> Result<SnapshotRef, Diagnostic> {
         self.permit()?;
+        let _slot = self.slot()?;
         let (layer, parent) = (self.real(layer)?, self.real(parent)?);
         told(self.stack_layer(&layer, &parent))
     }
 
     fn make_directory(&self, request: &DirectoryRequest) -> Result<Option<SnapshotRef>, Diagnostic> {
         self.permit()?;
+        let _slot = self.slot()?;
         let parent = self.real_parent(request.parent.as_ref())?;
         let real = DirectoryRequest { parent: parent.clone(), ..request.clone() };
         let made = told(self.make_path(&real))?;
@@ -433,6 +454,7 @@ impl BuildHost for EngineHost<'_> {
 
     fn exec(&self, request: &ExecRequest<'_>, output: OutputSink<'_>) -> Result<ExecOutcome, Diagnostic> {
         self.permit()?;
+        let _slot = self.slot()?;
         let parent = self.real_parent(request.parent.as_ref())?;
         let mut mounts = request.mounts.clone();
         for mount in &mut mounts {
