@@ -111,7 +111,7 @@ fn what_a_step_cannot_do() {
     world.fails(&mut all, "some line of a heredoc", &based(silent), &[]);
     let chain = "RUN echo one && \\\n    ls /nowhere && \\\n    echo two\n";
     world.fails(&mut all, "a line of a chain", &based(chain), &[]);
-    let hostile = r#"RUN printf '\033]0;owned\007\033[2J\033[31mred\033[0m bell\007\r\n' && false"#;
+    let hostile = r"RUN printf '\033]0;owned\007\033[2J\033[31mred\033[0m bell\007\r\n' && false";
     world.fails(&mut all, "hostile output", &based(hostile), &[]);
     let plain = world.call(&based(hostile), &["--progress", "plain"]).run().ended(1);
     assert!(!plain.stderr.contains(|c: char| c.is_control() && c != '\n'), "{:?}", plain.stderr);
