@@ -117,6 +117,8 @@ pub enum Command {
     Graph(commands::graph::Graph),
     /// Print the resolved configuration of an environment.
     Config(commands::config::Args),
+    /// Docker Compose's commands, on the files that Docker Compose would read.
+    Compose(Box<commands::compose::Args>),
     /// Print a shell's completion script.
     Completions(commands::completions::Args),
     /// Serve names and published ports of a scope (started by other commands).

@@ -27,10 +27,26 @@ pub fn parse(
     text: &str,
     lookup: &dyn Fn(&str) -> Option<String>,
 ) -> Result<IndexMap<String, Option<String>>, EnvFileError> {
+    parse_over(text, lookup, &|_| None)
+}
+
+/// As [`parse`]; what neither `lookup` nor the lines above know, is asked of `before`: the files read before this one.
+pub(crate) fn parse_over(
+    text: &str,
+    lookup: &Lookup<'_>,
+    before: &Lookup<'_>,
+) -> Result<IndexMap<String, Option<String>>, EnvFileError> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let mut reader = Reader { text, at: 0, variables: IndexMap::new(), lookup };
+    let mut reader = Reader { text, at: 0, variables: IndexMap::new(), lookup, before };
     while reader.line()? {}
     Ok(reader.variables)
+}
+
+/// Reads an env file of the format `raw`: `NAME=value` to the line's end, nothing quoted, nothing replaced.
+pub(crate) fn parse_raw(text: &str) -> IndexMap<String, String> {
+    let lines = text.lines().filter(|line| !line.trim_start().starts_with('#'));
+    let pairs = lines.filter_map(|line| line.split_once('='));
+    pairs.map(|(name, value)| (name.trim().to_owned(), value.to_owned())).collect()
 }
 
 struct Reader<'a> {
@@ -38,6 +54,7 @@ struct Reader<'a> {
     at: usize,
     variables: IndexMap<String, Option<String>>,
     lookup: &'a Lookup<'a>,
+    before: &'a Lookup<'a>,
 }
 
 impl Reader<'_> {
@@ -168,11 +185,12 @@ impl Reader<'_> {
     }
 
     fn expand(&self, value: &str, offset: usize) -> Result<String, EnvFileError> {
-        let lookup = |name: &str| (self.lookup)(name).or_else(|| self.variables.get(name).cloned().flatten());
+        let above = |name: &str| self.variables.get(name).cloned().flatten();
+        let lookup = |name: &str| (self.lookup)(name).or_else(|| above(name)).or_else(|| (self.before)(name));
         interpolate::interpolate(value, &lookup, &mut Vec::new()).or_else(|error| {
             let hint = match error.kind {
                 InterpolationErrorKind::Required { .. } => None,
-                InterpolationErrorKind::Stray
+                InterpolationErrorKind::TooLong
                 | InterpolationErrorKind::Unclosed
                 | InterpolationErrorKind::Malformed(_) => {
                     Some("write `$$` for a dollar sign, or put the value in single quotes")
@@ -244,7 +262,7 @@ mod tests {
             ("A=b\nSOME NAME=c", 2, 6),
             ("A='b", 1, 3),
             ("A=\"b\"c", 1, 6),
-            ("X=1\nA=pa$5", 2, 3),
+            ("X=1\nA=${", 2, 3),
         ];
         for (text, line, column) in table {
             let error = parse(text, &lookup).unwrap_err();

@@ -14,9 +14,9 @@ pub(crate) struct InterpolationError {
 /// The kinds of [`InterpolationError`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum InterpolationErrorKind {
-    /// A `$` that begins nothing.
-    #[error("`$` begins no variable here")]
-    Stray,
+    /// The result would be larger than any value needs to be.
+    #[error("the value becomes longer than {} MiB", LENGTH_LIMIT >> 20)]
+    TooLong,
     /// `${` without `}`.
     #[error("`${{` has no matching `}}`")]
     Unclosed,
@@ -50,6 +50,9 @@ pub(crate) fn interpolate(
     parser.run(false)
 }
 
+/// Bytes that one value may become; variables that hold one another would grow without bound.
+const LENGTH_LIMIT: usize = 8 << 20;
+
 /// Levels of `${A:-${B:-...}}`; more is an attack on the stack.
 const NESTING_LIMIT: usize = 32;
 
@@ -78,7 +81,13 @@ impl Parser<'_> {
         let mut out = String::new();
         while let Some(character) = self.rest().chars().next() {
             match character {
-                '$' => out.push_str(&self.variable(depth)?),
+                '$' => {
+                    let at = self.at;
+                    out.push_str(&self.variable(depth)?);
+                    if out.len() > LENGTH_LIMIT {
+                        return self.error(at, InterpolationErrorKind::TooLong);
+                    }
+                }
                 '}' if braced => break,
                 other => {
                     out.push(other);
@@ -98,11 +107,8 @@ impl Parser<'_> {
         }
         if !self.rest().starts_with('{') {
             let name = self.name();
-            return if name.is_empty() {
-                self.error(start, InterpolationErrorKind::Stray)
-            } else {
-                Ok(self.value_or_missing(name, start))
-            };
+            // A dollar sign that begins nothing is one.
+            return Ok(if name.is_empty() { "$".to_owned() } else { self.value_or_missing(name, start) });
         }
         self.at += 1;
         if depth >= NESTING_LIMIT {
@@ -224,6 +230,7 @@ mod tests {
             ("a${SET}b", "avalueb"),
             ("$SET.$OTHER", "value.other"),
             ("$$SET and $${SET}", "$SET and ${SET}"),
+            ("cost $5, a $ b$", "cost $5, a $ b$"),
             ("${NONE:-default}", "default"),
             ("${EMPTY:-default}", "default"),
             ("${EMPTY-default}", ""),
@@ -263,7 +270,6 @@ mod tests {
             ("${NONE:?say why}", "required variable `NONE` is not set: say why"),
             ("${EMPTY:?}", "required variable `EMPTY` is not set"),
             ("${NONE?}", "required variable `NONE` is not set"),
-            ("cost $5", "`$` begins no variable here"),
             ("${SET", "`${` has no matching `}`"),
             ("${NONE:-a", "`${` has no matching `}`"),
             ("${}", "`${}` is not a variable"),

@@ -2,17 +2,18 @@
 
 use std::path::{Path, PathBuf};
 
-use coracle_report::{Diagnostic, Hint, Position, Span};
+use coracle_report::{Diagnostic, Hint, Span};
 use indexmap::IndexMap;
 
 use crate::Loader;
-use crate::decode::{Decoder, clean, environment::env_file_diagnostic};
+use crate::canonical::{Composer, Steps, clean};
+use crate::decode::{Decoder, environment::env_file_diagnostic};
 use crate::dotenv;
-use crate::interpolate::{InterpolationErrorKind, interpolate};
-use crate::merge;
+use crate::interpolate::interpolate;
 use crate::model::Project;
-use crate::source::{Findings, Mark};
-use crate::tree::{self, Entry, Mapping, Node, Style, Value};
+use crate::settled;
+use crate::source::Findings;
+use crate::tree::{Node, Value};
 
 /// What to load.
 #[derive(Clone, Debug, Default)]
@@ -65,36 +66,75 @@ impl Loaded {
     }
 }
 
+impl LoadRequest {
+    /// Returns the profiles that are active: those asked for, else those of `COMPOSE_PROFILES`.
+    pub(crate) fn active_profiles(&self, environment: &IndexMap<String, String>) -> Vec<String> {
+        if !self.profiles.is_empty() {
+            return self.profiles.clone();
+        }
+        let named = environment.get("COMPOSE_PROFILES").map(String::as_str).unwrap_or_default();
+        named.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned).collect()
+    }
+}
+
+/// A project's files as one tree in long forms.
+pub(crate) struct Read {
+    pub(crate) root: Node,
+    pub(crate) name: String,
+    pub(crate) environment: IndexMap<String, String>,
+    pub(crate) directory: PathBuf,
+    /// Values that are not what their attribute takes.
+    pub(crate) unreadable: Vec<Diagnostic>,
+}
+
+impl Read {
+    /// Reads the files; `None` when a finding is an error.
+    pub(crate) fn new(
+        request: &LoadRequest,
+        steps: Steps,
+        loader: &dyn Loader,
+        findings: &mut Findings,
+    ) -> Option<Self> {
+        let mut composer = Composer::new(loader, findings, steps);
+        let mut files = Vec::new();
+        for path in &request.files {
+            if let Some(documents) = composer.read(path) {
+                files.push((path.clone(), documents));
+            }
+        }
+        let documents: Vec<&Node> = files.iter().flat_map(|(_, documents)| documents).collect();
+        if composer.findings.failed() {
+            return None;
+        }
+        if documents.is_empty() {
+            let diagnostic = match request.files.first() {
+                Some(path) => Diagnostic::error("no-services", "the compose file is empty")
+                    .with_span(Span::at(path, 1, 1)),
+                None => Diagnostic::error("no-files", "no compose file was given"),
+            };
+            composer.findings.push(diagnostic);
+            return None;
+        }
+        let mut environment = request.environment.clone();
+        let name = project_name(request, &documents, &environment, composer.findings);
+        environment.insert("COMPOSE_PROJECT_NAME".to_owned(), name.clone());
+        let directory = clean(&request.project_directory);
+        let root = composer.project(files, &directory, &environment)?;
+        let unreadable = composer.unreadable;
+        Some(Self { root, name, environment, directory, unreadable })
+    }
+}
+
 /// Loads a project; all errors that can be found in one go are returned together.
 pub fn load(request: &LoadRequest, loader: &dyn Loader) -> Result<Loaded, Vec<Diagnostic>> {
     let mut findings = Findings::default();
-    let documents = read(request, loader, &mut findings);
-    if findings.failed() {
+    let steps = Steps { interpolate: true, resolve_paths: true };
+    let Some(read) = Read::new(request, steps, loader, &mut findings) else {
         return Err(findings.take());
-    }
-    let mut environment = request.environment.clone();
-    let name = project_name(request, &documents, &environment, &mut findings);
-    environment.entry("COMPOSE_PROJECT_NAME".to_owned()).or_insert_with(|| name.clone());
-    let mut variables = Variables { environment: &environment, findings: &mut findings, warned: Vec::new() };
-    let documents: Vec<Node> = documents
-        .into_iter()
-        .map(|mut document| {
-            variables.replace_in(&mut document);
-            merge::normalise(document)
-        })
-        .collect();
-    if findings.failed() {
-        return Err(findings.take());
-    }
-    let Some(mut root) = documents.into_iter().reduce(merge::merge) else {
-        return Err(vec![Diagnostic::error("no-files", "no compose file was given")]);
     };
-    merge::drop_resets(&mut root);
-    let mut profiles = request.profiles.clone();
-    if let Some(more) = environment.get("COMPOSE_PROFILES") {
-        profiles.extend(more.split(',').map(str::trim).filter(|name| !name.is_empty()).map(str::to_owned));
-    }
-    let directory = clean(&request.project_directory);
+    let Read { root, name, environment, directory, unreadable } = read;
+    let root = settled::settle(root);
+    let profiles = request.active_profiles(&environment);
     let mut decoder = Decoder {
         findings: &mut findings,
         directory: &directory,
@@ -104,6 +144,7 @@ pub fn load(request: &LoadRequest, loader: &dyn Loader) -> Result<Loaded, Vec<Di
         loader,
     };
     let project = decoder.project(&root, request.files.clone());
+    findings.add_missing(unreadable);
     if findings.failed() {
         return Err(findings.take());
     }
@@ -145,37 +186,11 @@ pub fn normalise_project_name(text: &str) -> String {
     kept.trim_start_matches(['_', '-']).to_owned()
 }
 
-fn read(request: &LoadRequest, loader: &dyn Loader, findings: &mut Findings) -> Vec<Node> {
-    let mut documents = Vec::new();
-    for path in &request.files {
-        match loader.read(path) {
-            Ok(text) => {
-                let file = findings.sources.add(path, &text);
-                let found = tree::parse(&text, file, findings);
-                // A file of comments only is an empty project part, as is an empty file.
-                documents.extend(found.into_iter().filter(|node| !matches!(node.value, Value::Null)));
-            }
-            Err(error) => {
-                let message = format!("cannot read compose file {}: {error}", path.display());
-                findings.push(Diagnostic::error("compose-file", message));
-            }
-        }
-    }
-    if documents.is_empty()
-        && !findings.failed()
-        && let Some(path) = request.files.first()
-    {
-        let diagnostic = Diagnostic::error("no-services", "the compose file is empty");
-        findings.push(diagnostic.with_span(Span::at(path, 1, 1)));
-    }
-    documents
-}
-
 /// Decides the project's name: said by the user, then the files, then the directory; the latter two are followed by
 /// the chosen environment, so that `dev` and `staging` of one project can be up side by side.
 fn project_name(
     request: &LoadRequest,
-    documents: &[Node],
+    documents: &[&Node],
     environment: &IndexMap<String, String>,
     findings: &mut Findings,
 ) -> String {
@@ -198,11 +213,12 @@ fn project_name(
         let lookup = |name: &str| environment.get(name).cloned();
         let name = interpolate(text, &lookup, &mut Vec::new()).unwrap_or_default();
         if !name.is_empty() && name != normalise_project_name(&name) {
-            let message = format!("`{name}` is no project name: lower-case letters, digits, `_` and `-`");
-            let hint = Hint(format!("use `{}`", normalise_project_name(&name)));
-            findings.error("project-name", mark, message).hints.push(hint);
+            let near = normalise_project_name(&name);
+            let message = format!("`{name}` is no project name; `{near}` is used");
+            let hint = Hint("a name is of lower-case letters, digits, `_` and `-`".to_owned());
+            findings.warning("project-name", mark, message).hints.push(hint);
         }
-        name
+        normalise_project_name(&name)
     } else {
         let directory = clean(&request.project_directory);
         let last = directory.file_name().map(|name| name.to_string_lossy().into_owned());
@@ -213,88 +229,6 @@ fn project_name(
         None => base,
         Some(environment) => format!("{base}-{}", normalise_project_name(environment)),
     }
-}
-
-struct Variables<'a> {
-    environment: &'a IndexMap<String, String>,
-    findings: &'a mut Findings,
-    warned: Vec<String>,
-}
-
-impl Variables<'_> {
-    /// Replaces the variables in every value below `node`; keys stay as they are.
-    fn replace_in(&mut self, node: &mut Node) {
-        match &mut node.value {
-            Value::Sequence(items) => items.iter_mut().for_each(|item| self.replace_in(item)),
-            Value::Mapping(mapping) => self.replace_in_mapping(mapping),
-            Value::Scalar(scalar) if scalar.text.contains('$') => {
-                let lookup = |name: &str| self.environment.get(name).cloned();
-                let mut missing = Vec::new();
-                let result = interpolate(&scalar.text, &lookup, &mut missing);
-                let (text, style) = (scalar.text.clone(), scalar.style);
-                for missing in missing {
-                    if self.warned.contains(&missing.name) {
-                        continue;
-                    }
-                    let name = &missing.name;
-                    let message = format!("variable `{name}` is not set; it is replaced by nothing");
-                    let mark = place_in(node.mark, &text, style, missing.offset);
-                    let warning = self.findings.warning("undefined-variable", mark, message);
-                    let hint = format!("set it in the env file or write a default: `${{{name}:-value}}`");
-                    warning.hints.push(Hint(hint));
-                    self.warned.push(missing.name);
-                }
-                match result {
-                    Ok(replaced) => {
-                        scalar.text = replaced;
-                        // What a variable brought is text, not a YAML null or number.
-                        if scalar.style == Style::Plain && scalar.text.is_empty() {
-                            scalar.style = Style::Quoted;
-                        }
-                    }
-                    Err(error) => {
-                        let mark = place_in(node.mark, &text, style, error.offset);
-                        let (code, hint) = match &error.kind {
-                            InterpolationErrorKind::Required { name, .. } => {
-                                ("required-variable", format!("set `{name}` in the env file or the shell"))
-                            }
-                            InterpolationErrorKind::Stray
-                            | InterpolationErrorKind::Unclosed
-                            | InterpolationErrorKind::Malformed(_) => {
-                                ("interpolation", "write `$$` for a dollar sign".to_owned())
-                            }
-                        };
-                        self.findings.error(code, mark, error.to_string()).hints.push(Hint(hint));
-                    }
-                }
-            }
-            Value::Null | Value::Scalar(_) => {}
-        }
-    }
-
-    fn replace_in_mapping(&mut self, mapping: &mut Mapping) {
-        for Entry { node, .. } in mapping.values_mut() {
-            self.replace_in(node);
-        }
-    }
-}
-
-/// Returns the place of byte `offset` of a scalar's text, as near as its style lets one tell.
-fn place_in(mark: Mark, text: &str, style: Style, offset: usize) -> Mark {
-    let one_line = mark.start.line == mark.end.line;
-    let written = (mark.end.column.saturating_sub(mark.start.column)) as usize;
-    let quotes = match style {
-        Style::Plain => 0,
-        Style::Quoted => 1,
-        Style::Block => return mark,
-    };
-    // Escapes make the written form longer than the text; then only the beginning is certain.
-    if !one_line || written != text.chars().count() + 2 * quotes {
-        return mark;
-    }
-    let column = mark.start.column + (quotes + text[..offset].chars().count()) as u32;
-    let start = Position::new(mark.start.line, column);
-    Mark { start, ..mark }
 }
 
 /// Returns the directory that holds the first of `files`.

@@ -12,16 +12,24 @@ pub(crate) struct Mark {
     pub(crate) end: Position,
 }
 
+impl Mark {
+    /// Returns the beginning of the first file, for what stands nowhere.
+    pub(crate) fn none() -> Self {
+        let start = Position::new(1, 1);
+        Self { file: 0, start, end: start }
+    }
+}
+
 /// The files that were read, by number.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Sources {
-    files: Vec<(PathBuf, Vec<String>)>,
+    files: Vec<(PathBuf, String)>,
 }
 
 impl Sources {
     /// Adds a file and returns its number.
     pub(crate) fn add(&mut self, path: &Path, text: &str) -> u32 {
-        self.files.push((path.to_owned(), text.lines().map(str::to_owned).collect()));
+        self.files.push((path.to_owned(), text.to_owned()));
         (self.files.len() - 1) as u32
     }
 
@@ -32,13 +40,13 @@ impl Sources {
 
     /// Returns the line that a place begins in.
     pub(crate) fn line(&self, mark: Mark) -> Option<&str> {
-        let lines = &self.files[mark.file as usize].1;
-        lines.get((mark.start.line as usize).checked_sub(1)?).map(String::as_str)
+        let text = &self.files[mark.file as usize].1;
+        text.lines().nth((mark.start.line as usize).checked_sub(1)?)
     }
 
     fn line_at(&self, span: &Span) -> Option<&str> {
-        let (_, lines) = self.files.iter().find(|(path, _)| *path == span.file)?;
-        lines.get((span.start.line as usize).checked_sub(1)?).map(String::as_str)
+        let (_, text) = self.files.iter().find(|(path, _)| *path == span.file)?;
+        text.lines().nth((span.start.line as usize).checked_sub(1)?)
     }
 }
 
@@ -64,6 +72,24 @@ impl Findings {
         let mut diagnostic = diagnostic.with_span(self.sources.span(mark));
         diagnostic.source_line = self.sources.line(mark).map(str::to_owned);
         self.push(diagnostic)
+    }
+
+    /// Returns an error at a place without adding it.
+    pub(crate) fn fault(&self, code: &str, mark: Mark, message: impl Into<String>) -> Diagnostic {
+        Diagnostic::error(code, message).with_span(self.sources.span(mark))
+    }
+
+    /// Adds those of `faults` whose place has no error yet.
+    pub(crate) fn add_missing(&mut self, faults: Vec<Diagnostic>) {
+        for fault in faults {
+            let same = |finding: &Diagnostic| {
+                let start = |span: &Option<Span>| span.as_ref().map(|span| (span.file.clone(), span.start));
+                finding.severity == Severity::Error && start(&finding.span) == start(&fault.span)
+            };
+            if !self.found.iter().any(same) {
+                self.found.push(fault);
+            }
+        }
     }
 
     /// Adds a finding that has its place already, or none.

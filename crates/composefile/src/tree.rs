@@ -9,6 +9,7 @@ use coracle_report::Position;
 use indexmap::IndexMap;
 use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Tag};
 
+use crate::kind::Kind;
 use crate::source::{Findings, Mark};
 
 /// Nodes that one file may expand to; aliases of aliases grow without bound otherwise.
@@ -34,10 +35,19 @@ pub(crate) enum Value {
 }
 
 /// A scalar's text and how it was written.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Scalar {
     pub(crate) text: String,
     pub(crate) style: Style,
+    /// What YAML takes it for.
+    pub(crate) kind: Kind,
+}
+
+impl Scalar {
+    /// Returns text that is text, whatever it looks like.
+    pub(crate) fn quoted(text: impl Into<String>) -> Self {
+        Self { text: text.into(), style: Style::Quoted, kind: Kind::Text }
+    }
 }
 
 /// How a scalar was written.
@@ -69,7 +79,7 @@ pub(crate) enum MergeTag {
 
 impl Node {
     pub(crate) fn scalar(mark: Mark, text: impl Into<String>) -> Self {
-        Self { mark, value: Value::Scalar(Scalar { text: text.into(), style: Style::Quoted }), tag: None }
+        Self { mark, value: Value::Scalar(Scalar::quoted(text)), tag: None }
     }
 
     /// Returns the text of a scalar.
@@ -93,6 +103,82 @@ impl Node {
         self.mapping()?.get(key).map(|entry| &entry.node)
     }
 
+    /// Returns the mapping, to be changed.
+    pub(crate) fn mapping_mut(&mut self) -> Option<&mut Mapping> {
+        match &mut self.value {
+            Value::Mapping(mapping) => Some(mapping),
+            Value::Null | Value::Scalar(_) | Value::Sequence(_) => None,
+        }
+    }
+
+    /// Returns the items of a list.
+    pub(crate) fn items(&self) -> Option<&[Self]> {
+        match &self.value {
+            Value::Sequence(items) => Some(items),
+            Value::Null | Value::Scalar(_) | Value::Mapping(_) => None,
+        }
+    }
+
+    /// Returns the value under `key` of a mapping, to be changed.
+    pub(crate) fn get_mut(&mut self, key: &str) -> Option<&mut Self> {
+        Some(&mut self.mapping_mut()?.get_mut(key)?.node)
+    }
+
+    /// Returns a value at the place of this one.
+    pub(crate) fn beside(&self, value: Value) -> Self {
+        Self { mark: self.mark, value, tag: None }
+    }
+
+    /// Returns a scalar as it prints: a number in decimal, a boolean as `true` or `false`.
+    pub(crate) fn shown(&self) -> Option<std::borrow::Cow<'_, str>> {
+        match &self.value {
+            Value::Scalar(scalar) => Some(scalar.kind.shown(&scalar.text)),
+            Value::Null | Value::Sequence(_) | Value::Mapping(_) => None,
+        }
+    }
+
+    /// Returns the whole number.
+    pub(crate) fn integer(&self) -> Option<i64> {
+        match &self.value {
+            Value::Scalar(Scalar { kind: Kind::Integer(number), .. }) => Some(*number),
+            _ => None,
+        }
+    }
+
+    /// Returns the boolean.
+    pub(crate) fn truth(&self) -> Option<bool> {
+        match &self.value {
+            Value::Scalar(Scalar { kind: Kind::Boolean(truth), .. }) => Some(*truth),
+            _ => None,
+        }
+    }
+
+    /// Returns text that YAML takes for text.
+    pub(crate) fn string(&self) -> Option<&str> {
+        match &self.value {
+            Value::Scalar(Scalar { kind: Kind::Text, text, .. }) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// Says whether both hold the same, wherever they stand.
+    pub(crate) fn same(&self, other: &Self) -> bool {
+        match (&self.value, &other.value) {
+            (Value::Null, Value::Null) => true,
+            (Value::Scalar(_), Value::Scalar(_)) => {
+                self.string().is_some() == other.string().is_some() && self.shown() == other.shown()
+            }
+            (Value::Sequence(a), Value::Sequence(b)) => {
+                a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.same(b))
+            }
+            (Value::Mapping(a), Value::Mapping(b)) => {
+                a.len() == b.len()
+                    && a.iter().all(|(key, a)| b.get(key).is_some_and(|b| a.node.same(&b.node)))
+            }
+            _ => false,
+        }
+    }
+
     /// Returns what the value is, for messages.
     pub(crate) fn kind(&self) -> &'static str {
         match &self.value {
@@ -103,7 +189,8 @@ impl Node {
         }
     }
 
-    fn count(&self) -> usize {
+    /// Returns the number of values.
+    pub(crate) fn count(&self) -> usize {
         1 + match &self.value {
             Value::Null | Value::Scalar(_) => 0,
             Value::Sequence(items) => items.iter().map(Self::count).sum(),
@@ -204,8 +291,12 @@ impl Builder<'_> {
                     ScalarStyle::Literal | ScalarStyle::Folded => Style::Block,
                 };
                 let null = style == Style::Plain && matches!(&*text, "" | "~" | "null" | "Null" | "NULL");
-                let value =
-                    if null { Value::Null } else { Value::Scalar(Scalar { text: text.into_owned(), style }) };
+                let kind = if style == Style::Plain { Kind::of_plain(&text) } else { Kind::Text };
+                let value = if null {
+                    Value::Null
+                } else {
+                    Value::Scalar(Scalar { text: text.into_owned(), style, kind })
+                };
                 let node = Node { mark, value, tag: merge };
                 self.closed(node, anchor, mark);
             }
@@ -240,7 +331,11 @@ impl Builder<'_> {
     /// Takes a complete value, and remembers it when it has an anchor.
     fn closed(&mut self, node: Node, anchor: usize, mark: Mark) {
         if anchor > 0 {
-            self.anchors.insert(anchor, node.clone());
+            // The copy counts: anchors within anchors would hold the same values many times over.
+            self.nodes += node.count();
+            if self.nodes <= NODE_LIMIT {
+                self.anchors.insert(anchor, node.clone());
+            }
         }
         self.nodes += 1;
         self.value(node, mark);

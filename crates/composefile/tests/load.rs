@@ -361,7 +361,7 @@ fn what_authors_get_wrong() {
             "limits differ",
             "services:\n  a:\n    image: a\n    mem_limit: 1g\n    deploy: {resources: {limits: {memory: 2g}}}\n",
         ),
-        ("one name for two", "services:\n  a: {image: a, container_name: x, scale: 2}\n"),
+        ("one name for two", "services:\n  a: {image: a, container_name: xy, scale: 2}\n"),
         ("missing env file", "services:\n  a:\n    image: a\n    env_file: gone.env\n"),
         ("secret without source", "services:\n  a: {image: a}\nsecrets:\n  s: {name: x}\n"),
         ("mode and networks", "services:\n  a: {image: a, network_mode: host, networks: [x]}\n"),
@@ -371,7 +371,10 @@ fn what_authors_get_wrong() {
             "services:\n  a: {image: a, depends_on: {b: {condition: healthy}}}\n  b: {image: b}\n",
         ),
         ("health list", "services:\n  a: {image: a, healthcheck: {test: [curl, x]}}\n"),
-        ("mount", "services:\n  a: {image: a, volumes: ['./x:y', 'a:b:c:d', {type: bind, target: /x}]}\n"),
+        (
+            "mount",
+            "services:\n  a: {image: a, volumes: ['./x:y', 'aa:bb:cc:dd', {type: bind, target: /x}]}\n",
+        ),
         ("own extension", "services:\n  a: {image: a, x-coracle: {optinal: true}}\n"),
     ];
     let mut text = String::new();

@@ -49,6 +49,9 @@ pub use coracle_bakefile::{
 pub use coracle_build::{Cause, FileChange, StepState, StepWhy};
 pub use coracle_build::{Entitlements, HostAddress, ProcessLimit, Sandbox};
 pub use coracle_check::{Finding, Outline, OutlineAttachment, Report, Rule, Target};
+pub use coracle_composefile::{
+    Config as ComposeConfig, ConfigOptions as ComposeConfigOptions, Format as ComposeFormat,
+};
 pub use coracle_dockerfile::NetworkMode as BuildNetwork;
 pub use coracle_store::prune::{Entry as CacheEntry, FilterError, KEEP_WITHIN, PruneFilter};
 pub use engine::{Engine, Options};
@@ -63,6 +66,7 @@ pub use outputs::{
 };
 pub use ports::build::{Amount, ContextEntry, ContextReport, HidingLine};
 pub use projects::{
-    BuildPolicy, DownOptions, LoadedProject, Projects, Selection, ServiceUrl, UpOptions, UpReport,
+    BuildPolicy, ComposeFiles, DownOptions, LoadedProject, Projects, Selection, ServiceUrl, UpOptions,
+    UpReport, service_hash,
 };
 pub use volumes::{VolumeRecord, Volumes};

@@ -5,6 +5,7 @@ pub mod base;
 pub mod build;
 pub mod builder;
 pub mod completions;
+pub mod compose;
 pub mod config;
 pub mod create;
 pub mod down;
@@ -119,6 +120,7 @@ fn dispatch(context: &Context, command: Command) -> Result<Done> {
         Command::Base(command) => base::run(context, command),
         Command::Graph(graph) => graph::run(context, graph),
         Command::Config(args) => config::run(context, args),
+        Command::Compose(args) => compose::run(context, *args),
         Command::Completions(args) => completions::run(context, args),
         Command::Keeper(args) => keeper::run(context, args),
         Command::Reap(args) => reap::run(context, args),

@@ -70,12 +70,11 @@ impl Decoder<'_> {
             }
         };
         if raw {
-            let lines = text.lines().filter(|line| !line.trim_start().starts_with('#'));
-            let pairs = lines.filter_map(|line| line.split_once('='));
-            environment.extend(pairs.map(|(name, value)| (name.trim().to_owned(), value.to_owned())));
+            environment.extend(dotenv::parse_raw(&text));
             return;
         }
-        match dotenv::parse(&text, &|name| self.environment.get(name).cloned()) {
+        let before = |name: &str| environment.get(name).cloned();
+        match dotenv::parse_over(&text, &|name| self.environment.get(name).cloned(), &before) {
             Ok(variables) => {
                 let set = variables.into_iter().filter_map(|(name, value)| value.map(|value| (name, value)));
                 environment.extend(set);

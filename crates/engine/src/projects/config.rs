@@ -1,9 +1,56 @@
-//! A resolved project as JSON, in the words of the Compose specification.
+//! A resolved project as text: as JSON in the words of the Compose specification, and as `compose config` prints it.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use coracle_composefile::{
-    DependencyCondition, FileContent, HostPorts, MountSource, Project, Protocol, Service,
+    CommandLine, Config, ConfigOptions, DependencyCondition, FileContent, HostPorts, MountSource, Project,
+    Protocol, Service, locate,
 };
+use coracle_oci::Digest;
 use serde_json::{Map, Value, json};
+
+use super::DiskLoader;
+use crate::{During, Failure, Result};
+
+/// Which files `coracle compose` reads; what is not given is found as Docker Compose finds it.
+#[derive(Clone, Debug, Default)]
+pub struct ComposeFiles {
+    /// `-f`; `-` is standard input.
+    pub files: Vec<PathBuf>,
+    /// `-p`.
+    pub project_name: Option<String>,
+    /// `--profile`.
+    pub profiles: Vec<String>,
+    /// `--env-file`.
+    pub env_files: Vec<PathBuf>,
+    /// `--project-directory`.
+    pub project_directory: Option<PathBuf>,
+    /// The process's environment.
+    pub environment: BTreeMap<String, String>,
+}
+
+impl ComposeFiles {
+    /// Reads the project in the form that is printed; `services` are those asked for, none is all.
+    pub fn config(&self, options: ConfigOptions, services: &[String]) -> Result<Config> {
+        let line = CommandLine {
+            files: self.files.clone(),
+            project_name: self.project_name.clone(),
+            profiles: self.profiles.clone(),
+            env_files: self.env_files.clone(),
+            project_directory: self.project_directory.clone(),
+            here: std::env::current_dir().during("looking for the current directory")?,
+            process: self.environment.clone().into_iter().collect(),
+        };
+        let request = locate(&line, &DiskLoader)?;
+        Config::load(&request, options, services, &DiskLoader).map_err(Failure::findings)
+    }
+}
+
+/// Returns the hash of a service's configuration, hexadecimal; `None` for an unknown service.
+pub fn service_hash(config: &mut Config, service: &str) -> Option<String> {
+    Some(Digest::of(config.hashed(service)?.as_bytes()).hex())
+}
 
 /// Returns the project; what is a secret's content is left out.
 pub(super) fn render(project: &Project) -> Value {

@@ -15,6 +15,7 @@ use coracle_report::{Diagnostic, Event};
 use coracle_store::FileLock;
 use indexmap::IndexMap;
 
+pub use config::{ComposeFiles, service_hash};
 pub use down::DownOptions;
 pub use up::{BuildPolicy, ServiceUrl, UpOptions, UpReport};
 
