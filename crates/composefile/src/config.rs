@@ -11,7 +11,7 @@ use crate::load::{LoadRequest, Read};
 use crate::render::{self, Format};
 use crate::scalar;
 use crate::service_files;
-use crate::source::Findings;
+use crate::source::{Findings, Mark};
 use crate::tree::{Entry, Mapping, Node};
 use crate::variables::{self, Variable};
 
@@ -80,10 +80,11 @@ impl Config {
         }
         if options.normalise {
             canonical::normalise(&mut root, &name, &environment);
-        } else if let Some(root) = root.mapping_mut() {
-            root.entry("name".to_owned()).and_modify(|entry| {
-                entry.node = Node::scalar(entry.node.mark, name.as_str());
-            });
+        } else if options.interpolate
+            && let Some(root) = root.mapping_mut()
+        {
+            let mark = root.first().map_or_else(Mark::none, |(_, entry)| entry.key);
+            root.insert("name".to_owned(), Entry { key: mark, node: Node::scalar(mark, name.as_str()) });
         }
         let active = IndexSet::new();
         let mut config = Self { root, name, options, environment, active, findings };

@@ -121,7 +121,7 @@ fn files_come_to_what_docker_compose_makes_of_them() {
             (true, false) | (false, true) => {}
             (true, true) => faults.push(format!("{}: is equal; take it out of docs/compose.md", case.name)),
             (false, false) => {
-                faults.push(format!("{}:\n{}{said}", case.name, difference("", &wanted, &result)))
+                faults.push(format!("{}:\n{}{said}", case.name, difference("", &wanted, &result)));
             }
         }
     }
