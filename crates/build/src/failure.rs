@@ -160,7 +160,11 @@ fn missing(vertex: &Vertex, path: &str, cause: MissingCause) -> Diagnostic {
         }
         MissingCause::Absent { siblings, elsewhere } => {
             let mut diagnostic = Diagnostic::error("source-missing", format!("`{path}` is not in {place}"));
-            if let Some(found) = elsewhere {
+            if vertex.source_line.as_ref().is_some_and(|line| line.contains("../")) {
+                diagnostic = diagnostic.with_note("`..` does not lead out of the build context").with_hint(
+                    "build with a directory as context that holds it, and name the Dockerfile with `-f`",
+                );
+            } else if let Some(found) = elsewhere {
                 diagnostic = diagnostic
                     .with_note(format!("{} exists, outside of the build context", found.display()))
                     .with_hint("move it into the context, or build with a context that holds it");
