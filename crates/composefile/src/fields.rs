@@ -196,8 +196,8 @@ impl<'n> Fields<'n> {
         self.take(key).map(|field| field.texts(findings)).unwrap_or_default()
     }
 
-    /// Ends the reading: `x-` keys are returned, those in `later` (known to the specification, not honoured yet)
-    /// become warnings, all others errors.
+    /// Ends the reading: `x-` keys are returned, those that nobody took become warnings, within our own extension
+    /// errors.
     pub(crate) fn finish(
         self,
         later: &[&str],
@@ -210,7 +210,8 @@ impl<'n> Fields<'n> {
             }
             if name.starts_with("x-") {
                 extensions.insert(name.clone(), json(&entry.node));
-            } else if later.contains(&name.as_str()) {
+            } else if later.contains(&name.as_str()) || !self.path.contains(".x-") {
+                // The schema holds already: what is not taken is known to the specification.
                 let message = format!("{} is not honoured yet; it is ignored", self.path_of(name));
                 findings.warning("not-honoured", entry.key, message);
             } else {

@@ -11,6 +11,7 @@ use crate::decode::{Decoder, environment::env_file_diagnostic};
 use crate::dotenv;
 use crate::interpolate::interpolate;
 use crate::model::Project;
+use crate::service_files;
 use crate::settled;
 use crate::source::Findings;
 use crate::tree::{Node, Value};
@@ -132,9 +133,10 @@ pub fn load(request: &LoadRequest, loader: &dyn Loader) -> Result<Loaded, Vec<Di
     let Some(read) = Read::new(request, steps, loader, &mut findings) else {
         return Err(findings.take());
     };
-    let Read { root, name, environment, directory, unreadable } = read;
-    let root = settled::settle(root);
+    let Read { mut root, name, environment, directory, unreadable } = read;
     let profiles = request.active_profiles(&environment);
+    service_files::resolve_labels(&mut root, &profiles, &environment, loader, &mut findings);
+    let root = settled::settle(root);
     let mut decoder = Decoder {
         findings: &mut findings,
         directory: &directory,

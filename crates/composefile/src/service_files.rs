@@ -33,6 +33,27 @@ pub(crate) fn resolve(
     }
 }
 
+/// Reads the files of `label_file` for the services that the profiles include.
+pub(crate) fn resolve_labels(
+    root: &mut Node,
+    profiles: &[String],
+    environment: &IndexMap<String, String>,
+    loader: &dyn Loader,
+    findings: &mut Findings,
+) {
+    let services = root.get("services").and_then(Node::mapping).into_iter().flatten();
+    let included = |(name, entry): (&String, &Entry)| {
+        let own = entry.node.get("profiles").and_then(Node::items).unwrap_or_default();
+        let active = own.is_empty()
+            || profiles
+                .iter()
+                .any(|profile| profile == "*" || own.iter().any(|own| own.text() == Some(profile)));
+        active.then(|| name.clone())
+    };
+    let active = services.filter_map(included).collect();
+    resolve(root, &active, false, environment, loader, findings);
+}
+
 struct Files<'f> {
     environment: &'f IndexMap<String, String>,
     loader: &'f dyn Loader,

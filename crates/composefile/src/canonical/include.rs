@@ -12,6 +12,9 @@ use crate::tree::{Entry, Mapping, Node, Value};
 
 use super::{Composer, Scope, paths};
 
+/// How deep files may include one another.
+const DEPTH_LIMIT: usize = 50;
+
 /// One entry of `include`.
 struct Include {
     mark: Mark,
@@ -105,6 +108,11 @@ impl Composer<'_> {
                 chain.join(" -> "),
                 main.display()
             );
+            self.findings.error("include-cycle", *first_mark, message);
+            return None;
+        }
+        if included.len() > DEPTH_LIMIT {
+            let message = format!("files include one another more than {DEPTH_LIMIT} deep");
             self.findings.error("include-cycle", *first_mark, message);
             return None;
         }

@@ -43,7 +43,7 @@ use reset::Resets;
 /// Files that one project may be made of.
 const FILE_LIMIT: usize = 500;
 /// Values that all files of a project may hold, copies by `extends` and `include` counted.
-const VALUE_LIMIT: usize = 1_000_000;
+const VALUE_LIMIT: usize = 400_000;
 
 /// What is done to the files.
 #[derive(Clone, Copy, Debug)]

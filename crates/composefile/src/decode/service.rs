@@ -32,7 +32,6 @@ const LATER: &[&str] = &[
     "device_cgroup_rules",
     "dns_opt",
     "domainname",
-    "label_file",
     "provider",
     "external_links",
     "gpus",
@@ -60,13 +59,6 @@ impl Decoder<'_> {
     pub(super) fn service(&mut self, name: &str, field: &Field<'_>) -> Option<Service> {
         let span = self.span(field.key);
         let mut fields = field.mapping(self.findings)?;
-        if let Some(extends) = fields.take("extends") {
-            let message = format!("{} is not supported yet", extends.path);
-            let error = self.findings.error("not-supported", extends.key, message);
-            error
-                .hints
-                .push(Hint("write the attributes out, or share them by a YAML anchor and `<<`".into()));
-        }
         let build = fields.take("build").and_then(|field| self.build(&field));
         let has_build = fields.take_even_empty("build").is_some();
         let image = fields.take("image");
@@ -271,7 +263,13 @@ impl Decoder<'_> {
                 let Some(mut fields) = item.mapping(self.findings) else { continue };
                 let source = fields.text("source", self.findings);
                 let target = fields.text("target", self.findings);
-                fields.finish(&["permissions"], self.findings);
+                if let Some(permissions) =
+                    fields.take("permissions").filter(|field| field.node.text() != Some("rwm"))
+                {
+                    let message = format!("{} is not honoured yet; it is ignored", permissions.path);
+                    self.findings.warning("not-honoured", permissions.node.mark, message);
+                }
+                fields.finish(&[], self.findings);
                 (source, target)
             };
             let Some(source) = source.filter(|source| source.starts_with('/')) else {
