@@ -27,7 +27,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use coracle_report::{Diagnostic, Span};
+use coracle_report::{Diagnostic, Hint, Span};
 use indexmap::IndexMap;
 
 pub(crate) use consistency::check as check_consistency;
@@ -189,8 +189,9 @@ impl<'a> Composer<'a> {
             if let Some(version) = root.mapping_mut().and_then(|root| root.shift_remove("version"))
                 && !std::mem::replace(&mut self.said_obsolete, true)
             {
-                let message = "`version` is obsolete and has no effect; remove it";
-                self.findings.warning("obsolete-version", version.key, message);
+                let message = "`version` is obsolete and has no effect";
+                let warning = self.findings.warning("obsolete", version.key, message);
+                warning.hints.push(Hint("remove the line".to_owned()));
             }
         }
         if self.findings.failed() {

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::path::PathBuf;
 
-use coracle_report::{Diagnostic, Hint};
+use coracle_report::Diagnostic;
 use indexmap::IndexMap;
 
 use crate::fields::{Field, Fields};
@@ -26,16 +26,7 @@ impl Decoder<'_> {
             self.findings.error("wrong-type", whole.key, message);
             Fields::new(&empty, String::new())
         };
-        if let Some(version) = fields.take("version") {
-            let message = "`version` is obsolete and has no effect";
-            let warning = self.findings.warning("obsolete", version.key, message);
-            warning.hints.push(Hint("remove the line".to_owned()));
-        }
         fields.take("name");
-        if let Some(include) = fields.take("include") {
-            let error = self.findings.error("not-supported", include.key, "`include` is not supported yet");
-            error.hints.push(Hint("name the included file beside the others with `-f`".to_owned()));
-        }
         let mut project = Project {
             name: self.project_name.to_owned(),
             directory: self.directory.to_owned(),
