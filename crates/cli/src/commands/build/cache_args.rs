@@ -4,6 +4,7 @@ use coracle_engine::{CacheFrom, CacheTo};
 
 /// Where the build cache comes from and goes to.
 #[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Cache")]
 pub struct CacheArgs {
     /// Look for results of other builds: NAME, type=registry,ref=NAME or type=local,src=DIR[,tag=TAG].
     #[arg(long, value_name = "PLACE", value_parser = from)]

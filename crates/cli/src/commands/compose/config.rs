@@ -94,15 +94,14 @@ pub fn run(context: &Context, files: &ComposeFiles, keep_unused: bool, args: &Ar
     for warning in config.take_warnings().iter().filter(|_| !args.quiet) {
         diagnostics::print(context.printer, warning);
     }
-    let lines = match listed(&mut config, args)? {
-        Some(lines) => lines.into_iter().map(|line| line + "\n").collect(),
-        None => {
-            let format = match args.format {
-                Some(Format::Json) => ComposeFormat::Json,
-                Some(Format::Yaml) | None => ComposeFormat::Yaml,
-            };
-            config.text(format).map_err(Failure::findings)?
-        }
+    let lines = if let Some(lines) = listed(&mut config, args)? {
+        lines.into_iter().map(|line| line + "\n").collect()
+    } else {
+        let format = match args.format {
+            Some(Format::Json) => ComposeFormat::Json,
+            Some(Format::Yaml) | None => ComposeFormat::Yaml,
+        };
+        config.text(format).map_err(Failure::findings)?
     };
     if args.quiet {
         return Ok(Done::Ok);
@@ -184,8 +183,9 @@ fn variables(config: &ComposeConfig, format: Option<Format>) -> Vec<String> {
         |column: usize| all.iter().map(|row| row[column].chars().count()).max().unwrap_or_default() + 3;
     let widths: Vec<usize> = (0..3).map(width).collect();
     let line = |row: &&[String; 4]| {
-        let cells: String = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
-        cells + &row[3]
+        let cells: Vec<String> =
+            row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+        cells.concat() + &row[3]
     };
     all.iter().map(line).collect()
 }
