@@ -170,8 +170,8 @@ fn mounts_show_what_they_should() {
         RUN --mount=type=bind,target=/src,rw touch /src/new && test -e /src/new\n\
         RUN --mount=type=bind,target=/src test ! -e /src/new\n\
         RUN --mount=type=bind,source=a/b.txt,target=/b.txt grep -q hello /b.txt\n\
-        WORKDIR /work\n\
-        RUN --mount=type=bind,from=1,source=out/link,target=d grep -q data /work/d/file\n\
+        WORKDIR /job\n\
+        RUN --mount=type=bind,from=1,source=out/link,target=d grep -q data /job/d/file\n\
         RUN --mount=type=bind,from=1,source=out/pw,target=/x/pw grep -q app /x/pw\n\
         RUN --mount=type=bind,from=1,target=/all,rw echo more > /all/out/deep/file\n\
         RUN --mount=type=bind,from=1,target=/all grep -q data /all/out/deep/file\n\

@@ -4,7 +4,7 @@
 
 mod debian;
 #[path = "../pull/server.rs"]
-#[allow(dead_code)]
+#[allow(dead_code, reason = "the pull tests use the rest")]
 mod server;
 mod uploads;
 
