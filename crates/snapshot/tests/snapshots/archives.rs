@@ -286,3 +286,51 @@ fn many_members_are_a_matter_of_seconds() {
     let error = world.snapshots.clone().with_limits(limits).apply(None, bytes.as_slice(), None).unwrap_err();
     assert!(matches!(error, SnapshotError::TooLarge { unit: "members", .. }), "{error}");
 }
+
+/// Gives out an archive of `left` empty files piece by piece, so that no test holds half a gigabyte.
+struct Endless {
+    left: u32,
+    block: Vec<u8>,
+    read: usize,
+}
+
+impl std::io::Read for Endless {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        if self.read == self.block.len() {
+            self.block.clear();
+            self.read = 0;
+            if self.left > 0 && self.left != u32::MAX {
+                self.left -= 1;
+                let mut header = tar::Header::new_ustar();
+                header.set_path(format!("d{}/f{}", self.left % 1000, self.left)).unwrap();
+                header.set_mode(0o644);
+                header.set_size(0);
+                header.set_cksum();
+                self.block.extend_from_slice(header.as_bytes());
+            } else if self.left == 0 {
+                // The two empty blocks that end an archive, once.
+                self.left = u32::MAX;
+                self.block.resize(1024, 0);
+            }
+        }
+        let count = buffer.len().min(self.block.len() - self.read);
+        buffer[..count].copy_from_slice(&self.block[self.read..self.read + count]);
+        self.read += count;
+        Ok(count)
+    }
+}
+
+/// As many files as a hostile or a careless layer may have; fewer unless the whole suite runs (`CI` is set).
+#[test]
+fn a_million_files_are_unpacked() {
+    let Some(world) = World::new() else { return };
+    let count = if std::env::var_os("CI").is_some() { 1_000_000 } else { 50_000 };
+    let archive = Endless { left: count, block: Vec::new(), read: 0 };
+    let snapshot = world.snapshots.apply(None, archive, None).unwrap();
+    let layer = world.snapshots.layer_path(&snapshot.id);
+    let files: usize = fs::read_dir(layer)
+        .unwrap()
+        .map(|directory| fs::read_dir(directory.unwrap().path()).unwrap().count())
+        .sum();
+    assert_eq!(files, count as usize);
+}
