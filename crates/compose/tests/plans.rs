@@ -158,8 +158,8 @@ fn a_container_name_that_moves_to_another_service() {
 
 #[test]
 fn externals_must_be_there() {
-    let stack = "services:\n  a: {image: a, volumes: ['d:/d'], networks: [n]}\n\
-                 volumes:\n  d: {external: true}\nnetworks:\n  n: {external: true, name: shared}\n";
+    let stack = "services:\n  a: {image: a, volumes: ['data:/d'], networks: [n]}\n\
+                 volumes:\n  data: {external: true}\nnetworks:\n  n: {external: true, name: shared}\n";
     let world = World::new();
     let errors = reconcile(&wanted(stack), &world.observe(), &Options::default()).unwrap_err();
     insta::assert_snapshot!(show(&errors));
@@ -177,7 +177,7 @@ fn down_removes_dependents_first() {
 
 #[test]
 fn down_keeps_volumes_and_orphans() {
-    let world = up("services:\n  old: {image: old}\n  api: {image: api, volumes: [d:/d]}\nvolumes: {d: }\n");
+    let world = up("services:\n  old: {image: old}\n  api: {image: api, volumes: [data:/d]}\nvolumes: {data: }\n");
     let options =
         DownOptions { known_services: Some(BTreeSet::from(["api".to_owned()])), ..DownOptions::default() };
     let plan = down("shop", &world.observe(), &options);
@@ -223,7 +223,7 @@ fn what_cannot_be_wanted() {
         ("external secret", "services:\n  a: {image: a, secrets: [s]}\nsecrets: {s: {external: true}}\n"),
         (
             "one name twice",
-            "services:\n  a: {image: a, container_name: x}\n  b: {image: b, container_name: x}\n",
+            "services:\n  a: {image: a, container_name: xx}\n  b: {image: b, container_name: xx}\n",
         ),
     ];
     let mut text = String::new();
