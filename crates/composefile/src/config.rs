@@ -79,7 +79,8 @@ impl Config {
             return Err(findings.take());
         }
         if options.normalise {
-            canonical::normalise(&mut root, &name, &environment);
+            let none = IndexMap::new();
+            canonical::normalise(&mut root, &name, if options.interpolate { &environment } else { &none });
         } else if options.interpolate
             && let Some(root) = root.mapping_mut()
         {

@@ -21,6 +21,7 @@ mod load;
 mod loader;
 mod locate;
 mod model;
+mod node;
 mod ports;
 mod render;
 mod scalar;

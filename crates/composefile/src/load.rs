@@ -45,6 +45,11 @@ pub struct Loaded {
 }
 
 impl Loaded {
+    /// Returns the warnings about attributes that are read and have no effect, each with its place.
+    pub fn not_honoured(&self) -> impl Iterator<Item = &Diagnostic> {
+        self.warnings.iter().filter(|warning| warning.code == "not-honoured")
+    }
+
     /// Returns where the value at `path` is written, e.g. `["services", "api", "environment", "DEBUG"]`.
     /// Items of lists are numbers.
     pub fn span_of(&self, path: &[&str]) -> Option<Span> {
@@ -117,10 +122,14 @@ impl Read {
             return None;
         }
         let mut environment = request.environment.clone();
-        let name = project_name(request, &documents, &environment, composer.findings);
+        let none = IndexMap::new();
+        // Without interpolation nothing is replaced by the caller's values, nor is the name (Docker Compose's rule).
+        let known = steps.interpolate.then_some(&request.environment);
+        let name = project_name(request, &documents, known, composer.findings);
         environment.insert("COMPOSE_PROJECT_NAME".to_owned(), name.clone());
         let directory = clean(&request.project_directory);
-        let root = composer.project(files, &directory, &environment)?;
+        let root =
+            composer.project(files, &directory, if steps.interpolate { &environment } else { &none })?;
         let unreadable = composer.unreadable;
         Some(Self { root, name, environment, directory, unreadable })
     }
@@ -193,13 +202,13 @@ pub fn normalise_project_name(text: &str) -> String {
 fn project_name(
     request: &LoadRequest,
     documents: &[&Node],
-    environment: &IndexMap<String, String>,
+    environment: Option<&IndexMap<String, String>>,
     findings: &mut Findings,
 ) -> String {
     let explicit = request
         .project_name
         .as_ref()
-        .or_else(|| environment.get("COMPOSE_PROJECT_NAME"))
+        .or_else(|| request.environment.get("COMPOSE_PROJECT_NAME"))
         .filter(|name| !name.is_empty());
     if let Some(name) = explicit {
         if *name != normalise_project_name(name) || name.is_empty() {
@@ -212,8 +221,13 @@ fn project_name(
     let given = documents.iter().rev().find_map(|document| document.get("name"));
     let base = if let Some((mark, text)) = given.and_then(|node| node.text().map(|text| (node.mark, text))) {
         // A fault in the interpolation is reported when all values are; the name is only peeked at here.
-        let lookup = |name: &str| environment.get(name).cloned();
-        let name = interpolate(text, &lookup, &mut Vec::new()).unwrap_or_default();
+        let name = match environment {
+            None => text.to_owned(),
+            Some(environment) => {
+                let lookup = |name: &str| environment.get(name).cloned();
+                interpolate(text, &lookup, &mut Vec::new()).unwrap_or_default()
+            }
+        };
         if !name.is_empty() && name != normalise_project_name(&name) {
             let near = normalise_project_name(&name);
             let message = format!("`{name}` is no project name; `{near}` is used");

@@ -19,7 +19,7 @@ const REFUSED: &[&str] = &[
     "neither `image` nor `build`",
     // Docker Compose says these two only when it makes the container.
     "is not an absolute path inside the container",
-    "variable `HOME_TOKEN` is not set",
+    "is not set",
 ];
 
 struct Files(HashMap<PathBuf, String>);

@@ -94,8 +94,12 @@ pub fn run(context: &Context, files: &ComposeFiles, keep_unused: bool, args: &Ar
     for warning in config.take_warnings().iter().filter(|_| !args.quiet) {
         diagnostics::print(context.printer, warning);
     }
+    if options.interpolate && (lists || args.images || args.hash.is_some() || args.environment) {
+        // Values of a wrong type are found when they are written; a list stops at them too.
+        config.text(ComposeFormat::Json).map_err(Failure::findings)?;
+    }
     let lines = if let Some(lines) = listed(&mut config, args)? {
-        lines.into_iter().map(|line| line + "\n").collect()
+        lines.into_iter().map(|line| line + "\n").collect::<Vec<_>>().concat()
     } else {
         let format = match args.format {
             Some(Format::Json) => ComposeFormat::Json,
@@ -179,13 +183,14 @@ fn variables(config: &ComposeConfig, format: Option<Format>) -> Vec<String> {
         .collect();
     let titles = ["NAME", "REQUIRED", "DEFAULT VALUE", "ALTERNATE VALUE"].map(str::to_owned);
     let all: Vec<&[String; 4]> = [&titles].into_iter().chain(&rows).collect();
-    let width =
-        |column: usize| all.iter().map(|row| row[column].chars().count()).max().unwrap_or_default() + 3;
+    // Docker Compose's columns are no narrower than 20.
+    let width = |column: usize| {
+        all.iter().map(|row| row[column].chars().count() + 3).max().unwrap_or_default().max(20)
+    };
     let widths: Vec<usize> = (0..3).map(width).collect();
     let line = |row: &&[String; 4]| {
-        let cells: Vec<String> =
-            row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
-        cells.concat() + &row[3]
+        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
+        cells.chain([row[3].clone()]).collect::<Vec<_>>().concat()
     };
     all.iter().map(line).collect()
 }
