@@ -177,7 +177,8 @@ fn down_removes_dependents_first() {
 
 #[test]
 fn down_keeps_volumes_and_orphans() {
-    let world = up("services:\n  old: {image: old}\n  api: {image: api, volumes: [data:/d]}\nvolumes: {data: }\n");
+    let world =
+        up("services:\n  old: {image: old}\n  api: {image: api, volumes: [data:/d]}\nvolumes: {data: }\n");
     let options =
         DownOptions { known_services: Some(BTreeSet::from(["api".to_owned()])), ..DownOptions::default() };
     let plan = down("shop", &world.observe(), &options);
