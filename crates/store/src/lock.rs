@@ -74,17 +74,16 @@ impl FileLock {
     }
 
     fn acquire(path: &Path, operation: FlockOperation) -> Result<Option<Self>> {
-        if let Some(parent) = path.parent() {
-            std::fs::create_dir_all(parent).map_err(|error| StoreError::io("make", parent, error))?;
-        }
         loop {
-            let file = File::options()
-                .read(true)
-                .write(true)
-                .create(true)
-                .truncate(false)
-                .open(path)
-                .map_err(|error| StoreError::io("open", path, error))?;
+            if let Some(parent) = path.parent() {
+                std::fs::create_dir_all(parent).map_err(|error| StoreError::io("make", parent, error))?;
+            }
+            let file = match File::options().read(true).write(true).create(true).truncate(false).open(path) {
+                Ok(file) => file,
+                // The holder removed the directory with all that is in it between these two lines.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(StoreError::io("open", path, error)),
+            };
             if !flock(&file, operation).map_err(|error| StoreError::io("lock", path, error))? {
                 return Ok(None);
             }

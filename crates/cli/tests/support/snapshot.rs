@@ -115,11 +115,25 @@ fn packet_filter(things: &mut BTreeSet<String>) {
         if line.trim_start().starts_with("comment \"rules ") {
             continue;
         }
+        let line = without_counters(line.trim());
         let mut number = 1;
-        while !things.insert(format!("rule of {place}: {} ({number})", line.trim())) {
+        while !things.insert(format!("rule of {place}: {line} ({number})")) {
             number += 1;
         }
     }
+}
+
+/// Returns a rule without how often it was met, as other engines' rules count.
+fn without_counters(rule: &str) -> String {
+    let mut words = Vec::new();
+    let mut rest = rule.split(' ').peekable();
+    while let Some(word) = rest.next() {
+        words.push(word);
+        if word == "counter" && rest.peek() == Some(&"packets") {
+            rest.by_ref().take(4).for_each(drop);
+        }
+    }
+    words.join(" ")
 }
 
 fn control_groups(things: &mut BTreeSet<String>) {
