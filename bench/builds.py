@@ -1,8 +1,8 @@
 """The builder's scenarios: a large context, cold builds of the whole stack, and buildah as a second peer."""
 
-import os
 import pathlib
 import random
+import resource
 import shutil
 import subprocess
 import threading
@@ -74,12 +74,17 @@ class Buildah:
             raise RuntimeError(f"buildah {' '.join(args)}: exit {done.returncode}\n" + done.stderr[-2000:])
         return done.stdout
 
-    def import_bases(self, names):
-        """Takes Docker's copies of the base images."""
+    def import_bases(self, names, save):
+        """Takes Docker's copies of the base images; `save(name, path)` writes one to a path of the lab."""
         present = self.run("images", "--format", "{{.Name}}:{{.Tag}}").split()
         for name in names:
             if not any(known.endswith("/" + name) for known in present):
-                self.run("pull", f"docker-daemon:{name}")
+                archive = "/share/base-for-buildah.tar"
+                save(name, archive)
+                self.run("pull", f"docker-archive:{archive}")
 
     def build(self, tag, *flags, context, cwd):
-        self.run("bud", "--layers", "--isolation", "chroot", "--pull=never", "-t", tag, *flags, context, cwd=cwd)
+        # Its own default is above what a machine without CAP_SYS_RESOURCE may ask for.
+        most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        limits = ["--ulimit", f"nofile={most}:{most}"]
+        self.run("bud", "--layers", "--isolation", "chroot", "--pull=never", *limits, "-t", tag, *flags, context, cwd=cwd)
