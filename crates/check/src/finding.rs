@@ -14,6 +14,10 @@ pub struct Finding {
     pub diagnostic: Diagnostic,
     /// The lines that BuildKit would show: as a rule the whole instruction.
     pub lines: Span,
+    /// The service it is about, when it is about one.
+    pub service: Option<String>,
+    /// What would mend it, when that takes no decision of the author's.
+    pub fix: Option<crate::Fix>,
 }
 
 /// What a check came to.
@@ -62,7 +66,7 @@ impl<'s> Collector<'s> {
         let diagnostic = Diagnostic::new(rule.severity, rule.id, message);
         let diagnostic = self.source.place(diagnostic, place);
         let diagnostic = hints.into_iter().fold(diagnostic, Diagnostic::with_hint);
-        self.findings.push(Finding { rule, diagnostic, lines: lines.clone() });
+        self.findings.push(Finding { rule, diagnostic, lines: lines.clone(), service: None, fix: None });
     }
 
     /// Returns the span of the last line of a stretch.

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use coracle_dockerfile::{Dockerfile, Word};
 use coracle_report::Diagnostic;
 
-use crate::{Rule, find, rules::RULES};
+use crate::{BUILDKIT, Rule, find};
 
 /// A choice of rules.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -141,12 +141,12 @@ impl Options {
             Choice::Some(names) => Some(names),
             Choice::All => None,
         });
-        let unknown = names.flatten().filter(|name| !RULES.iter().any(|rule| rule.id == name.as_str()));
+        let unknown = names.flatten().filter(|name| !BUILDKIT.iter().any(|rule| rule.id == name.as_str()));
         unknown
             .map(|name| {
                 let near = find(name).map(|rule| rule.id);
                 let near = near.or_else(|| {
-                    coracle_dockerfile::nearest(name, RULES.iter().map(|rule| rule.id))
+                    coracle_dockerfile::nearest(name, BUILDKIT.iter().map(|rule| rule.id))
                         .and_then(find)
                         .map(|rule| rule.id)
                 });

@@ -9,7 +9,7 @@ use coracle_dockerfile::{
 };
 
 use crate::Request;
-use crate::from::predefined;
+use crate::buildkit::predefined;
 
 /// A stage that can be built.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -6,10 +6,9 @@ use coracle_dockerfile::{Dockerfile, IgnoreFile};
 use coracle_oci::{Platform, Reference};
 use coracle_report::Diagnostic;
 
+use crate::buildkit::{Bottoms, Walk, check_syntax};
 use crate::finding::Collector;
-use crate::from::Bottoms;
-use crate::stage::Walk;
-use crate::{Options, Report, syntax};
+use crate::{Options, Report};
 
 /// What a base image brings with it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -22,6 +21,20 @@ pub struct BaseFacts {
     pub on_build: Vec<String>,
     /// Its operating system and architecture.
     pub platform: (String, String),
+    /// The user that its processes have; empty is root.
+    pub user: String,
+    /// Its working directory; empty is `/`.
+    pub working_dir: String,
+    /// Its command.
+    pub cmd: Vec<String>,
+    /// Its entry point.
+    pub entrypoint: Vec<String>,
+    /// Ports it says it serves, `80/tcp`.
+    pub exposed: Vec<String>,
+    /// Paths it declares as volumes.
+    pub volumes: Vec<String>,
+    /// Whether it has a health check.
+    pub healthcheck: bool,
 }
 
 /// Knows base images.
@@ -76,7 +89,7 @@ pub fn check(request: &Request<'_>) -> Result<Report, Diagnostic> {
     let argument = request.build_args.get("BUILDKIT_DOCKERFILE_CHECK").map(String::as_str);
     let options = Options::of(file, argument)?;
     let mut collector = Collector::new(&file.source);
-    syntax::check(file, &options, &mut collector);
+    check_syntax(file, &options, &mut collector);
     let bottoms = Bottoms::resolve(request, &options, &mut collector);
     let mut walk = Walk::new(request, &options, &bottoms, &mut collector);
     walk.stages();

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use coracle_check::{BaseFacts, Bases, Family, RULES, Report, Request, check, find};
+use coracle_check::{BUILDKIT, BaseFacts, Bases, Family, Report, Request, check, find};
 use coracle_dockerfile::{IgnoreFile, parse};
 use coracle_oci::Platform;
 
@@ -262,7 +262,7 @@ fn what_is_found() {
     }
     // The two that need an ignore file or a foreign image have tests of their own.
     said.extend(["CopyIgnoredFile", "InvalidBaseImagePlatform"]);
-    let all: BTreeSet<&str> = RULES.iter().map(|rule| rule.id).collect();
+    let all: BTreeSet<&str> = BUILDKIT.iter().map(|rule| rule.id).collect();
     assert_eq!(said, all, "every rule is tested");
 }
 
@@ -423,7 +423,7 @@ fn faults_and_gaps_are_told() {
 
 #[test]
 fn rules_are_documented() {
-    for rule in RULES {
+    for rule in BUILDKIT {
         assert!(rule.explanation.len() > 60 && rule.explanation.ends_with('.'), "{}", rule.id);
         assert_eq!(find(&rule.id.to_lowercase()), Some(*rule));
         let page = rule.url.is_some() || rule.id == "InvalidBaseImagePlatform";

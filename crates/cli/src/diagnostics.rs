@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use anstyle::Style;
-use coracle_report::{Diagnostic, Severity};
+use coracle_report::{Diagnostic, Severity, Span};
 
 use crate::printer::{DIM, ERROR, HINT, Printer, WARNING, paint};
 use crate::visible::{is_hostile, output, spelled};
@@ -22,35 +22,10 @@ pub fn render(diagnostic: &Diagnostic) -> String {
     };
     let mut text = format!("{} {}\n", paint(style, format_args!("{word}:")), spelled(&diagnostic.message));
     if let Some(span) = &diagnostic.span {
-        let number = span.start.line.to_string();
-        let more = diagnostic.source_line.as_ref().map_or(0, |lines| lines.matches('\n').count());
-        let width = (span.start.line as usize + more).to_string().len();
-        let margin = " ".repeat(width);
-        let _ = writeln!(text, "{margin}{} {}", paint(DIM, "-->"), spelled(&span.to_string()));
-        if let Some(lines) = &diagnostic.source_line {
-            let bar = paint(DIM, "|");
-            // One character for each, so that the caret stays under its word.
-            let lines = lines.replace(|c| c != '\n' && is_hostile(c), "\u{fffd}");
-            let (line, rest) =
-                lines.split_once('\n').map_or((lines.as_str(), None), |(line, rest)| (line, Some(rest)));
-            let start = span.start.column.max(1) as usize - 1;
-            let length = line.chars().count();
-            let end = if span.end.line == span.start.line && span.end.column > span.start.column {
-                (span.end.column as usize - 1).min(length.max(start + 1))
-            } else {
-                length.max(start + 1)
-            };
-            let carets = "^".repeat(end.saturating_sub(start).max(1));
-            // Tabs keep their width under the source line.
-            let lead: String = line.chars().take(start).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
-            let _ = writeln!(text, "{margin} {bar}");
-            let _ = writeln!(text, "{} {bar} {line}", paint(DIM, format_args!("{number:>width$}")));
-            let _ = writeln!(text, "{margin} {bar} {lead}{}", paint(style, carets));
-            for (index, line) in rest.into_iter().flat_map(str::lines).enumerate() {
-                let number = span.start.line as usize + 1 + index;
-                let _ = writeln!(text, "{} {bar} {line}", paint(DIM, format_args!("{number:>width$}")));
-            }
-        }
+        place(&mut text, span, diagnostic.source_line.as_deref(), style, "");
+    }
+    for related in &diagnostic.related {
+        place(&mut text, &related.span, related.source_line.as_deref(), HINT, &related.label);
     }
     for note in &diagnostic.notes {
         for line in output(note).lines() {
@@ -63,10 +38,50 @@ pub fn render(diagnostic: &Diagnostic) -> String {
     text
 }
 
+/// Writes a place: its name, its lines, carets below the first of them and a label behind those.
+fn place(text: &mut String, span: &Span, source: Option<&str>, style: Style, label: &str) {
+    let number = span.start.line.to_string();
+    let more = source.map_or(0, |lines| lines.matches('\n').count());
+    let width = (span.start.line as usize + more).to_string().len();
+    let margin = " ".repeat(width);
+    let arrow = if label.is_empty() { "-->" } else { ":::" };
+    let _ = writeln!(text, "{margin}{} {}", paint(DIM, arrow), spelled(&span.to_string()));
+    let label = spelled(label);
+    let Some(lines) = source else {
+        if !label.is_empty() {
+            let _ = writeln!(text, "{margin} {} {label}", paint(DIM, "="));
+        }
+        return;
+    };
+    let bar = paint(DIM, "|");
+    // One character for each, so that the caret stays under its word.
+    let lines = lines.replace(|c| c != '\n' && is_hostile(c), "\u{fffd}");
+    let (line, rest) =
+        lines.split_once('\n').map_or((lines.as_str(), None), |(line, rest)| (line, Some(rest)));
+    let start = span.start.column.max(1) as usize - 1;
+    let length = line.chars().count();
+    let end = if span.end.line == span.start.line && span.end.column > span.start.column {
+        (span.end.column as usize - 1).min(length.max(start + 1))
+    } else {
+        length.max(start + 1)
+    };
+    let carets = "^".repeat(end.saturating_sub(start).max(1));
+    // Tabs keep their width under the source line.
+    let lead: String = line.chars().take(start).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
+    let space = if label.is_empty() { "" } else { " " };
+    let _ = writeln!(text, "{margin} {bar}");
+    let _ = writeln!(text, "{} {bar} {line}", paint(DIM, format_args!("{number:>width$}")));
+    let _ = writeln!(text, "{margin} {bar} {lead}{}{space}{}", paint(style, carets), paint(style, label));
+    for (index, line) in rest.into_iter().flat_map(str::lines).enumerate() {
+        let number = span.start.line as usize + 1 + index;
+        let _ = writeln!(text, "{} {bar} {line}", paint(DIM, format_args!("{number:>width$}")));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use coracle_report::{Position, Span};
+    use coracle_report::Position;
 
     fn plain(diagnostic: &Diagnostic) -> String {
         anstream::adapter::strip_str(&render(diagnostic)).to_string()
@@ -106,6 +121,16 @@ mod tests {
         10 | false
         11 | END
         ");
+    }
+
+    #[test]
+    fn shows_a_second_place() {
+        let mut diagnostic = Diagnostic::error("port-published-twice", "port 5173 is published twice")
+            .with_span(Span::new("a.yml", Position::new(9, 3), Position::new(9, 7)))
+            .with_source_line("  5173")
+            .with_related(Span::new("b.yml", Position::new(12, 1), Position::new(12, 3)), "and here");
+        diagnostic.related[0].source_line = Some("ab".to_owned());
+        insta::assert_snapshot!(plain(&diagnostic));
     }
 
     #[test]

@@ -35,11 +35,19 @@ impl Bases for Stored<'_> {
     fn base(&self, image: &str, _platform: Option<&str>) -> Option<BaseFacts> {
         let reference: Reference = image.parse().ok()?;
         let found = self.0.store.image(&reference).ok()??;
+        let config = found.config.config;
         Some(BaseFacts {
-            env: found.config.config.env,
-            shell: found.config.config.shell.is_some_and(|shell| !shell.is_empty()),
-            on_build: found.config.config.on_build,
+            env: config.env,
+            shell: config.shell.is_some_and(|shell| !shell.is_empty()),
+            on_build: config.on_build,
             platform: (found.config.os, found.config.architecture),
+            user: config.user,
+            working_dir: config.working_dir,
+            cmd: config.cmd.unwrap_or_default(),
+            entrypoint: config.entrypoint.unwrap_or_default(),
+            exposed: config.exposed_ports.into_keys().collect(),
+            volumes: config.volumes.into_keys().collect(),
+            healthcheck: config.healthcheck.is_some(),
         })
     }
 }

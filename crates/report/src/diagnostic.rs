@@ -28,6 +28,17 @@ impl fmt::Display for Hint {
     }
 }
 
+/// A second place that a finding speaks of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Related {
+    /// Where.
+    pub span: Span,
+    /// The line that `span` points into.
+    pub source_line: Option<String>,
+    /// What stands there, in a few words: `the first one is here`.
+    pub label: String,
+}
+
 /// One finding: what failed and on what, where, the lines that show why, and hints.
 ///
 /// `message` is lower case and has no final period; it never repeats what `span` says.
@@ -44,6 +55,9 @@ pub struct Diagnostic {
     /// The source line that `span` points into, for a caret rendering; with those after it, joined by line feeds, when
     /// the whole of an instruction is meant.
     pub source_line: Option<String>,
+    /// Further places that the finding speaks of.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub related: Vec<Related>,
     /// Evidence: last output lines of a command, near names, what was tried.
     pub notes: Vec<String>,
     /// What to do about it.
@@ -74,6 +88,7 @@ impl Diagnostic {
             message: message.into(),
             span: None,
             source_line: None,
+            related: Vec::new(),
             notes: Vec::new(),
             hints: Vec::new(),
         }
@@ -88,6 +103,12 @@ impl Diagnostic {
     /// Adds the source line that the span points into.
     pub fn with_source_line(mut self, line: impl Into<String>) -> Self {
         self.source_line = Some(line.into());
+        self
+    }
+
+    /// Adds a further place.
+    pub fn with_related(mut self, span: Span, label: impl Into<String>) -> Self {
+        self.related.push(Related { span, source_line: None, label: label.into() });
         self
     }
 

@@ -6,6 +6,6 @@ mod diagnostic;
 mod event;
 mod span;
 
-pub use diagnostic::{Diagnostic, Hint, Severity};
+pub use diagnostic::{Diagnostic, Hint, Related, Severity};
 pub use event::{About, Event, Outcome, Quiet, Reporter, Stream, Task, TaskId, Unit};
 pub use span::{Position, Span};

@@ -8,11 +8,12 @@ use coracle_dockerfile::{
 };
 use coracle_report::{Diagnostic, Span};
 
+use super::from::{Bottom, Bottoms};
+use super::suggest::suggest;
+use super::variables::Variables;
+use super::{expose, platform, rules};
 use crate::finding::Collector;
-use crate::from::{Bottom, Bottoms};
-use crate::suggest::suggest;
-use crate::variables::Variables;
-use crate::{Options, Request, expose, platform, rules};
+use crate::{Options, Request};
 
 /// The directories of programs, which a stage has even when its base says nothing.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";

@@ -6,10 +6,11 @@ use coracle_dockerfile::{BaseRef, Dockerfile, Escape, Stage, Word};
 use coracle_oci::{Platform, Reference};
 use coracle_report::Diagnostic;
 
+use super::suggest::suggest;
+use super::variables::Variables;
+use super::{platform, rules};
 use crate::finding::Collector;
-use crate::suggest::suggest;
-use crate::variables::Variables;
-use crate::{Options, Request, platform, rules};
+use crate::{Options, Request};
 
 /// What one stage starts from, variables replaced.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,8 +5,9 @@ use coracle_dockerfile::{
 };
 use coracle_report::Span;
 
+use super::rules;
+use crate::Options;
 use crate::finding::Collector;
-use crate::{Options, rules};
 
 /// Checks the whole file.
 pub(crate) fn check(file: &Dockerfile, options: &Options, collector: &mut Collector<'_>) {

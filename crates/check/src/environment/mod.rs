@@ -1,0 +1,5 @@
+//! Rules about variables, `.env` files and secrets.
+
+use crate::project::Check;
+
+pub(crate) static CHECKS: &[Check] = &[];

@@ -1,0 +1,5 @@
+//! Rules about the machine that a project is to run on.
+
+use crate::project::Check;
+
+pub(crate) static CHECKS: &[Check] = &[];
