@@ -5,6 +5,8 @@
 //! none, `*` all), `file:line`. A finding that is none of the faults (`-`) has a reason instead, after ` : `, and is true
 //! for that reason.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 #[path = "support/disk.rs"]
 mod disk;
 
@@ -102,9 +104,9 @@ type Found = (String, String, String);
 fn listed() -> (BTreeMap<Found, String>, BTreeSet<u8>) {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/literal");
     let (mut expected, mut numbers) = (BTreeMap::new(), BTreeSet::new());
-    for entry in fs::read_dir(directory).unwrap() {
-        let path = entry.unwrap().path();
-        for line in fs::read_to_string(&path).unwrap().lines() {
+    for entry in fs::read_dir(directory).expect("the lists") {
+        let path = entry.expect("an entry").path();
+        for line in fs::read_to_string(&path).expect("a list").lines() {
             let line = line.trim();
             if line.is_empty() || line.starts_with('#') {
                 continue;
@@ -114,7 +116,7 @@ fn listed() -> (BTreeMap<Found, String>, BTreeSet<u8>) {
             let [number, rule, environments, place] = words[..] else { panic!("{}: {line}", path.display()) };
             assert!(number != "-" || argument.len() > 20, "{line}: why is that true?");
             for number in number.split(',').filter(|number| *number != "-") {
-                let number: u8 = number.parse().unwrap();
+                let number: u8 = number.parse().expect("a number");
                 assert!(FAULTS.iter().any(|(own, ..)| *own == number), "{line}");
                 numbers.insert(number);
             }
