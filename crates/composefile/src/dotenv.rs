@@ -36,10 +36,74 @@ pub(crate) fn parse_over(
     lookup: &Lookup<'_>,
     before: &Lookup<'_>,
 ) -> Result<IndexMap<String, Option<String>>, EnvFileError> {
+    Ok(Reader::new(text, lookup, before, false).read()?.variables)
+}
+
+/// One assignment with its place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Assignment {
+    pub(crate) name: String,
+    pub(crate) value: Option<String>,
+    /// The value before its variables were replaced; nothing when it has none.
+    pub(crate) raw: String,
+    pub(crate) start: Position,
+    pub(crate) end: Position,
+}
+
+/// As [`parse_over`], with every assignment by itself.
+pub(crate) fn assignments(
+    text: &str,
+    lookup: &Lookup<'_>,
+    before: &Lookup<'_>,
+) -> Result<Vec<Assignment>, EnvFileError> {
+    Ok(placed(text, Reader::new(text, lookup, before, true).read()?.places))
+}
+
+/// As [`parse_raw`], with every assignment by itself.
+pub(crate) fn assignments_raw(text: &str) -> Vec<Assignment> {
+    let mut places = Vec::new();
+    let mut start = 0;
+    for line in text.split_inclusive('\n') {
+        let written = line.trim_end_matches(['\n', '\r']);
+        if !written.trim_start().starts_with('#')
+            && let Some((name, value)) = written.split_once('=')
+        {
+            let blanks = name.len() - name.trim_start().len();
+            places.push(Place {
+                name: name.trim().to_owned(),
+                value: Some(value.to_owned()),
+                raw: String::new(),
+                start: start + blanks,
+                end: start + written.len(),
+            });
+        }
+        start += line.len();
+    }
+    placed(text, places)
+}
+
+/// Counts lines and columns, once through the text.
+fn placed(text: &str, places: Vec<Place>) -> Vec<Assignment> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let mut reader = Reader { text, at: 0, variables: IndexMap::new(), lookup, before };
-    while reader.line()? {}
-    Ok(reader.variables)
+    let (mut at, mut position) = (0, Position::new(1, 1));
+    let mut position_of = |offset: usize| {
+        for character in text[at..offset].chars() {
+            if character == '\n' {
+                position = Position::new(position.line + 1, 1);
+            } else {
+                position.column += 1;
+            }
+        }
+        at = offset;
+        position
+    };
+    places
+        .into_iter()
+        .map(|place| {
+            let (start, end) = (position_of(place.start), position_of(place.end));
+            Assignment { name: place.name, value: place.value, raw: place.raw, start, end }
+        })
+        .collect()
 }
 
 /// Reads an env file of the format `raw`: `NAME=value` to the line's end, nothing quoted, nothing replaced.
@@ -49,15 +113,46 @@ pub(crate) fn parse_raw(text: &str) -> IndexMap<String, String> {
     pairs.map(|(name, value)| (name.trim().to_owned(), value.to_owned())).collect()
 }
 
+/// An assignment by its place in the text, in bytes.
+struct Place {
+    name: String,
+    value: Option<String>,
+    raw: String,
+    start: usize,
+    end: usize,
+}
+
 struct Reader<'a> {
     text: &'a str,
     at: usize,
     variables: IndexMap<String, Option<String>>,
     lookup: &'a Lookup<'a>,
     before: &'a Lookup<'a>,
+    /// Whether places are kept.
+    placing: bool,
+    places: Vec<Place>,
 }
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
+    fn new(text: &'a str, lookup: &'a Lookup<'a>, before: &'a Lookup<'a>, placing: bool) -> Self {
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        Self { text, at: 0, variables: IndexMap::new(), lookup, before, placing, places: Vec::new() }
+    }
+
+    fn read(mut self) -> Result<Self, EnvFileError> {
+        while self.line()? {}
+        Ok(self)
+    }
+
+    /// Takes a variable that begins at `start` and ends here.
+    fn set(&mut self, name: String, value: Option<String>, raw: String, start: usize) {
+        if self.placing {
+            let place = Place { name: name.clone(), value: value.clone(), raw, start, end: self.at };
+            self.places.push(place);
+        }
+        self.variables.insert(name, value);
+    }
+
     fn rest(&self) -> &str {
         &self.text[self.at..]
     }
@@ -114,7 +209,9 @@ impl Reader<'_> {
             let hint = "a name holds letters, digits, `_`, `.` and `-`; a comment begins with `#`";
             return self.error(self.at, reason, Some(hint));
         }
+        let start = self.at;
         self.at += end;
+        let name_end = self.at;
         self.skip_blanks();
         if !self.rest().starts_with(['=', ':']) {
             let line = self.to_line_end();
@@ -123,30 +220,35 @@ impl Reader<'_> {
                 return self.error(self.at, reason, Some("a name cannot hold blanks"));
             }
             let value = (self.lookup)(&name);
-            self.variables.insert(name, value);
+            self.at = name_end;
+            self.set(name, value, String::new(), start);
             self.next_line();
             return Ok(true);
         }
         self.at += 1;
         self.skip_blanks();
-        let value = match self.rest().chars().next() {
+        let (value, raw) = match self.rest().chars().next() {
             Some(quote @ ('"' | '\'')) => self.quoted(&name, quote)?,
             _ => self.unquoted()?,
         };
-        self.variables.insert(name, Some(value));
+        self.set(name, Some(value), raw, start);
         self.next_line();
         Ok(true)
     }
 
-    fn unquoted(&mut self) -> Result<String, EnvFileError> {
+    /// Returns the value, and what it was before its variables were replaced.
+    fn unquoted(&mut self) -> Result<(String, String), EnvFileError> {
         let line = self.to_line_end();
         let value = if line.starts_with("# ") || line == "#" { "" } else { line };
         let end = [" #", "\t#"].iter().filter_map(|comment| value.find(comment)).min().unwrap_or(value.len());
-        let value = value[..end].trim_end().to_owned();
-        self.expand(&value, self.at)
+        let raw = value[..end].trim_end().to_owned();
+        let value = self.expand(&raw, self.at)?;
+        self.at += raw.len();
+        Ok((value, raw))
     }
 
-    fn quoted(&mut self, name: &str, quote: char) -> Result<String, EnvFileError> {
+    /// As [`Reader::unquoted`], between quotes.
+    fn quoted(&mut self, name: &str, quote: char) -> Result<(String, String), EnvFileError> {
         let start = self.at;
         self.at += 1;
         let mut value = String::new();
@@ -181,7 +283,10 @@ impl Reader<'_> {
             let reason = format!("text behind the closing {quote} of `{name}`");
             return self.error(self.at, reason, Some("quote the whole value, or nothing of it"));
         }
-        if quote == '\'' { Ok(value) } else { self.expand(&value, start) }
+        if quote == '\'' {
+            return Ok((value, String::new()));
+        }
+        Ok((self.expand(&value, start)?, value))
     }
 
     fn expand(&self, value: &str, offset: usize) -> Result<String, EnvFileError> {

@@ -23,18 +23,27 @@ mod locate;
 mod model;
 mod node;
 mod ports;
+mod provenance;
+mod references;
 mod render;
 mod scalar;
 mod service_files;
+mod service_variables;
 mod settled;
 mod source;
+mod trace;
 mod tree;
 mod variables;
+mod view;
+mod written;
 
 pub use config::{Config, ConfigOptions};
 pub use discover::{Discovered, discover};
 pub use dotenv::{EnvFileError, parse as parse_env_file};
-pub use load::{LoadRequest, Loaded, combine_environment, load, normalise_project_name};
+pub use load::{
+    LoadRequest, Loaded, Refused, combine_environment, combine_environment_with_origins, load,
+    load_with_provenance, normalise_project_name,
+};
 pub use loader::Loader;
 pub use locate::{CommandLine, locate};
 pub use model::{
@@ -42,5 +51,11 @@ pub use model::{
     Logging, Mount, MountSource, Network, NetworkAttachment, NetworkMode, Port, Project, Protocol,
     PullPolicy, Resources, RestartPolicy, Service, Ulimit, Volume,
 };
+pub use provenance::{Beaten, Outcome, Provenance, Reason, Removal, VariableUse, Way};
+pub use references::{Operator, Reference};
 pub use render::Format;
 pub use variables::Variable;
+pub use view::{ScalarStyle, Tag, ValueKind, View};
+pub use written::{
+    EnvFile, EnvFileRole, EnvVariable, Layer, LayerRole, VariableOrigin, VariableSources, Written,
+};

@@ -12,9 +12,13 @@ use crate::dotenv;
 use crate::interpolate::interpolate;
 use crate::model::Project;
 use crate::service_files;
+use crate::service_variables;
 use crate::settled;
 use crate::source::Findings;
-use crate::tree::{Node, Value};
+use crate::trace::Trace;
+use crate::tree::Node;
+use crate::view::View;
+use crate::written::{EnvFile, EnvFileRole, Layer, Role, VariableOrigin, VariableSources, Written};
 
 /// What to load.
 #[derive(Clone, Debug, Default)]
@@ -41,7 +45,16 @@ pub struct Loaded {
     /// Findings that are no errors, in the order of the files.
     pub warnings: Vec<Diagnostic>,
     tree: Node,
-    findings: Findings,
+    written: Written,
+}
+
+/// A project that could not be loaded, as far as it was read.
+#[derive(Debug)]
+pub struct Refused {
+    /// What is wrong, in the order of the files; at least one is an error.
+    pub diagnostics: Vec<Diagnostic>,
+    /// The files.
+    pub written: Written,
 }
 
 impl Loaded {
@@ -50,25 +63,27 @@ impl Loaded {
         self.warnings.iter().filter(|warning| warning.code == "not-honoured")
     }
 
+    /// Returns the merged tree. Loaded by [`load_with_provenance`], it holds the variables of `env_file` in
+    /// `environment`, those that the caller passes on, and the project's `name`.
+    pub fn root(&self) -> View<'_> {
+        View::new(&self.tree, &self.written)
+    }
+
+    /// Returns the files as they are written.
+    pub fn written(&self) -> &Written {
+        &self.written
+    }
+
+    /// Returns the compose files before the merge, in the order in which they were read; none unless the project
+    /// was loaded by [`load_with_provenance`].
+    pub fn layers(&self) -> impl Iterator<Item = Layer<'_>> {
+        self.written.layers()
+    }
+
     /// Returns where the value at `path` is written, e.g. `["services", "api", "environment", "DEBUG"]`.
     /// Items of lists are numbers.
     pub fn span_of(&self, path: &[&str]) -> Option<Span> {
-        let mut node = &self.tree;
-        let mut mark = node.mark;
-        for step in path {
-            match &node.value {
-                Value::Mapping(mapping) => {
-                    let entry = mapping.get(*step)?;
-                    (node, mark) = (&entry.node, entry.key);
-                }
-                Value::Sequence(items) => {
-                    node = items.get(step.parse::<usize>().ok()?)?;
-                    mark = node.mark;
-                }
-                Value::Null | Value::Scalar(_) => return None,
-            }
-        }
-        Some(self.findings.sources.span(mark))
+        Some(self.root().get(path)?.key_span())
     }
 }
 
@@ -104,7 +119,7 @@ impl Read {
         let mut composer = Composer::new(loader, findings, steps);
         let mut files = Vec::new();
         for path in &request.files {
-            if let Some(documents) = composer.read(path) {
+            if let Some(documents) = composer.read(path, Role::Given) {
                 files.push((path.clone(), documents));
             }
         }
@@ -126,7 +141,11 @@ impl Read {
         // Without interpolation nothing is replaced by the caller's values, nor is the name (Docker Compose's rule).
         let known = steps.interpolate.then_some(&request.environment);
         let name = project_name(request, &documents, known, composer.findings);
-        environment.insert("COMPOSE_PROJECT_NAME".to_owned(), name.clone());
+        if environment.insert("COMPOSE_PROJECT_NAME".to_owned(), name.clone()).is_none()
+            && let Some(trace) = &mut composer.findings.trace
+        {
+            trace.origins.insert("COMPOSE_PROJECT_NAME".to_owned(), VariableOrigin::ProjectName);
+        }
         let directory = clean(&request.project_directory);
         let root =
             composer.project(files, &directory, if steps.interpolate { &environment } else { &none })?;
@@ -137,15 +156,89 @@ impl Read {
 
 /// Loads a project; all errors that can be found in one go are returned together.
 pub fn load(request: &LoadRequest, loader: &dyn Loader) -> Result<Loaded, Vec<Diagnostic>> {
-    let mut findings = Findings::default();
+    load_recording(request, None, loader).map_err(|refused| refused.diagnostics)
+}
+
+/// As [`load`], and records where every value comes from and what it beat; `variables` are the origins of the
+/// request's environment, see [`combine_environment_with_origins`].
+///
+/// ```
+/// # use std::{io, path::Path};
+/// # struct Shop;
+/// # impl coracle_composefile::Loader for Shop {
+/// #     fn read(&self, path: &Path) -> io::Result<String> {
+/// #         Ok(match path.file_name().and_then(|name| name.to_str()) {
+/// #             Some("compose.yml") => "services:\n  web:\n    image: nginx:${TAG:-1.27}\n",
+/// #             Some("compose.prod.yml") => "services:\n  web:\n    image: nginx:${TAG}\n",
+/// #             Some(".env.prod") => "# production\nTAG=1.28\n",
+/// #             _ => return Err(io::Error::from(io::ErrorKind::NotFound)),
+/// #         }.to_owned())
+/// #     }
+/// #     fn exists(&self, path: &Path) -> bool { self.read(path).is_ok() }
+/// #     fn list(&self, _: &Path) -> io::Result<Vec<String>> { Ok(Vec::new()) }
+/// # }
+/// use coracle_composefile::{
+///     LoadRequest, Outcome, VariableOrigin, combine_environment_with_origins, load_with_provenance,
+/// };
+///
+/// let env_files = ["/shop/.env.prod".into()];
+/// let (environment, variables) =
+///     combine_environment_with_origins(&Default::default(), &env_files, &Shop).unwrap();
+/// let request = LoadRequest {
+///     files: vec!["/shop/compose.yml".into(), "/shop/compose.prod.yml".into()],
+///     project_directory: "/shop".into(),
+///     environment,
+///     ..LoadRequest::default()
+/// };
+/// let loaded = load_with_provenance(&request, variables, &Shop).unwrap();
+///
+/// // The merged tree, value by value.
+/// for (name, service) in loaded.root().get(&["services"]).unwrap().entries() {
+///     let image = service.get(&["image"]).unwrap();
+///     assert_eq!((name, image.text()), ("web", Some("nginx:1.28")));
+///     assert_eq!(image.span().to_string(), "/shop/compose.prod.yml:3:12");
+/// }
+///
+/// // Where one value comes from.
+/// let image = loaded.provenance(&["services", "web", "image"]).unwrap();
+/// assert_eq!(image.written, Some("nginx:${TAG}"));
+/// assert_eq!(image.beaten[0].shown, "nginx:1.28");
+/// assert_eq!(image.beaten[0].span.to_string(), "/shop/compose.yml:3:12");
+/// let Outcome::Value { origin: VariableOrigin::File(place), .. } = &image.uses[0].outcome else { panic!() };
+/// assert_eq!(place.to_string(), "/shop/.env.prod:2:1");
+///
+/// // Each file by itself, and the variables that it refers to.
+/// let base = loaded.layers().next().unwrap();
+/// assert_eq!(base.root().unwrap().get(&["services", "web", "image"]).unwrap().text(), Some("nginx:${TAG:-1.27}"));
+/// assert_eq!((base.references()[0].name.as_str(), base.references()[0].word.as_str()), ("TAG", "1.27"));
+/// assert_eq!(loaded.written().env_files()[0].variables[0].name, "TAG");
+/// ```
+pub fn load_with_provenance(
+    request: &LoadRequest,
+    variables: VariableSources,
+    loader: &dyn Loader,
+) -> Result<Loaded, Refused> {
+    load_recording(request, Some(Trace::new(variables)), loader)
+}
+
+fn load_recording(
+    request: &LoadRequest,
+    trace: Option<Trace>,
+    loader: &dyn Loader,
+) -> Result<Loaded, Refused> {
+    let mut findings = Findings::new(trace);
+    let refused = |mut findings: Findings| {
+        let diagnostics = findings.take();
+        Refused { diagnostics, written: Written::of(&mut findings) }
+    };
     let steps = Steps { interpolate: true, resolve_paths: true };
     let Some(read) = Read::new(request, steps, loader, &mut findings) else {
-        return Err(findings.take());
+        return Err(refused(findings));
     };
     let Read { mut root, name, environment, directory, unreadable } = read;
     let profiles = request.active_profiles(&environment);
     service_files::resolve_labels(&mut root, &profiles, &environment, loader, &mut findings);
-    let root = settled::settle(root);
+    let mut root = settled::settle(root);
     let mut decoder = Decoder {
         findings: &mut findings,
         directory: &directory,
@@ -157,10 +250,14 @@ pub fn load(request: &LoadRequest, loader: &dyn Loader) -> Result<Loaded, Vec<Di
     let project = decoder.project(&root, request.files.clone());
     findings.add_missing(unreadable);
     if findings.failed() {
-        return Err(findings.take());
+        return Err(refused(findings));
+    }
+    if findings.trace.is_some() {
+        service_variables::complete(&mut root, &name, &environment, loader, &mut findings);
     }
     let warnings = findings.take();
-    Ok(Loaded { project, warnings, tree: root, findings })
+    let written = Written::of(&mut findings);
+    Ok(Loaded { project, warnings, tree: root, written })
 }
 
 /// Returns the process environment over the variables of `files` (later files win over earlier ones).
@@ -169,20 +266,33 @@ pub fn combine_environment(
     files: &[PathBuf],
     loader: &dyn Loader,
 ) -> Result<IndexMap<String, String>, Diagnostic> {
-    let mut environment = IndexMap::new();
+    Ok(combine_environment_with_origins(process, files, loader)?.0)
+}
+
+/// As [`combine_environment`], with the origin of every variable and what the files hold.
+pub fn combine_environment_with_origins(
+    process: &IndexMap<String, String>,
+    files: &[PathBuf],
+    loader: &dyn Loader,
+) -> Result<(IndexMap<String, String>, VariableSources), Diagnostic> {
+    let mut environment: IndexMap<String, String> = IndexMap::new();
+    let mut sources = VariableSources::default();
     for file in files {
         let text = loader.read(file).map_err(|error| {
             let message = format!("cannot read env file {}: {error}", file.display());
             Diagnostic::error("env-file", message)
         })?;
         let lookup = |name: &str| process.get(name).or_else(|| environment.get(name)).cloned();
-        let variables =
-            dotenv::parse(&text, &lookup).map_err(|error| env_file_diagnostic(file, &text, &error))?;
-        environment
-            .extend(variables.into_iter().filter_map(|(name, value)| value.map(|value| (name, value))));
+        let assignments = dotenv::assignments(&text, &lookup, &|_| None)
+            .map_err(|error| env_file_diagnostic(file, &text, &error))?;
+        let file = EnvFile::of(file, EnvFileRole::Interpolation, assignments);
+        sources.origins.extend(file.origins());
+        environment.extend(file.values());
+        sources.files.push(file);
     }
+    sources.origins.retain(|name, _| !process.contains_key(name));
     environment.extend(process.iter().map(|(name, value)| (name.clone(), value.clone())));
-    Ok(environment)
+    Ok((environment, sources))
 }
 
 /// Returns `text` as a project name: lower case, only letters, digits, `_` and `-`, beginning with no sign.

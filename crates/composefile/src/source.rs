@@ -4,19 +4,24 @@ use std::path::{Path, PathBuf};
 
 use coracle_report::{Diagnostic, Position, Severity, Span};
 
+use crate::trace::{Because, Trace, What};
+use crate::tree::Node;
+
 /// A place in one of the [`Sources`]; cheap to copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Mark {
     pub(crate) file: u32,
     pub(crate) start: Position,
     pub(crate) end: Position,
+    /// What happened last to the value here: see [`Trace`]; 0 is nothing.
+    pub(crate) step: u32,
 }
 
 impl Mark {
     /// Returns the beginning of the first file, for what stands nowhere.
     pub(crate) fn none() -> Self {
         let start = Position::new(1, 1);
-        Self { file: 0, start, end: start }
+        Self { file: 0, start, end: start, step: 0 }
     }
 }
 
@@ -33,6 +38,25 @@ impl Sources {
         (self.files.len() - 1) as u32
     }
 
+    /// Adds a file whose lines are never shown, or finds it again, and returns its number.
+    pub(crate) fn add_hidden(&mut self, path: &Path) -> u32 {
+        let known = self.files.iter().rposition(|(known, text)| known == path && text.is_empty());
+        known.unwrap_or_else(|| {
+            self.files.push((path.to_owned(), String::new()));
+            self.files.len() - 1
+        }) as u32
+    }
+
+    /// Returns the name of a file.
+    pub(crate) fn path(&self, file: u32) -> &Path {
+        &self.files[file as usize].0
+    }
+
+    /// Returns the text of a file.
+    pub(crate) fn text(&self, file: u32) -> &str {
+        &self.files[file as usize].1
+    }
+
     /// Returns the place as a span with the file's name.
     pub(crate) fn span(&self, mark: Mark) -> Span {
         Span::new(self.files[mark.file as usize].0.clone(), mark.start, mark.end)
@@ -44,7 +68,8 @@ impl Sources {
         text.lines().nth((mark.start.line as usize).checked_sub(1)?)
     }
 
-    fn line_at(&self, span: &Span) -> Option<&str> {
+    /// Returns the line that a span begins in.
+    pub(crate) fn line_at(&self, span: &Span) -> Option<&str> {
         let (_, text) = self.files.iter().find(|(path, _)| *path == span.file)?;
         text.lines().nth((span.start.line as usize).checked_sub(1)?)
     }
@@ -54,10 +79,31 @@ impl Sources {
 #[derive(Debug, Default)]
 pub(crate) struct Findings {
     pub(crate) sources: Sources,
+    /// What happened to values, when it is asked for.
+    pub(crate) trace: Option<Trace>,
     found: Vec<Diagnostic>,
 }
 
 impl Findings {
+    /// Returns no findings yet; with a trace, what happens to values is recorded.
+    pub(crate) fn new(trace: Option<Trace>) -> Self {
+        Self { trace, ..Self::default() }
+    }
+
+    /// Records that `winner` is in the place of `lost`.
+    pub(crate) fn beat(&mut self, winner: &mut Mark, lost: Node, because: Because) {
+        if let Some(trace) = &mut self.trace {
+            trace.beat(winner, lost, because);
+        }
+    }
+
+    /// Records how everything below `node` came here.
+    pub(crate) fn came(&mut self, node: &mut Node, what: impl FnOnce() -> What) {
+        if let Some(trace) = &mut self.trace {
+            trace.came(node, &what());
+        }
+    }
+
     /// Adds an error at a place and returns it for notes and hints.
     pub(crate) fn error(&mut self, code: &str, mark: Mark, message: impl Into<String>) -> &mut Diagnostic {
         self.add(Diagnostic::error(code, message), mark)

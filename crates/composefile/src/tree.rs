@@ -11,6 +11,7 @@ use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Tag};
 
 use crate::kind::Kind;
 use crate::source::{Findings, Mark};
+use crate::trace::Because;
 
 /// Nodes that one file may expand to; aliases of aliases grow without bound otherwise.
 const NODE_LIMIT: usize = 200_000;
@@ -130,7 +131,7 @@ pub(crate) fn parse(text: &str, file: u32, findings: &mut Findings) -> Vec<Node>
 fn mark(file: u32, span: saphyr_parser::Span) -> Mark {
     let position =
         |marker: saphyr_parser::Marker| Position::new(marker.line() as u32, marker.col() as u32 + 1);
-    Mark { file, start: position(span.start), end: position(span.end) }
+    Mark { file, start: position(span.start), end: position(span.end), step: 0 }
 }
 
 impl Builder<'_> {
@@ -179,7 +180,7 @@ impl Builder<'_> {
             Event::SequenceEnd | Event::MappingEnd => {
                 let Some(mut open) = self.stack.pop() else { return };
                 if let Value::Mapping(mapping) = &mut open.node.value {
-                    merge_keys(mapping, open.merges);
+                    merge_keys(mapping, open.merges, self.findings);
                 }
                 self.closed(open.node, open.anchor, mark);
             }
@@ -289,7 +290,7 @@ impl Builder<'_> {
     fn syntax_error(&mut self, error: &ScanError) {
         let marker = error.marker();
         let position = Position::new(marker.line().max(1) as u32, marker.col() as u32 + 1);
-        let mark = Mark { file: self.file, start: position, end: position };
+        let mark = Mark { file: self.file, start: position, end: position, step: 0 };
         let line = self.findings.sources.line(mark).unwrap_or_default();
         let hint = if line.contains('\t') && line.trim_start_matches(' ').starts_with('\t') {
             Some("indent with spaces: YAML allows no tabs there")
@@ -303,11 +304,16 @@ impl Builder<'_> {
 }
 
 /// Adds what `<<` brought for keys that the mapping does not set itself (YAML merge key, type `!!merge`).
-fn merge_keys(mapping: &mut Mapping, merges: Vec<Node>) {
+fn merge_keys(mapping: &mut Mapping, merges: Vec<Node>, findings: &mut Findings) {
     for node in merges {
         if let Value::Mapping(merged) = node.value {
             for (key, entry) in merged {
-                mapping.entry(key).or_insert(entry);
+                match mapping.get_mut(&key) {
+                    Some(own) => findings.beat(&mut own.node.mark, entry.node, Because::MergeKey),
+                    None => {
+                        mapping.insert(key, entry);
+                    }
+                }
             }
         }
     }

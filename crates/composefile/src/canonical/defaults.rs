@@ -9,20 +9,20 @@ use super::forms::{or_insert, text};
 pub(super) fn set(root: &mut Node) {
     for_services(root, |service| {
         if let Some(build) = service.get_mut("build").map(|entry| &mut entry.node) {
-            let mark = build.mark;
+            let mark = build.mark.implied();
             if let Some(build) = build.mapping_mut() {
                 or_insert(build, "context", text(mark, "."));
             }
         }
         for_items(service, &["secrets"], |secret| {
             let source = secret.get("source").and_then(Node::shown).unwrap_or_default();
-            let target = text(secret.mark, format!("/run/secrets/{source}"));
+            let target = text(secret.mark.implied(), format!("/run/secrets/{source}"));
             if let Some(secret) = secret.mapping_mut() {
                 or_insert(secret, "target", target);
             }
         });
         for_items(service, &["ports"], |port| {
-            let mark = port.mark;
+            let mark = port.mark.implied();
             if let Some(port) = port.mapping_mut() {
                 or_insert(port, "protocol", text(mark, "tcp"));
                 or_insert(port, "mode", text(mark, "ingress"));
@@ -30,7 +30,7 @@ pub(super) fn set(root: &mut Node) {
         });
         for path in [["gpus"].as_slice(), &["deploy", "resources", "reservations", "devices"]] {
             for_items(service, path, |device| {
-                let mark = device.mark;
+                let mark = device.mark.implied();
                 if let Some(device) = device.mapping_mut()
                     && !device.contains_key("count")
                     && !device.contains_key("device_ids")

@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use crate::source::Mark;
+use crate::trace::What;
 use crate::tree::{Mapping, Node};
+use crate::written::Role;
 
 use super::reset::Resets;
 use super::{Composer, Depth, Scope, merge, paths};
@@ -71,7 +73,7 @@ impl Composer<'_> {
             let needed = !chain.is_empty();
             return Some(Extended(needed.then(|| service.clone())));
         };
-        let own = service.clone();
+        let mut own = service.clone();
         let named = extends.text().map(|target| (target, extends.mark)).or_else(|| {
             let target = extends.get("service")?;
             Some((target.text()?, target.mark))
@@ -107,10 +109,15 @@ impl Composer<'_> {
         let mut merged = match base.0 {
             None => own,
             Some(mut base) => {
+                let came = || What::Extended { service: target, at: extends.mark };
+                self.findings.came(&mut base, came);
                 match (resets, &*home) {
-                    (Some(resets), _) => resets.apply_to_service(&mut base, name),
+                    (Some(resets), _) => {
+                        resets.apply_to_service(&mut base, name, &mut own, self.findings);
+                    }
                     (None, Home::File(path)) => {
-                        self.extended[path].resets.apply_to_service(&mut base, name);
+                        let resets = &self.extended[path].resets;
+                        resets.apply_to_service(&mut base, name, &mut own, self.findings);
                     }
                     (None, Home::Document(_)) => {}
                 }
@@ -156,7 +163,7 @@ impl Composer<'_> {
             return Some(());
         }
         let files = self.files;
-        let Some(documents) = self.read(path) else {
+        let Some(documents) = self.read(path, Role::Extended(mark)) else {
             if files == self.files || !self.loader.exists(path) {
                 let message = format!("`extends` names {}, which cannot be read", path.display());
                 self.findings.error("compose-file", mark, message);

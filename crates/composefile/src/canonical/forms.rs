@@ -32,7 +32,8 @@ pub(super) fn expand(
 
 /// Returns what a dependency that is only named stands for.
 pub(super) fn started(mark: Mark) -> Node {
-    mapping(mark, [("condition", text(mark, "service_started")), ("required", boolean(mark, true))])
+    let implied = mark.implied();
+    mapping(mark, [("condition", text(implied, "service_started")), ("required", boolean(implied, true))])
 }
 
 /// Returns a mapping at one place.
@@ -204,7 +205,8 @@ impl Forms<'_> {
         }
         if bind || !options.is_empty() {
             if bind {
-                options.insert("create_host_path".to_owned(), Entry { key: mark, node: boolean(mark, true) });
+                let node = boolean(mark.implied(), true);
+                options.insert("create_host_path".to_owned(), Entry { key: mark, node });
             }
             set("bind", node.beside(Value::Mapping(options)));
         }
@@ -318,7 +320,7 @@ fn depends_on(node: &mut Node) {
         }
         Value::Mapping(mapping) => {
             for entry in mapping.values_mut() {
-                let mark = entry.node.mark;
+                let mark = entry.node.mark.implied();
                 let Some(dependency) = entry.node.mapping_mut() else { continue };
                 or_insert(dependency, "condition", text(mark, "service_started"));
                 or_insert(dependency, "required", boolean(mark, true));
@@ -331,9 +333,9 @@ fn depends_on(node: &mut Node) {
 fn env_file(node: &mut Node) {
     let mark = node.mark;
     if node.text().is_some() {
-        *node = mapping(mark, [("path", node.clone()), ("required", boolean(mark, true))]);
+        *node = mapping(mark, [("path", node.clone()), ("required", boolean(mark.implied(), true))]);
     } else if let Some(file) = node.mapping_mut() {
-        or_insert(file, "required", boolean(mark, true));
+        or_insert(file, "required", boolean(mark.implied(), true));
     }
 }
 

@@ -8,7 +8,9 @@ use indexmap::IndexMap;
 
 use crate::dotenv;
 use crate::source::Mark;
+use crate::trace::What;
 use crate::tree::{Entry, Mapping, Node, Value};
+use crate::written::{EnvFile, EnvFileRole, Role, VariableOrigin};
 
 use super::{Composer, Scope, paths};
 
@@ -43,7 +45,8 @@ impl Composer<'_> {
         };
         for item in items {
             let include = self.include_of(&item)?;
-            let imported = self.included(&include, scope, included)?;
+            let mut imported = self.included(&include, scope, included)?;
+            self.findings.came(&mut imported, || What::Included { at: include.mark });
             self.import(imported, document, include.mark)?;
         }
         Some(())
@@ -125,12 +128,12 @@ impl Composer<'_> {
             Some(directory) if directory.starts_with('/') => base.clone(),
             _ => paths::relative(&base, &scope.base),
         };
-        let environment = self.environment_of(include, &base, scope)?;
-        let scope = Scope { directory, base, environment: Rc::new(environment) };
+        let (environment, origins) = self.environment_of(include, &base, scope)?;
+        let scope = Scope { directory, base, environment: Rc::new(environment), origins: Rc::new(origins) };
         let mut files = Vec::new();
         for (path, mark) in &include.paths {
             let path = absolute(path);
-            let Some(documents) = self.read(&path) else {
+            let Some(documents) = self.read(&path, Role::Included(*mark)) else {
                 if !self.loader.exists(&path) {
                     let message = format!("`include` names {}, which cannot be read", path.display());
                     self.findings.error("compose-file", *mark, message);
@@ -148,7 +151,7 @@ impl Composer<'_> {
         include: &Include,
         base: &Path,
         scope: &Scope,
-    ) -> Option<IndexMap<String, String>> {
+    ) -> Option<(IndexMap<String, String>, IndexMap<String, VariableOrigin>)> {
         let mut files: Vec<(PathBuf, Mark)> = include
             .env_files
             .iter()
@@ -159,6 +162,7 @@ impl Composer<'_> {
         }
         let mut environment = (*scope.environment).clone();
         let mut own: IndexMap<String, String> = IndexMap::new();
+        let mut own_origins = IndexMap::new();
         for (file, mark) in files {
             let text = match self.loader.read(&file) {
                 Ok(text) => text,
@@ -171,6 +175,16 @@ impl Composer<'_> {
             let lookup = |name: &str| scope.environment.get(name).or_else(|| own.get(name)).cloned();
             match dotenv::parse(&text, &lookup) {
                 Ok(variables) => {
+                    if self.findings.trace.is_some()
+                        && let Ok(assignments) = dotenv::assignments(&text, &lookup, &|_| None)
+                    {
+                        let at = self.findings.sources.span(mark);
+                        let file = EnvFile::of(&file, EnvFileRole::Include { at }, assignments);
+                        own_origins.extend(file.origins());
+                        if let Some(trace) = &mut self.findings.trace {
+                            trace.env_files.push(file);
+                        }
+                    }
                     own.extend(variables.into_iter().filter_map(|(name, value)| Some((name, value?))));
                 }
                 Err(error) => {
@@ -180,10 +194,17 @@ impl Composer<'_> {
                 }
             }
         }
+        let mut origins = (*scope.origins).clone();
         for (name, value) in own {
-            environment.entry(name).or_insert(value);
+            if environment.contains_key(&name) {
+                continue;
+            }
+            if let Some(origin) = own_origins.shift_remove(&name) {
+                origins.insert(name.clone(), origin);
+            }
+            environment.insert(name, value);
         }
-        Some(environment)
+        Some((environment, origins))
     }
 
     /// Adds what was included to the document; what both define must be the same.

@@ -4,6 +4,7 @@
 //! [`rule`]. Which items of a list are the same, is decided by [`super::unique`].
 
 use crate::source::Findings;
+use crate::trace::Because;
 use crate::tree::{Entry, Mapping, Node, Scalar, Value};
 
 /// How the values at a path meet.
@@ -71,7 +72,7 @@ pub(super) fn services(base: Node, own: Node, findings: &mut Findings) -> Node {
 fn merge(earlier: Node, later: Node, path: &mut Vec<String>, findings: &mut Findings) -> Node {
     match rule(path) {
         Rule::Plain => plain(earlier, later, path, findings),
-        Rule::Replace => later,
+        Rule::Replace => replaced(earlier, later, findings),
         Rule::List => {
             let mark = later.mark;
             let mut items = list(earlier);
@@ -97,7 +98,9 @@ fn merge(earlier: Node, later: Node, path: &mut Vec<String>, findings: &mut Find
         Rule::Logging => {
             let driver = |node: &Node| node.get("driver").and_then(Node::text).map(str::to_owned);
             match (driver(&earlier), driver(&later)) {
-                (Some(earlier), Some(later_driver)) if earlier != later_driver => later,
+                (Some(before), Some(later_driver)) if before != later_driver => {
+                    replaced(earlier, later, findings)
+                }
                 _ => mappings(earlier, later, path, findings),
             }
         }
@@ -126,8 +129,17 @@ fn plain(earlier: Node, later: Node, path: &mut Vec<String>, findings: &mut Find
             findings.error("merge", over.mark, message).notes.push(format!("before: {before}"));
             earlier
         }
-        (Value::Null | Value::Scalar(_), value) => Node { mark: later.mark, value, tag: None },
+        (before @ (Value::Null | Value::Scalar(_)), value) => {
+            let earlier = Node { mark: earlier.mark, value: before, tag: None };
+            replaced(earlier, Node { mark: later.mark, value, tag: None }, findings)
+        }
     }
+}
+
+/// Returns `later`, which `earlier` gives way to.
+fn replaced(earlier: Node, mut later: Node, findings: &mut Findings) -> Node {
+    findings.beat(&mut later.mark, earlier, Because::Place);
+    later
 }
 
 fn mappings(earlier: Node, later: Node, path: &mut Vec<String>, findings: &mut Findings) -> Node {

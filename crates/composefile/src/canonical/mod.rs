@@ -33,10 +33,12 @@ use indexmap::IndexMap;
 pub(crate) use consistency::check as check_consistency;
 pub(crate) use normal::normalise;
 pub(crate) use paths::clean;
+pub(crate) use variables::place_in;
 
 use crate::Loader;
 use crate::source::Findings;
 use crate::tree::{self, Mapping, Node, Value};
+use crate::written::{LayerNodes, Role, VariableOrigin};
 
 use reset::Resets;
 
@@ -62,6 +64,8 @@ struct Scope {
     /// Where relative names of files to read start; absolute.
     base: PathBuf,
     environment: Rc<IndexMap<String, String>>,
+    /// Where the variables come from, when it is asked for.
+    origins: Rc<IndexMap<String, VariableOrigin>>,
 }
 
 /// Which steps a document takes.
@@ -116,7 +120,10 @@ impl<'a> Composer<'a> {
         environment: &IndexMap<String, String>,
     ) -> Option<Node> {
         let environment = Rc::new(environment.clone());
-        let scope = Scope { directory: directory.to_owned(), base: directory.to_owned(), environment };
+        let origins = self.findings.trace.as_ref().map(|trace| trace.origins.clone()).unwrap_or_default();
+        let origins = Rc::new(origins);
+        let scope =
+            Scope { directory: directory.to_owned(), base: directory.to_owned(), environment, origins };
         let root = self.model(files, &scope, &[])?;
         (!self.findings.failed()).then_some(root)
     }
@@ -149,7 +156,7 @@ impl<'a> Composer<'a> {
                 &mut self.unreadable,
             );
         }
-        normal::resolve_environment(&mut root, &scope.environment);
+        normal::resolve_environment(&mut root, &scope.environment, &scope.origins, self.findings);
         Some(root)
     }
 
@@ -169,7 +176,7 @@ impl<'a> Composer<'a> {
             return None;
         }
         if self.steps.interpolate {
-            self.replace_variables(&mut document, &scope.environment);
+            self.replace_variables(&mut document, scope);
         }
         if self.findings.failed() {
             return None;
@@ -178,12 +185,12 @@ impl<'a> Composer<'a> {
             self.apply_extends(&mut document, file, scope, &resets)?;
         }
         let mut root = root.unwrap_or_else(|| document.beside(Value::Mapping(Mapping::new())));
-        resets.apply(&mut root);
+        resets.apply(&mut root, &mut document, self.findings);
         if depth.whole {
             self.apply_include(&mut document, scope, depth.included)?;
         }
         let mut root = merge::projects(root, document, self.findings);
-        unique::enforce(&mut root);
+        unique::enforce(&mut root, self.findings);
         if depth.whole {
             schema::check(&root, self.findings, &mut self.unreadable);
             if let Some(version) = root.mapping_mut().and_then(|root| root.shift_remove("version"))
@@ -199,12 +206,12 @@ impl<'a> Composer<'a> {
         }
         forms::expand(&mut root, !self.steps.interpolate, self.findings, &mut self.unreadable);
         omit_empty_servers(&mut root);
-        unique::enforce(&mut root);
+        unique::enforce(&mut root, self.findings);
         (!self.findings.failed()).then_some(root)
     }
 
     /// Reads a file's documents; the fault is a finding.
-    pub(crate) fn read(&mut self, path: &Path) -> Option<Vec<Node>> {
+    pub(crate) fn read(&mut self, path: &Path, role: Role) -> Option<Vec<Node>> {
         self.files += 1;
         if self.files > FILE_LIMIT {
             let message = format!("the project is made of more than {FILE_LIMIT} files");
@@ -222,6 +229,9 @@ impl<'a> Composer<'a> {
         let file = self.findings.sources.add(path, &text);
         let mut documents = tree::parse(&text, file, self.findings);
         documents.retain(|node| !matches!(node.value, Value::Null));
+        if let Some(trace) = &mut self.findings.trace {
+            trace.layers.push(LayerNodes { file, role, documents: documents.clone() });
+        }
         let values = documents.iter().map(Node::count).sum();
         self.spend(values, &documents)?;
         (!self.findings.failed()).then_some(documents)

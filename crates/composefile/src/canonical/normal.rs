@@ -2,8 +2,9 @@
 
 use indexmap::IndexMap;
 
-use crate::source::Mark;
+use crate::source::{Findings, Mark};
 use crate::tree::{Entry, Mapping, Node, Scalar, Value};
+use crate::written::VariableOrigin;
 
 use super::forms::{boolean, mapping, or_insert, text};
 use super::paths::clean_unix;
@@ -11,21 +12,35 @@ use super::paths::clean_unix;
 type Environment = IndexMap<String, String>;
 
 /// Gives variables that a list of `environment` only names the caller's value.
-pub(super) fn resolve_environment(root: &mut Node, environment: &Environment) {
+pub(super) fn resolve_environment(
+    root: &mut Node,
+    environment: &Environment,
+    origins: &IndexMap<String, VariableOrigin>,
+    findings: &mut Findings,
+) {
     for_services(root, |service| {
         let Some(Value::Sequence(items)) = service.get_mut("environment").map(|entry| &mut entry.node.value)
         else {
             return;
         };
-        items.iter_mut().for_each(|item| resolve_item(item, environment));
+        for item in items {
+            let name = item.text().unwrap_or_default().to_owned();
+            if !resolve_item(item, environment) {
+                continue;
+            }
+            if let Some(trace) = &mut findings.trace {
+                trace.passed(&mut item.mark, &name, environment, origins);
+            }
+        }
     });
 }
 
-fn resolve_item(item: &mut Node, environment: &Environment) {
-    let Value::Scalar(Scalar { text, .. }) = &mut item.value else { return };
-    if let Some(value) = environment.get(text.as_str()) {
-        *text = format!("{text}={value}");
-    }
+/// Says whether the caller has a value for what the item names.
+fn resolve_item(item: &mut Node, environment: &Environment) -> bool {
+    let Value::Scalar(Scalar { text, .. }) = &mut item.value else { return false };
+    let Some(value) = environment.get(text.as_str()) else { return false };
+    *text = format!("{text}={value}");
+    true
 }
 
 fn for_services(root: &mut Node, work: impl FnMut(&mut Mapping)) {
@@ -132,7 +147,9 @@ fn of_service(service: &mut Mapping, environment: &Environment) {
 fn resolve(node: &mut Node, environment: &Environment, keep: bool) {
     match &mut node.value {
         Value::Sequence(items) => {
-            items.iter_mut().for_each(|item| resolve_item(item, environment));
+            for item in items.iter_mut() {
+                resolve_item(item, environment);
+            }
             items.retain(|item| keep || item.text().is_some_and(|text| text.contains('=')));
         }
         Value::Mapping(mapping) => {

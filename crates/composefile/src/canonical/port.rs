@@ -19,7 +19,7 @@ pub(super) struct Port {
 impl Port {
     /// Returns the long form.
     pub(super) fn node(&self, mark: Mark) -> Node {
-        let mut node = mapping(mark, [("mode", text(mark, "ingress"))]);
+        let mut node = mapping(mark, [("mode", text(mark.implied(), "ingress"))]);
         if let Some(port) = node.mapping_mut() {
             let mut set = |key: &str, node| {
                 super::forms::or_insert(port, key, node);

@@ -1,11 +1,21 @@
 //! `!reset` and `!override`: what a document takes away from those before it.
 
+use crate::source::{Findings, Mark};
+use crate::trace::{Because, Removed};
 use crate::tree::{MergeTag, Node, Value};
 
 /// The paths whose earlier value a document drops.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Resets {
-    paths: Vec<Vec<String>>,
+    paths: Vec<Taken>,
+}
+
+/// A tagged value.
+#[derive(Clone, Debug)]
+struct Taken {
+    path: Vec<String>,
+    tag: MergeTag,
+    mark: Mark,
 }
 
 impl Resets {
@@ -21,8 +31,8 @@ impl Resets {
             Value::Mapping(mapping) => mapping.retain(|key, entry| {
                 path.push(key.clone());
                 let tag = entry.node.tag.take();
-                if tag.is_some() {
-                    self.paths.push(path.clone());
+                if let Some(tag) = tag {
+                    self.paths.push(Taken { path: path.clone(), tag, mark: entry.node.mark });
                 } else {
                     self.collect(&mut entry.node, path);
                 }
@@ -40,26 +50,42 @@ impl Resets {
         }
     }
 
-    /// Drops the values at the paths from what came before.
-    pub(super) fn apply(&self, earlier: &mut Node) {
-        self.apply_below(earlier, &[]);
+    /// Drops the values at the paths from what came before `document`.
+    pub(super) fn apply(&self, earlier: &mut Node, document: &mut Node, findings: &mut Findings) {
+        self.apply_below(earlier, document, &[], findings);
     }
 
-    /// Drops the values at the paths that lead into the service `name` from `service`.
-    pub(super) fn apply_to_service(&self, service: &mut Node, name: &str) {
-        self.apply_below(service, &["services", name]);
+    /// Drops the values at the paths that lead into the service `name` from what it extends.
+    pub(super) fn apply_to_service(
+        &self,
+        base: &mut Node,
+        name: &str,
+        own: &mut Node,
+        findings: &mut Findings,
+    ) {
+        self.apply_below(base, own, &["services", name], findings);
     }
 
-    fn apply_below(&self, node: &mut Node, prefix: &[&str]) {
-        for path in &self.paths {
-            let Some((begin, rest)) = path.split_at_checked(prefix.len()) else { continue };
+    fn apply_below(&self, earlier: &mut Node, later: &mut Node, prefix: &[&str], findings: &mut Findings) {
+        for taken in &self.paths {
+            let Some((begin, rest)) = taken.path.split_at_checked(prefix.len()) else { continue };
             let Some((last, before)) = rest.split_last() else { continue };
             if begin.iter().zip(prefix).any(|(step, prefix)| step != prefix) {
                 continue;
             }
-            let parent = before.iter().try_fold(&mut *node, |node, step| node.get_mut(step));
-            if let Some(mapping) = parent.and_then(Node::mapping_mut) {
-                mapping.shift_remove(last);
+            let parent = before.iter().try_fold(&mut *earlier, |node, step| node.get_mut(step));
+            let lost = parent.and_then(Node::mapping_mut).and_then(|mapping| mapping.shift_remove(last));
+            let (Some(lost), Some(trace)) = (lost, &mut findings.trace) else { continue };
+            match taken.tag {
+                MergeTag::Reset => {
+                    trace.removed.push(Removed { path: taken.path.clone(), at: taken.mark, lost: lost.node });
+                }
+                MergeTag::Override => {
+                    let winner = rest.iter().try_fold(&mut *later, |node, step| node.get_mut(step));
+                    if let Some(winner) = winner {
+                        trace.beat(&mut winner.mark, lost.node, Because::Override);
+                    }
+                }
             }
         }
     }

@@ -2,6 +2,8 @@
 
 use indexmap::IndexMap;
 
+use crate::source::Findings;
+use crate::trace::Because;
 use crate::tree::{Mapping, Node, Value};
 
 /// What tells the items of a list apart.
@@ -33,11 +35,11 @@ fn identity_in_service(key: &str) -> Option<Identity> {
 }
 
 /// Keeps one item of each identity in every list of a project that has any.
-pub(super) fn enforce(root: &mut Node) {
+pub(super) fn enforce(root: &mut Node, findings: &mut Findings) {
     each(root, "services", |service| {
         for (key, entry) in service.iter_mut() {
             if let Some(identity) = identity_in_service(key) {
-                keep_last(&mut entry.node, identity);
+                keep_last(&mut entry.node, identity, findings);
             }
             let below: &[&str] = match key.as_str() {
                 "build" => &["args", "additional_contexts", "tags", "labels"],
@@ -46,7 +48,7 @@ pub(super) fn enforce(root: &mut Node) {
             };
             for name in below {
                 if let Some(list) = entry.node.get_mut(name) {
-                    keep_last(list, Identity::Name);
+                    keep_last(list, Identity::Name, findings);
                 }
             }
             if key == "networks"
@@ -55,7 +57,7 @@ pub(super) fn enforce(root: &mut Node) {
                 for attachment in networks.values_mut() {
                     for name in ["aliases", "link_local_ips"] {
                         if let Some(list) = attachment.node.get_mut(name) {
-                            keep_last(list, Identity::Name);
+                            keep_last(list, Identity::Name, findings);
                         }
                     }
                 }
@@ -64,7 +66,7 @@ pub(super) fn enforce(root: &mut Node) {
     });
     each(root, "networks", |network| {
         if let Some(labels) = network.get_mut("labels") {
-            keep_last(&mut labels.node, Identity::Name);
+            keep_last(&mut labels.node, Identity::Name, findings);
         }
     });
 }
@@ -74,7 +76,7 @@ fn each(root: &mut Node, section: &str, mut work: impl FnMut(&mut Mapping)) {
     section.values_mut().filter_map(|entry| entry.node.mapping_mut()).for_each(&mut work);
 }
 
-fn keep_last(node: &mut Node, identity: Identity) {
+fn keep_last(node: &mut Node, identity: Identity, findings: &mut Findings) {
     let Value::Sequence(items) = &mut node.value else { return };
     if items.len() < 2 {
         return;
@@ -82,7 +84,15 @@ fn keep_last(node: &mut Node, identity: Identity) {
     let mut kept: IndexMap<String, Node> = IndexMap::with_capacity(items.len());
     for (index, item) in std::mem::take(items).into_iter().enumerate() {
         let key = key_of(&item, identity).unwrap_or_else(|| format!("\0{index}"));
-        kept.insert(key, item);
+        match kept.get_mut(&key) {
+            Some(slot) => {
+                let lost = std::mem::replace(slot, item);
+                findings.beat(&mut slot.mark, lost, Because::Place);
+            }
+            None => {
+                kept.insert(key, item);
+            }
+        }
     }
     items.extend(kept.into_values());
 }

@@ -6,48 +6,56 @@ use indexmap::IndexMap;
 use crate::interpolate::{InterpolationErrorKind, interpolate};
 use crate::kind::Kind;
 use crate::source::Mark;
+use crate::trace::{self, What};
 use crate::tree::{Node, Scalar, Style, Value};
+use crate::written::VariableOrigin;
 
-use super::{Composer, cast};
+use super::{Composer, Scope, cast};
 
 /// Bytes that variables may bring to a project.
 const REPLACED_LIMIT: usize = 64 << 20;
 
 impl Composer<'_> {
     /// Replaces the variables in every value; keys stay as they are.
-    pub(super) fn replace_variables(&mut self, root: &mut Node, environment: &IndexMap<String, String>) {
+    pub(super) fn replace_variables(&mut self, root: &mut Node, scope: &Scope) {
         let mut path = Vec::new();
         let Some(mapping) = root.mapping_mut() else { return };
         for (key, entry) in mapping.iter_mut() {
             path.push(key.as_str());
-            self.replace_below(&mut entry.node, &mut path, environment);
+            self.replace_below(&mut entry.node, &mut path, scope);
             path.pop();
         }
     }
 
-    fn replace_below<'k>(
-        &mut self,
-        node: &'k mut Node,
-        path: &mut Vec<&'k str>,
-        environment: &IndexMap<String, String>,
-    ) {
+    fn replace_below<'k>(&mut self, node: &'k mut Node, path: &mut Vec<&'k str>, scope: &Scope) {
         let mark = node.mark;
         match &mut node.value {
             Value::Sequence(items) => {
                 path.push("[]");
-                items.iter_mut().for_each(|item| self.replace_below(item, path, environment));
+                items.iter_mut().for_each(|item| self.replace_below(item, path, scope));
                 path.pop();
             }
             Value::Mapping(mapping) => {
                 for (key, entry) in mapping.iter_mut() {
                     path.push(key.as_str());
-                    self.replace_below(&mut entry.node, path, environment);
+                    self.replace_below(&mut entry.node, path, scope);
                     path.pop();
                 }
             }
             Value::Scalar(scalar) if scalar.kind == Kind::Text => {
                 if scalar.text.contains('$') {
-                    self.replace_in(scalar, mark, environment);
+                    let written = self.findings.trace.is_some().then(|| (scalar.text.clone(), scalar.style));
+                    self.replace_in(scalar, mark, &scope.environment);
+                    if let (Some((written, style)), Some(trace)) = (written, &mut self.findings.trace) {
+                        let place = |offset| place_in(mark, &written, style, offset);
+                        let lookup = |name: &str| {
+                            let value = scope.environment.get(name)?.clone();
+                            let origin = scope.origins.get(name).cloned();
+                            Some((value, origin.unwrap_or(VariableOrigin::Process)))
+                        };
+                        let uses = trace::uses(&written, &lookup, &place);
+                        trace.add(&mut node.mark, What::Replaced { written, uses });
+                    }
                 }
                 if !self.findings.failed()
                     && let Err(reason) = cast::cast(path, scalar)
@@ -108,7 +116,7 @@ impl Composer<'_> {
 }
 
 /// Returns the place of byte `offset` of a scalar's text, as near as its style lets one tell.
-fn place_in(mark: Mark, text: &str, style: Style, offset: usize) -> Mark {
+pub(crate) fn place_in(mark: Mark, text: &str, style: Style, offset: usize) -> Mark {
     let one_line = mark.start.line == mark.end.line;
     let written = (mark.end.column.saturating_sub(mark.start.column)) as usize;
     let quotes = match style {
