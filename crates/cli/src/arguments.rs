@@ -78,6 +78,18 @@ pub enum Command {
     Restart(commands::restart::Args),
     /// Send a signal to containers.
     Kill(commands::kill::Args),
+    /// Freeze containers, or an environment's services.
+    Pause(commands::pause::Args),
+    /// Let frozen containers go on.
+    Unpause(commands::pause::Args),
+    /// Show the processes of containers, or of an environment's services.
+    Top(commands::top::Args),
+    /// Show what containers use: processor, memory, network, disks.
+    Stats(commands::stats::Args),
+    /// Show what happens to containers, images, networks and volumes, as it happens.
+    Events(commands::events::Args),
+    /// Copy files into and out of containers.
+    Cp(commands::cp::Args),
     /// Wait until containers end and print their exit codes.
     Wait(commands::wait::Args),
     /// Remove containers.

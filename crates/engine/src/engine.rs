@@ -11,7 +11,9 @@ use coracle_runtime::Runtime;
 use coracle_snapshot::{SnapshotId, Snapshots};
 use coracle_store::{FileLock, Layout, Store};
 
-use crate::{Bases, Builds, Containers, During, Images, Keepers, Networks, Projects, Result, Volumes};
+use crate::{
+    Bases, Builds, Containers, During, Events, Images, Keepers, Networks, Projects, Result, Volumes,
+};
 
 /// How an engine is opened.
 pub struct Options {
@@ -56,6 +58,7 @@ impl Engine {
         let runtime = Runtime::new(coracle_runtime::Paths {
             data: layout.containers(),
             run: layout.run_containers(),
+            journal: layout.journal(),
             program: PathBuf::from("/proc/self/exe"),
         });
         let (reporter, environment) = (options.reporter, options.environment);
@@ -107,6 +110,11 @@ impl Engine {
     /// Returns the networks.
     pub fn networks(&self) -> Networks<'_> {
         Networks { engine: self }
+    }
+
+    /// Returns what happened.
+    pub fn events(&self) -> Events<'_> {
+        Events { engine: self }
     }
 
     /// Returns the keepers.

@@ -209,6 +209,7 @@ impl Images<'_> {
             engine.store.put_manifest(&resolved.manifest, &resolved.config).during("recording an image")?;
         engine.store.add_reference(reference, &image).during("naming an image")?;
         crate::cache::remember_pulled(engine, reference, &resolved.layers);
+        engine.events().named("image", "pull", &reference.familiar(), &[]);
         // Their content lies in the snapshots now; nothing is stored twice.
         for layer in &resolved.layers {
             let _ = std::fs::remove_file(engine.store.blob_path(&layer.digest));
@@ -293,7 +294,9 @@ impl Images<'_> {
             return Ok(());
         }
         let image = self.find(name)?;
-        self.engine.store.set_reference(&reference, &image.manifest_digest).during("naming an image")
+        self.engine.store.set_reference(&reference, &image.manifest_digest).during("naming an image")?;
+        self.engine.events().named("image", "tag", &reference.familiar(), &[]);
+        Ok(())
     }
 
     /// Takes a name from an image, and removes the image when it has none left. Returns Docker's lines.
@@ -332,10 +335,12 @@ impl Images<'_> {
         let others = self.other_images(&leaves, &image)?;
         for reference in &leaves {
             self.engine.store.remove_reference(reference).during("taking a name from an image")?;
+            self.engine.events().named("image", "untag", &reference.familiar(), &[]);
             lines.push(format!("Untagged: {}", reference.familiar()));
         }
         if last {
             self.engine.store.remove_image(&image.id, true).during("removing an image")?;
+            self.engine.events().named("image", "delete", &image.id.to_string(), &[]);
             lines.push(format!("Deleted: {}", image.id));
             lines.extend(self.remove_nameless(&others)?);
             self.engine.collect_snapshots()?;

@@ -12,6 +12,7 @@ mod containers;
 mod contexts;
 mod engine;
 mod etc;
+mod events;
 mod failure;
 mod images;
 mod keepers;
@@ -38,8 +39,8 @@ pub use cache::{CacheFrom, CacheMode, CachePlace, CacheTo, LayerCompression, Pus
 pub use cache::{PruneRequest, Pruned};
 pub use checks::Checked;
 pub use containers::{
-    AttachStreams, ContainerRequest, ContainerView, Containers, ExecRequest, HealthRequest, LogLine,
-    LogRequest, LogStream,
+    AttachStreams, ContainerRequest, ContainerView, Containers, CopyRequest, ExecRequest, HealthRequest,
+    LogLine, LogRequest, LogStream, ProcessTable, Sample, Stats,
 };
 pub use contexts::{ContextSource, NamedSource};
 pub use coracle_bakefile::{
@@ -53,8 +54,10 @@ pub use coracle_composefile::{
     Config as ComposeConfig, ConfigOptions as ComposeConfigOptions, Format as ComposeFormat,
 };
 pub use coracle_dockerfile::NetworkMode as BuildNetwork;
+pub use coracle_runtime::{Entry as JournalEntry, EventQuery};
 pub use coracle_store::prune::{Entry as CacheEntry, FilterError, KEEP_WITHIN, PruneFilter};
 pub use engine::{Engine, Options};
+pub use events::Events;
 pub use failure::{During, Failure, Fault, Result};
 pub use images::{ImageView, Images, Pull, ReadyImage};
 pub use keepers::Keepers;

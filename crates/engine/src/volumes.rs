@@ -65,6 +65,7 @@ impl Volumes<'_> {
         std::fs::create_dir_all(self.data(&record.name))
             .during(format_args!("making volume {}", record.name))?;
         self.write(&record)?;
+        self.engine.events().named("volume", "create", &record.name, &[]);
         Ok(record)
     }
 
@@ -117,7 +118,9 @@ impl Volumes<'_> {
         // The record goes first: a half-removed volume is none, and its rest goes with the next one of its name.
         std::fs::remove_file(self.engine.layout.volume_record(&record.name))
             .during(format_args!("removing volume {name}"))?;
-        std::fs::remove_dir_all(&directory).during(format_args!("removing volume {name}"))
+        std::fs::remove_dir_all(&directory).during(format_args!("removing volume {name}"))?;
+        self.engine.events().named("volume", "destroy", &record.name, &[]);
+        Ok(())
     }
 
     /// Returns everything known about a volume, in the shape of Docker's `volume inspect`.

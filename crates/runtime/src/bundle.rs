@@ -15,6 +15,7 @@ use coracle_shim::config::{
     CONFIG_FILE, HealthCheck, Log, Network, Overlay, Restart, SPEC_FILE, Secret, SecretVariable, ShimConfig,
     Stdin, WorkingDirectory,
 };
+use coracle_shim::journal::Journal;
 
 use oci_spec::runtime::Spec;
 
@@ -137,6 +138,11 @@ pub(crate) fn write(
         stop_signal: signal_number(&container.stop_signal)?,
         stop_grace: container.stop_grace_seconds.saturating_mul(1000),
         state,
+        // Build steps are bound to their client, and no events.
+        journal: (!prepared.bound_to_client).then(|| Journal {
+            path: paths.journal.clone(),
+            attributes: crate::journal::attributes(container),
+        }),
         socket: paths.socket(id),
         lock: paths.lock(id),
         reap: prepared.reap.clone(),

@@ -98,30 +98,41 @@ fn read(
     alive: &dyn Fn() -> bool,
     sink: &mut dyn FnMut(LogEntry<'_>) -> bool,
 ) -> io::Result<()> {
+    read_lines(current, query.tail, query.follow, alive, &mut |line| give(line, query, sink))
+}
+
+/// Gives the lines of a file and of the older ones beside it, oldest first, until `give` answers `false`; with `follow` it
+/// goes on with what is added for as long as `alive` says so.
+pub(crate) fn read_lines(
+    current: &Path,
+    tail: Option<usize>,
+    following: bool,
+    alive: &dyn Fn() -> bool,
+    give: &mut dyn FnMut(&[u8]) -> bool,
+) -> io::Result<()> {
     // Watched before it is read, so that nothing falls in between.
-    let watch = if query.follow { watch(current) } else { None };
+    let watch = if following { watch(current) } else { None };
     let mut list = files(current)?;
-    if let Some(count) = query.tail {
+    if let Some(count) = tail {
         list = skip_to_last(list, count)?;
     }
-    let mut give = |line: &[u8]| give(line, query, sink);
     let Some(mut last) = list.pop() else {
-        if query.follow {
-            return follow(current, None, Vec::new(), watch.as_ref(), alive, &mut give);
+        if following {
+            return follow(current, None, Vec::new(), watch.as_ref(), alive, give);
         }
         return Ok(());
     };
     for mut file in list {
         let mut rest = Vec::new();
-        if !lines(&mut file, &mut rest, &mut give)? {
+        if !lines(&mut file, &mut rest, give)? {
             return Ok(());
         }
     }
     let mut rest = Vec::new();
-    if !lines(&mut last, &mut rest, &mut give)? || !query.follow {
+    if !lines(&mut last, &mut rest, give)? || !following {
         return Ok(());
     }
-    follow(current, Some(last), rest, watch.as_ref(), alive, &mut give)
+    follow(current, Some(last), rest, watch.as_ref(), alive, give)
 }
 
 /// Goes on with `file`, and with the files that replace it, until the container has ended.

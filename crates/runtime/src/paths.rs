@@ -19,6 +19,8 @@ pub struct Paths {
     pub data: PathBuf,
     /// Directory of containers that does not, e.g. `/run/coracle/containers`.
     pub run: PathBuf,
+    /// The journal of events, e.g. `/run/coracle/events/journal`.
+    pub journal: PathBuf,
     /// The program that is started as a shim; it must call `coracle_shim::entry`. Normally `/proc/self/exe`.
     pub program: PathBuf,
 }

@@ -48,6 +48,10 @@ pub struct Usage {
     pub cpu: u64,
     /// Number of processes and threads.
     pub pids: u64,
+    /// Bytes read from block devices.
+    pub block_read: u64,
+    /// Bytes written to block devices.
+    pub block_written: u64,
     /// How often the kernel ended a process for want of memory.
     pub oom_kills: u64,
 }
@@ -216,14 +220,51 @@ impl Cgroup {
                 .unwrap_or(0)
                 .saturating_mul(1000),
         };
+        let (block_read, block_written) = self.block_bytes();
         Usage {
             memory: usage.unwrap_or(0).saturating_sub(inactive.unwrap_or(0)),
             // Version 1 says "no limit" by the largest multiple of a page.
             memory_limit: limit.filter(|limit| *limit < 1 << 62),
             cpu,
             pids: number(&self.controller("pids").join("pids.current")).unwrap_or(0),
+            block_read,
+            block_written,
             oom_kills: self.oom_kills(),
         }
+    }
+
+    /// Returns the bytes read from and written to block devices.
+    fn block_bytes(&self) -> (u64, u64) {
+        let directory = self.controller("blkio");
+        let (mut read, mut written) = (0, 0);
+        match self.version {
+            // `8:0 Read 4096`
+            Version::V1 => {
+                let files = ["blkio.throttle.io_service_bytes", "blkio.io_service_bytes"];
+                let text = files.iter().find_map(|file| fs::read_to_string(directory.join(file)).ok());
+                for line in text.unwrap_or_default().lines() {
+                    let words: Vec<&str> = line.split_whitespace().collect();
+                    let [_, kind, count] = words.as_slice() else { continue };
+                    match *kind {
+                        "Read" => read += count.parse::<u64>().unwrap_or(0),
+                        "Write" => written += count.parse::<u64>().unwrap_or(0),
+                        _ => {}
+                    }
+                }
+            }
+            // `8:0 rbytes=4096 wbytes=0 rios=1 ...`
+            Version::V2 => {
+                let text = fs::read_to_string(directory.join("io.stat")).unwrap_or_default();
+                for word in text.split_whitespace() {
+                    match word.split_once('=') {
+                        Some(("rbytes", count)) => read += count.parse::<u64>().unwrap_or(0),
+                        Some(("wbytes", count)) => written += count.parse::<u64>().unwrap_or(0),
+                        _ => {}
+                    }
+                }
+            }
+        }
+        (read, written)
     }
 }
 

@@ -15,6 +15,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::journal::Journal;
+
 /// Name of the configuration in a bundle.
 pub const CONFIG_FILE: &str = "shim.json";
 /// Name of the OCI runtime specification in a bundle. It holds neither capabilities nor a filter.
@@ -76,6 +78,9 @@ pub struct ShimConfig {
     pub socket: PathBuf,
     /// File locked for as long as the shim lives.
     pub lock: PathBuf,
+    /// Where its starts and ends are told; `None` tells nobody.
+    #[serde(default)]
+    pub journal: Option<Journal>,
     /// Arguments of this program that clean up after the final exit; empty means nobody is called.
     pub reap: Vec<String>,
     /// Whether the container is killed when the client that has its streams goes, however that ends: a build step must

@@ -23,6 +23,7 @@ pub mod config;
 pub mod exec;
 pub mod filter;
 pub mod identity;
+pub mod journal;
 pub mod program;
 pub mod protocol;
 pub mod state;

@@ -405,6 +405,10 @@ impl Supervisor {
         let _ = cgroup.remove();
         launch::forget(&self.bundle);
         self.last_code = Some(code);
+        if out_of_memory {
+            self.tell("oom", &[]);
+        }
+        self.tell("die", &[("exitCode", code.to_string()), ("execDuration", ran.as_secs().to_string())]);
         let delay = if self.stopping { None } else { self.backoff.next(self.config.restart, code, ran) };
         match delay {
             Some(delay) => {
@@ -438,8 +442,12 @@ impl Supervisor {
     fn end_probe(&mut self, code: i32) {
         let (Some(probe), Some(health)) = (self.probe.take(), &mut self.health) else { return };
         if let Phase::Running { run, .. } = &self.phase {
-            health.take(probe.finish(code), run.began.elapsed());
+            let changed = health.take(probe.finish(code), run.began.elapsed());
+            let verdict = health.health().status.word();
             self.record();
+            if changed {
+                self.tell(&format!("health_status: {verdict}"), &[]);
+            }
             self.schedule_probe();
         }
     }

@@ -303,6 +303,11 @@ impl Layout {
         self.cache_mounts().join(encode(id))
     }
 
+    /// Returns the journal of events.
+    pub fn journal(&self) -> PathBuf {
+        self.run.join("events/journal")
+    }
+
     /// Returns the directory of running containers.
     pub fn run_containers(&self) -> PathBuf {
         self.run.join("containers")

@@ -128,7 +128,7 @@ fn colour(number: usize) -> anstyle::Style {
 }
 
 /// Reads a time: RFC 3339, seconds since 1970, or how long ago.
-fn time(text: &str) -> Result<Timestamp> {
+pub fn time(text: &str) -> Result<Timestamp> {
     if let Ok(time) = text.parse() {
         return Ok(time);
     }

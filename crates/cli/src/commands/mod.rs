@@ -7,8 +7,10 @@ pub mod builder;
 pub mod completions;
 pub mod compose;
 pub mod config;
+pub mod cp;
 pub mod create;
 pub mod down;
+pub mod events;
 pub mod exec;
 pub mod export;
 pub mod graph;
@@ -19,6 +21,7 @@ pub mod kill;
 pub mod load;
 pub mod logs;
 pub mod network;
+pub mod pause;
 pub mod ps;
 pub mod push;
 pub mod reap;
@@ -29,9 +32,11 @@ pub mod run;
 pub mod save;
 pub mod sbom;
 pub mod start;
+pub mod stats;
 pub mod stop;
 pub mod tag;
 mod target;
+pub mod top;
 pub mod up;
 pub mod volume;
 pub mod wait;
@@ -105,6 +110,12 @@ fn dispatch(context: &Context, command: Command) -> Result<Done> {
         Command::Stop(args) => stop::run(context, args),
         Command::Restart(args) => restart::run(context, args),
         Command::Kill(args) => kill::run(context, args),
+        Command::Pause(args) => pause::run(context, args, true),
+        Command::Unpause(args) => pause::run(context, args, false),
+        Command::Top(args) => top::run(context, args),
+        Command::Stats(args) => stats::run(context, args),
+        Command::Events(args) => events::run(context, args),
+        Command::Cp(args) => cp::run(context, args),
         Command::Wait(args) => wait::run(context, args),
         Command::Rm(args) => rm::run(context, args),
         Command::Inspect(args) => inspect::run(context, args),

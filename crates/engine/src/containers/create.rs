@@ -66,6 +66,9 @@ impl Containers<'_> {
             let _ = std::fs::remove_file(self.engine.layout.container_name(&spec.name));
             let _ = std::fs::remove_dir_all(self.engine.layout.container(id.as_str()));
         }
+        if made.is_ok() {
+            self.tell(&id, "create", &[]);
+        }
         made.map(|()| id)
     }
 

@@ -81,12 +81,18 @@ impl Containers<'_> {
             }
             error => Failure::ours(format_args!("running a command in container {name}"), &error),
         };
+        let words = spec.args.join(" ");
+        self.engine.events().container(&view.record, &format!("exec_create: {words}"), &[]);
+        self.engine.events().container(&view.record, &format!("exec_start: {words}"), &[]);
         if request.detach {
             return runtime.exec_detached(id, &spec).map(|()| 0).map_err(failed);
         }
         let raw = if request.tty && request.stdin { RawTerminal::enter() } else { None };
         let code = runtime.exec(id, &spec).map_err(failed);
         drop(raw);
+        if let Ok(code) = &code {
+            self.engine.events().container(&view.record, "exec_die", &[("exitCode", code.to_string())]);
+        }
         code
     }
 }

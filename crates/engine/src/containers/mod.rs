@@ -8,26 +8,33 @@
 //! container-names/<name>           holds the id: a name belongs to one container
 //! ```
 
+mod copy;
 mod create;
 mod exec;
 mod inspect;
 mod launch;
 mod logs;
+mod pause;
+mod processes;
 mod recover;
 mod remove;
 pub mod request;
 mod run;
+mod stats;
 mod stop;
 
 use coracle_container::{ContainerId, ContainerRecord, ContainerState, MountKind, PublishedPort};
 use coracle_oci::ImageId;
 use coracle_report::Diagnostic;
 
+pub use copy::CopyRequest;
 pub use exec::ExecRequest;
 pub(crate) use launch::{look_up_user, overlay_of};
 pub use logs::{LogLine, LogRequest, LogStream};
+pub use processes::ProcessTable;
 pub use request::{ContainerRequest, HealthRequest};
 pub use run::AttachStreams;
+pub use stats::{Sample, Stats};
 
 use crate::networks::Endpoint;
 use crate::{During, Engine, Failure, Result, near, stored};

@@ -62,6 +62,7 @@ impl Containers<'_> {
             }
             _ => {}
         }
+        self.engine.events().container(record, "destroy", &[]);
         if self.named(&record.spec.name)?.as_ref() == Some(id) {
             let _ = std::fs::remove_file(self.engine.layout.container_name(&record.spec.name));
         }

@@ -18,6 +18,7 @@ impl Containers<'_> {
             .runtime
             .stop(id, None, seconds.map(Duration::from_secs))
             .during(format_args!("stopping container {}", id.short()))?;
+        self.tell(id, "stop", &[]);
         // The shim has started the same; whoever is first does it.
         self.reap(id)
     }

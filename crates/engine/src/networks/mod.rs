@@ -68,6 +68,7 @@ impl Networks<'_> {
         let record = self.plan(request, scope)?;
         self.write(&record)?;
         self.raise(&record)?;
+        self.engine.events().named("network", "create", &record.name, &[("type", "bridge".to_owned())]);
         Ok(record)
     }
 
@@ -175,7 +176,9 @@ impl Networks<'_> {
         records::remove(&self.engine.layout.network_record(&record.name))
             .during("removing a network's record")?;
         nftables::apply(&state.rules(&self.list()?), &lock).during("taking a network's rules away")?;
-        netlink::delete_link(&record.bridge).during("taking a network's bridge away")
+        netlink::delete_link(&record.bridge).during("taking a network's bridge away")?;
+        self.engine.events().named("network", "destroy", &record.name, &[("type", "bridge".to_owned())]);
+        Ok(())
     }
 
     /// Returns everything known about a network, in the shape of Docker's `network inspect`.

@@ -113,6 +113,7 @@ pub fn machine() -> Option<Machine> {
     let runtime = Runtime::new(Paths {
         data: directory.path().join("data"),
         run: directory.path().join("run"),
+        journal: directory.path().join("run/events/journal"),
         // Another build of it may be measured.
         program: std::env::var_os("CORACLE_SHIM_PROGRAM")
             .map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_coracle-shim-host")), PathBuf::from),

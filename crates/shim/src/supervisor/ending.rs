@@ -11,7 +11,7 @@ use crate::clients::{Client, Role};
 use crate::config::ShimConfig;
 use crate::protocol::Reply;
 use crate::state::{Health, ShimState};
-use crate::{launch, rootfs, setup, syscall};
+use crate::{journal, launch, rootfs, setup, syscall};
 
 impl Supervisor {
     pub(super) fn state(&self) -> ShimState {
@@ -42,6 +42,17 @@ impl Supervisor {
     pub(super) fn record(&self) {
         // A full disk must not end the container; the state is asked for over the socket as well.
         let _ = self.state().record(&self.config.state);
+    }
+
+    /// Tells the journal what happened. Nobody's work fails for want of it.
+    pub(super) fn tell(&self, action: &str, more: &[(&str, String)]) {
+        let Some(journal) = &self.config.journal else { return };
+        let mut attributes = journal.attributes.clone();
+        attributes.extend(more.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
+        let _ = journal::append(
+            &journal.path,
+            &journal::Entry::now("container", action, &self.config.id, attributes),
+        );
     }
 
     /// Does everything that follows the container's final end.

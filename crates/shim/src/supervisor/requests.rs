@@ -154,6 +154,7 @@ impl Supervisor {
         self.health = self.config.health.clone().map(HealthMachine::new);
         self.schedule_probe();
         self.record();
+        self.tell("start", &[]);
         Ok(())
     }
 
@@ -181,6 +182,7 @@ impl Supervisor {
             self.stopping = true;
         }
         self.signal(signal);
+        self.tell("kill", &[("signal", signal.to_string())]);
         Ok(())
     }
 
@@ -190,7 +192,9 @@ impl Supervisor {
         match &self.phase {
             Phase::Running { .. } => {
                 let grace = Duration::from_millis(grace.unwrap_or(self.config.stop_grace));
-                self.signal(signal.unwrap_or(self.config.stop_signal));
+                let signal = signal.unwrap_or(self.config.stop_signal);
+                self.signal(signal);
+                self.tell("kill", &[("signal", signal.to_string())]);
                 let due = Instant::now() + grace;
                 self.kill_at = Some(self.kill_at.map_or(due, |earlier| earlier.min(due)));
             }
@@ -246,6 +250,7 @@ impl Supervisor {
             self.schedule_probe();
         }
         self.record();
+        self.tell(if pause { "pause" } else { "unpause" }, &[]);
         Ok(())
     }
 }
