@@ -28,7 +28,7 @@ pub use options::{BadOptions, Choice, Options};
 pub use outline::{Outline, OutlineArgument, OutlineAttachment, Target, outline, targets};
 pub use project::{
     Build, Cgroups, Check, Disk, Faulty, FileKind, Files, Findings, HostFacts, Images, Listener, NoImages,
-    Ownership, ProjectReport, Route, Run, Selection, Subject, UnknownRule, check_project, gather,
+    Occupant, Ownership, ProjectReport, Route, Run, Selection, Subject, UnknownRule, check_project, gather,
 };
 pub(crate) use registry::CHECKS;
 pub use registry::{all, find, find_any};

@@ -37,7 +37,10 @@ pub use builds::{
 };
 pub use cache::{CacheFrom, CacheMode, CachePlace, CacheTo, LayerCompression, PushOptions, PushReport};
 pub use cache::{PruneRequest, Pruned};
-pub use checks::Checked;
+pub use checks::{
+    CheckOptions, Checked, CheckedFile, CheckedProject, Checks, DiskFiles, FixedFile, Look, StoredImages,
+    check_file, fix,
+};
 pub use containers::{
     AttachStreams, ContainerRequest, ContainerView, Containers, CopyRequest, ExecRequest, HealthRequest,
     LogLine, LogRequest, LogStream, ProcessTable, Sample, Stats,
@@ -49,7 +52,10 @@ pub use coracle_bakefile::{
 };
 pub use coracle_build::{Cause, FileChange, StepState, StepWhy};
 pub use coracle_build::{Entitlements, HostAddress, ProcessLimit, Sandbox};
-pub use coracle_check::{Finding, Outline, OutlineAttachment, Report, Rule, Target};
+pub use coracle_check::{
+    Edit, Family, Finding, Fix, Outline, OutlineAttachment, ProjectReport, Report, Rule,
+    Selection as RuleSelection, Target, UnknownRule, all as rules, find_any as find_rule,
+};
 pub use coracle_composefile::{
     Config as ComposeConfig, ConfigOptions as ComposeConfigOptions, Format as ComposeFormat,
 };

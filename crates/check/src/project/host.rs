@@ -18,6 +18,8 @@ pub struct Listener {
     pub holder: Option<(String, u32)>,
     /// The project of ours that it is published for, if any.
     pub project: Option<String>,
+    /// The container of ours that it is published for, if any.
+    pub container: Option<String>,
 }
 
 /// A file system with room, or without.
@@ -57,8 +59,19 @@ pub enum Cgroups {
     None,
 }
 
-/// The machine. Lists are empty and options `None` where nothing could be learned.
+/// A container that is on the machine already.
 #[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Occupant {
+    /// Its name.
+    pub name: String,
+    /// The project it belongs to, if any.
+    pub project: Option<String>,
+    /// The service that it runs there.
+    pub service: Option<String>,
+}
+
+/// The machine. Lists are empty and options `None` where nothing could be learned.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HostFacts {
     /// Sockets that listen.
     pub listeners: Vec<Listener>,
@@ -70,12 +83,14 @@ pub struct HostFacts {
     pub memory_available: Option<u64>,
     /// Processors.
     pub cpus: Option<u32>,
-    /// The kernel's release, `6.1.0-18-amd64`.
+    /// The kernel's release, `6.1.0-18-amd64`; empty when unknown.
     pub kernel: String,
-    /// Machine, as in image platforms: `amd64`.
+    /// Machine, as in image platforms: `amd64`; empty when unknown.
     pub architecture: String,
+    /// Architectures of other machines whose programs the kernel hands to an emulator: `arm64`.
+    pub emulated: Vec<String>,
     /// Control groups.
-    pub cgroups: Cgroups,
+    pub cgroups: Option<Cgroups>,
     /// Controllers that can be used: `memory`, `cpu`, `pids`, ...
     pub controllers: Vec<String>,
     /// Kernel features by name (`overlay`, `bridge`, `veth`, `nf_tables`, `user-namespaces`), and whether they are there.
@@ -86,8 +101,16 @@ pub struct HostFacts {
     pub clock_skew: Option<i64>,
     /// Its routes.
     pub routes: Vec<Route>,
-    /// Open files that a process may have.
+    /// Open files that a process may have at most: the hard limit.
     pub open_files: Option<u64>,
+    /// Whether that limit may be raised (`CAP_SYS_RESOURCE`).
+    pub raises_limits: bool,
+    /// Names of networks of ours; `None` when that is not known.
+    pub networks: Option<Vec<String>>,
+    /// Names of volumes of ours; `None` when that is not known.
+    pub volumes: Option<Vec<String>>,
+    /// Containers of ours.
+    pub containers: Vec<Occupant>,
     /// Whether the commands run as root.
     pub root: bool,
 }

@@ -17,7 +17,7 @@ mod subject;
 pub use build::{Build, Faulty, gather};
 pub use files::{FileKind, Files};
 pub use findings::Findings;
-pub use host::{Cgroups, Disk, HostFacts, Listener, Route};
+pub use host::{Cgroups, Disk, HostFacts, Listener, Occupant, Route};
 pub use images::{Images, NoImages, Ownership};
 pub use run::{Check, ProjectReport, Run, check_project};
 pub use selection::{Selection, UnknownRule};

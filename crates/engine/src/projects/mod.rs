@@ -8,6 +8,7 @@ mod ports;
 mod secrets;
 mod up;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use coracle_composefile::{LoadRequest, Loaded, Project, combine_environment, discover};
@@ -55,6 +56,10 @@ impl LoadedProject {
     /// Returns what the files describe.
     pub fn project(&self) -> &Project {
         &self.loaded.project
+    }
+
+    pub(crate) fn loaded(&self) -> &Loaded {
+        &self.loaded
     }
 
     /// Returns the environment it was loaded for.
@@ -108,46 +113,11 @@ impl Projects<'_> {
 
     /// Reads a project. Warnings are reported as notices.
     pub fn load(&self, selection: &Selection) -> Result<LoadedProject> {
-        let start = absolute(selection.directory.as_deref())?;
-        let (files, env_files, directory) = if selection.files.is_empty() {
-            let found = discover(&start, selection.environment.as_deref(), &DiskLoader)?;
-            (found.files, found.env_files, found.directory)
-        } else {
-            let here = absolute(None)?;
-            let files: Vec<PathBuf> = selection.files.iter().map(|file| here.join(file)).collect();
-            let directory = match &selection.directory {
-                Some(_) => start.clone(),
-                None => files[0].parent().unwrap_or(&start).to_owned(),
-            };
-            let name = selection
-                .environment
-                .as_ref()
-                .map_or_else(|| ".env".to_owned(), |name| format!(".env.{name}"));
-            let env_file = directory.join(name);
-            let env_files = if env_file.is_file() { vec![env_file] } else { Vec::new() };
-            (files, env_files, directory)
-        };
-        let env_files = if selection.env_files.is_empty() {
-            env_files
-        } else {
-            let here = absolute(None)?;
-            selection.env_files.iter().map(|file| here.join(file)).collect()
-        };
-        let process: IndexMap<String, String> =
-            self.engine.environment.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
-        let request = LoadRequest {
-            files,
-            project_directory: directory,
-            environment: combine_environment(&process, &env_files, &DiskLoader)?,
-            profiles: selection.profiles.clone(),
-            project_name: selection.project_name.clone(),
-            environment_name: selection.environment.clone(),
-        };
-        let loaded = coracle_composefile::load(&request, &DiskLoader).map_err(Failure::findings)?;
-        for warning in &loaded.warnings {
+        let project = read_project(selection, &self.engine.environment)?;
+        for warning in &project.loaded.warnings {
             self.engine.reporter.event(Event::Notice(warning.clone()));
         }
-        Ok(LoadedProject { loaded, environment: selection.environment.clone() })
+        Ok(project)
     }
 
     /// Returns the containers of these services (of all when none is named), in the order of the files.
@@ -188,6 +158,48 @@ impl Projects<'_> {
         self.engine.reporter.event(Event::Notice(Diagnostic::note("project-locked", message)));
         FileLock::exclusive(&path).during("locking the project")
     }
+}
+
+/// Reads a project; `environment` are the caller's variables.
+pub(crate) fn read_project(
+    selection: &Selection,
+    environment: &BTreeMap<String, String>,
+) -> Result<LoadedProject> {
+    let start = absolute(selection.directory.as_deref())?;
+    let (files, env_files, directory) = if selection.files.is_empty() {
+        let found = discover(&start, selection.environment.as_deref(), &DiskLoader)?;
+        (found.files, found.env_files, found.directory)
+    } else {
+        let here = absolute(None)?;
+        let files: Vec<PathBuf> = selection.files.iter().map(|file| here.join(file)).collect();
+        let directory = match &selection.directory {
+            Some(_) => start.clone(),
+            None => files[0].parent().unwrap_or(&start).to_owned(),
+        };
+        let name =
+            selection.environment.as_ref().map_or_else(|| ".env".to_owned(), |name| format!(".env.{name}"));
+        let env_file = directory.join(name);
+        let env_files = if env_file.is_file() { vec![env_file] } else { Vec::new() };
+        (files, env_files, directory)
+    };
+    let env_files = if selection.env_files.is_empty() {
+        env_files
+    } else {
+        let here = absolute(None)?;
+        selection.env_files.iter().map(|file| here.join(file)).collect()
+    };
+    let process: IndexMap<String, String> =
+        environment.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
+    let request = LoadRequest {
+        files,
+        project_directory: directory,
+        environment: combine_environment(&process, &env_files, &DiskLoader)?,
+        profiles: selection.profiles.clone(),
+        project_name: selection.project_name.clone(),
+        environment_name: selection.environment.clone(),
+    };
+    let loaded = coracle_composefile::load(&request, &DiskLoader).map_err(Failure::findings)?;
+    Ok(LoadedProject { loaded, environment: selection.environment.clone() })
 }
 
 /// Returns a directory as an absolute path.

@@ -75,6 +75,43 @@ pub fn host_facts() -> Result<HostFacts, NetlinkError> {
     })
 }
 
+/// A destination that the host reaches through a link.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostRoute {
+    /// The destination.
+    pub subnet: Subnet,
+    /// The link's name.
+    pub link: String,
+}
+
+/// Returns the host's routes to other machines by the link they lead through, without default routes.
+pub fn routes() -> Result<Vec<HostRoute>, NetlinkError> {
+    let failed = |source| NetlinkError::new("read the host's routes", source);
+    let mut connection = Connection::open(libc::NETLINK_ROUTE as isize).map_err(failed)?;
+    let links = read_links(&mut connection).map_err(failed)?;
+    let mut routes = Vec::new();
+    for frame in connection.dump(&message::all_routes()).map_err(failed)? {
+        let RouteNetlinkMessage::NewRoute(route) = decode(&frame).map_err(failed)? else { continue };
+        let prefix = route.header.destination_prefix_length;
+        if route.header.kind != RouteType::Unicast || prefix <= 1 {
+            continue;
+        }
+        let (mut destination, mut link) = (None, None);
+        for attribute in &route.attributes {
+            match attribute {
+                RouteAttribute::Destination(RouteAddress::Inet(address)) => destination = Some(*address),
+                RouteAttribute::Oif(index) => link = links.iter().find(|link| link.index == *index),
+                _ => {}
+            }
+        }
+        if let (Some(address), Some(link)) = (destination, link) {
+            let subnet = Subnet::containing(address, prefix);
+            routes.push(HostRoute { subnet, link: link.name.clone() });
+        }
+    }
+    Ok(routes)
+}
+
 /// Returns the names of all links of the calling thread's network namespace, sorted.
 pub fn links() -> Result<Vec<String>, NetlinkError> {
     let failed = |source| NetlinkError::new("list links", source);

@@ -14,7 +14,7 @@ use std::io;
 
 pub use attach::{Attachment, Interface, attach, loopback};
 pub use bridge::{Bridge, delete_link, ensure_bridge};
-pub use host::{HostFacts, host_facts, links};
+pub use host::{HostFacts, HostRoute, host_facts, links, routes};
 pub use sysctl::enable_forwarding;
 
 /// The kernel refused something.

@@ -7,15 +7,16 @@ use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 
 use coracle_build::BuildRequest;
-use coracle_check::{BaseFacts, Bases, Outline, Report, Request, Target};
+use coracle_check::{Bases, Outline, Report, Request, Target};
 use coracle_dockerfile::{Dockerfile, IgnoreFile};
-use coracle_oci::{Platform, Reference};
+use coracle_oci::Platform;
 use coracle_report::{Diagnostic, Event};
 
+use super::StoredImages;
 use crate::builds::{BuildOptions, Builds};
 use crate::contexts::Opened;
 use crate::ports::build::ignore_of;
-use crate::{Engine, Failure, Result};
+use crate::{Failure, Result};
 
 /// What a check came to, with the file that was checked.
 #[derive(Clone, Debug)]
@@ -26,30 +27,6 @@ pub struct Checked {
     pub text: String,
     /// The findings.
     pub report: Report,
-}
-
-/// The images that are here.
-struct Stored<'a>(&'a Engine);
-
-impl Bases for Stored<'_> {
-    fn base(&self, image: &str, _platform: Option<&str>) -> Option<BaseFacts> {
-        let reference: Reference = image.parse().ok()?;
-        let found = self.0.store.image(&reference).ok()??;
-        let config = found.config.config;
-        Some(BaseFacts {
-            env: config.env,
-            shell: config.shell.is_some_and(|shell| !shell.is_empty()),
-            on_build: config.on_build,
-            platform: (found.config.os, found.config.architecture),
-            user: config.user,
-            working_dir: config.working_dir,
-            cmd: config.cmd.unwrap_or_default(),
-            entrypoint: config.entrypoint.unwrap_or_default(),
-            exposed: config.exposed_ports.into_keys().collect(),
-            volumes: config.volumes.into_keys().collect(),
-            healthcheck: config.healthcheck.is_some(),
-        })
-    }
 }
 
 /// What a check asks for beside the Dockerfile.
@@ -115,7 +92,11 @@ impl Builds<'_> {
                 let circumstances = Circumstances::new(options, &opened, platform(options))?;
                 // A target that is no stage is a fault even when nothing is built.
                 dockerfile.target(options.target.as_deref())?;
-                coracle_check::check(&circumstances.request(&dockerfile, None, &Stored(self.engine)))?
+                coracle_check::check(&circumstances.request(
+                    &dockerfile,
+                    None,
+                    &StoredImages::new(self.engine),
+                ))?
             }
         };
         Ok(Checked { file, text, report })
@@ -127,7 +108,11 @@ impl Builds<'_> {
         let dockerfile = coracle_dockerfile::parse(&file, &opened.dockerfile.1)?;
         let target = dockerfile.target(options.target.as_deref())?;
         let circumstances = Circumstances::new(options, &opened, platform(options))?;
-        Ok(coracle_check::outline(&circumstances.request(&dockerfile, Some(target), &Stored(self.engine))))
+        Ok(coracle_check::outline(&circumstances.request(
+            &dockerfile,
+            Some(target),
+            &StoredImages::new(self.engine),
+        )))
     }
 
     /// Returns the stages that can be built.
@@ -140,7 +125,7 @@ impl Builds<'_> {
     fn findings(&self, build: &BuildRequest, options: &BuildOptions, opened: &Opened) -> Result<Report> {
         let target = build.dockerfile.target(build.target.as_deref())?;
         let circumstances = Circumstances::new(options, opened, build.platform.clone())?;
-        let bases = Stored(self.engine);
+        let bases = StoredImages::new(self.engine);
         let request = circumstances.request(&build.dockerfile, Some(target), &bases);
         Ok(coracle_check::check(&request)?)
     }
