@@ -33,7 +33,7 @@ SOCKET = f"unix://{PEERS}/sock/docker.sock"
 ENVIRONMENT = "staging"
 CA_BUNDLE = pathlib.Path("/etc/ssl/certs/ca-certificates.crt")
 CA_VARIABLES = ["SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS", "CURL_CA_BUNDLE"]
-BASES = ["python:3.11-slim", "node:22-alpine", "nginx:alpine", "postgres:15-alpine", "prom/prometheus", "busybox"]
+BASES = ["python:3.11-slim", "node:22-alpine", "nginx:1.28-alpine", "postgres:15-alpine", "prom/prometheus", "busybox"]
 
 
 class Failed(Exception):

@@ -1,6 +1,6 @@
 //! What is known of a service beside what its files say: its image, its health check, its place in the project.
 
-use coracle_composefile::{DependencyCondition, Port, Service};
+use coracle_composefile::{DependencyCondition, Port, Service, View};
 use coracle_dockerfile::{CommandForm, HealthcheckProbe, Instruction};
 use coracle_oci::{HealthCommand, Reference};
 use coracle_report::Span;
@@ -15,29 +15,18 @@ pub(crate) fn place(subject: &Subject<'_>, service: &Service, path: &[&str]) -> 
 
 /// Returns where an attribute of a service is written.
 pub(crate) fn attribute(subject: &Subject<'_>, service: &Service, path: &[&str]) -> Option<Span> {
+    Some(view(subject, service, path)?.key_span())
+}
+
+/// Returns an attribute of a service in the merged tree.
+pub(crate) fn view<'a>(subject: &Subject<'a>, service: &Service, path: &[&str]) -> Option<View<'a>> {
     let whole: Vec<&str> = ["services", service.name.as_str()].iter().chain(path).copied().collect();
-    subject.loaded?.span_of(&whole)
+    subject.loaded?.root().get(&whole)
 }
 
-/// Returns the line from a place on, as it is written.
-pub(crate) fn written(subject: &Subject<'_>, span: &Span) -> Option<String> {
-    let text = subject.files.text(&span.file)?;
-    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
-    let line = text.lines().nth((span.start.line as usize).checked_sub(1)?)?;
-    Some(line.chars().skip(span.start.column.max(1) as usize - 1).collect())
-}
-
-/// Returns the value of a `NAME=value` item or a `NAME: value` entry that is written at a place, quotes taken off.
-pub(crate) fn written_value(subject: &Subject<'_>, span: &Span) -> Option<String> {
-    let line = written(subject, span)?;
-    let bare = line.trim_start_matches(['"', '\'']);
-    let at = bare.find(['=', ':'])?;
-    let value = bare[at + 1..].trim();
-    let value = match value.chars().next() {
-        Some(quote @ ('"' | '\'')) => value[1..].split(quote).next().unwrap_or_default(),
-        _ => value.split(" #").next().unwrap_or_default().trim_end().trim_end_matches(['"', '\'']),
-    };
-    Some(value.to_owned())
+/// Returns where a variable of a service is set: its name, or the item of the list.
+pub(crate) fn variable(subject: &Subject<'_>, service: &Service, name: &str) -> Span {
+    place(subject, service, &["environment", name])
 }
 
 /// Returns the image that a service runs, or that what it runs is built on; `None` when that is not known.
@@ -110,9 +99,10 @@ pub(crate) fn probe(subject: &Subject<'_>, service: &Service) -> Probe {
 /// Says whether others wait until a service has ended, or it cannot serve anybody: a task.
 pub(crate) fn is_task(subject: &Subject<'_>, service: &Service) -> bool {
     subject.services().any(|other| {
-        other.depends_on.get(&service.name).is_some_and(|dependency| {
-            dependency.condition == DependencyCondition::CompletedSuccessfully
-        })
+        other
+            .depends_on
+            .get(&service.name)
+            .is_some_and(|dependency| dependency.condition == DependencyCondition::CompletedSuccessfully)
     })
 }
 
@@ -164,9 +154,8 @@ pub(crate) fn first_process(subject: &Subject<'_>, service: &Service) -> Option<
         }
         found
     };
-    let base = || -> Option<crate::BaseFacts> {
-        subject.images.base(&image_of(subject, service)?.familiar(), None)
-    };
+    let base =
+        || -> Option<crate::BaseFacts> { subject.images.base(&image_of(subject, service)?.familiar(), None) };
     let entry = match &service.entrypoint {
         Some(words) => words.clone(),
         None => match of_build(true) {

@@ -48,8 +48,27 @@ static END_OF_LIFE_IMAGE: Rule = Rule {
 
 /// Words of tags that name variants or channels, and no version.
 const MOVING: &[&str] = &[
-    "alpine", "slim", "stable", "mainline", "lts", "edge", "nightly", "main", "master", "develop", "rolling",
-    "current", "fpm", "apache", "cli", "management", "perl", "otel", "unprivileged", "headless", "community",
+    "alpine",
+    "slim",
+    "stable",
+    "mainline",
+    "lts",
+    "edge",
+    "nightly",
+    "main",
+    "master",
+    "develop",
+    "rolling",
+    "current",
+    "fpm",
+    "apache",
+    "cli",
+    "management",
+    "perl",
+    "otel",
+    "unprivileged",
+    "headless",
+    "community",
 ];
 
 /// Words that name a release of a distribution; as much as the distribution's own images need.

@@ -248,11 +248,7 @@ static PRODUCTS: &[Product] = &[
             line("8", 2026, 11, 10),
         ],
     },
-    Product {
-        name: "Traefik",
-        repositories: &["library/traefik"],
-        lines: &[line("1", 2021, 12, 31)],
-    },
+    Product { name: "Traefik", repositories: &["library/traefik"], lines: &[line("1", 2021, 12, 31)] },
 ];
 
 /// Releases of distributions by their names, as they stand in the tags of other images.

@@ -14,6 +14,7 @@ mod run;
 mod selection;
 mod subject;
 
+pub(crate) use build::place_in;
 pub use build::{Build, Faulty, gather};
 pub use files::{FileKind, Files};
 pub use findings::Findings;

@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use coracle_check::{FileKind, Files, NoImages, ProjectReport, Selection, Subject, check_project, gather};
-use coracle_composefile::{LoadRequest, Loader, combine_environment, discover, load};
+use coracle_composefile::{
+    LoadRequest, Loader, combine_environment_with_origins, discover, load_with_provenance,
+};
 use indexmap::IndexMap;
 
 /// A project's directory, read from disk.
@@ -33,14 +35,17 @@ impl Disk {
     pub fn check(&self, environment: Option<&str>) -> ProjectReport {
         let found = discover(&self.root, environment, self).expect("a project");
         let process: IndexMap<String, String> = IndexMap::new();
+        let (variables, sources) =
+            combine_environment_with_origins(&process, &found.env_files, self).expect("a good env file");
         let request = LoadRequest {
             files: found.files,
             project_directory: found.directory,
-            environment: combine_environment(&process, &found.env_files, self).expect("a good env file"),
+            environment: variables,
             environment_name: environment.map(str::to_owned),
             ..LoadRequest::default()
         };
-        let loaded = load(&request, self).unwrap_or_else(|errors| panic!("{errors:#?}"));
+        let loaded = load_with_provenance(&request, sources, self)
+            .unwrap_or_else(|refused| panic!("{:#?}", refused.diagnostics));
         let (builds, faulty) = gather(&loaded.project, self);
         let subject = Subject {
             directory: &self.root,

@@ -8,7 +8,9 @@ use coracle_check::{
     BaseFacts, Bases, Build, FileKind, Files, Images, NoImages, Ownership, ProjectReport, Selection, Subject,
     check_project, gather,
 };
-use coracle_composefile::{LoadRequest, Loader, combine_environment, discover, load};
+use coracle_composefile::{
+    LoadRequest, Loader, combine_environment_with_origins, discover, load_with_provenance,
+};
 use indexmap::IndexMap;
 
 /// Where the files of a case lie.
@@ -110,14 +112,17 @@ impl Case {
             let found =
                 discover(root, environment, self).unwrap_or_else(|error| panic!("{}: {error}", self.title));
             let process: IndexMap<String, String> = IndexMap::new();
+            let (variables, sources) =
+                combine_environment_with_origins(&process, &found.env_files, self).expect("a good env file");
             let request = LoadRequest {
                 files: found.files,
                 project_directory: found.directory,
-                environment: combine_environment(&process, &found.env_files, self).expect("a good env file"),
+                environment: variables,
                 environment_name: environment.map(str::to_owned),
                 ..LoadRequest::default()
             };
-            load(&request, self).unwrap_or_else(|errors| panic!("{}: {errors:#?}", self.title))
+            load_with_provenance(&request, sources, self)
+                .unwrap_or_else(|refused| panic!("{}: {:#?}", self.title, refused.diagnostics))
         });
         let (builds, faulty) = match &loaded {
             Some(loaded) => gather(&loaded.project, self),
