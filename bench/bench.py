@@ -4,7 +4,7 @@
     bench/bench.py [--runs N] [--only NAME]... [--write]
 
 Each scenario is run in turn on both sides, N times after one warm-up; the table holds medians and their ratio (ours /
-theirs: below 1 we are faster). --write records the table in bench/RESULTS.md with the date.
+theirs: below 1 we are faster). --write records the rows in bench/results.json and writes bench/RESULTS.md anew from it.
 
 Needs root, target/release/coracle, the base images in Coracle's store, and the peer lab (bench/peers.sh, which makes
 itself). Both sides build from the same base file systems: Coracle's stand-ins are exported and imported into Docker, with the
@@ -24,6 +24,9 @@ import tempfile
 import time
 
 import builds
+import checks
+import projects
+import results
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 STACK = ROOT / "stacks" / "databricks_orchestrator"
@@ -34,6 +37,15 @@ ENVIRONMENT = "staging"
 CA_BUNDLE = pathlib.Path("/etc/ssl/certs/ca-certificates.crt")
 CA_VARIABLES = ["SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS", "CURL_CA_BUNDLE"]
 BASES = ["python:3.11-slim", "node:22-alpine", "nginx:1.28-alpine", "postgres:15-alpine", "prom/prometheus", "busybox"]
+
+
+MEMORY = ["peak memory, 100,000 files", "memory of the engine, stack up"]
+# Rows for which the stack need not be built.
+STACKLESS = [
+    "run --rm, bridge", "run --rm, no network", "1e6 log lines", "compose config, 50 services", "up, 20 services to running",
+    "up, 20 services, nothing to do", "check 1,000 Dockerfiles, hadolint", "100,000 files, unchanged", "100,000 files, COPY cold",
+    "peak memory, 100,000 files",
+]
 
 
 class Failed(Exception):
@@ -93,6 +105,11 @@ class Sides:
                 secret.chmod(0o644)
 
         self.large = builds.large_context(PEERS / "share" / "large")
+        for root in (self.ours, self.theirs_outside):
+            projects.fifty_services(root / "fifty")
+            projects.twenty_services(root / "twenty", "busybox:latest")
+        texts = checks.dockerfiles(ROOT / "tests" / "equality" / "cases", sorted(STACK.rglob("Dockerfile")))
+        self.dockerfiles = checks.thousand(self.ours / "thousand", texts)
 
     def edit(self, counter):
         """Changes one line of the backend on both sides."""
@@ -185,7 +202,7 @@ def pss(patterns):
 
 
 def scenarios(sides):
-    """Returns name -> (unit, prepare, ours, theirs, runs factor); prepare runs before each measured pair, unmeasured."""
+    """Returns name -> (section, prepare, ours, theirs, runs factor); prepare runs before each measured pair, unmeasured."""
     root = pathlib.Path("/")
     nothing = lambda: None
     edits = iter(range(1, 1_000_000))
@@ -216,15 +233,37 @@ def scenarios(sides):
         stack(sides, "down", "-v")
         compose(sides, "down", "-v")
 
+    def twenty(*args):
+        return (
+            lambda: coracle("compose", *args, cwd=sides.ours / "twenty"),
+            lambda: docker("compose", *args, cwd=sides.theirs / "twenty"),
+        )
+
+    def twenty_down():
+        for side in twenty("down", "-t", "1"):
+            side()
+
+    def lint():
+        """hadolint ends with 1 when it finds something, as it must here."""
+        program = checks.hadolint(PEERS / "hadolint")
+        subprocess.run([program, *sides.dockerfiles], stdin=subprocess.DEVNULL, capture_output=True, check=False)
+
+    def check():
+        subprocess.run([CORACLE, "check", *sides.dockerfiles], stdin=subprocess.DEVNULL, capture_output=True, check=False)
+
     up = (lambda: stack(sides, "up", "--no-build"), lambda: compose(sides, "up", "-d", "--wait", "--no-build"))
     lines = ["seq", "1", "1000000"]
-    return {
+    containers = {
         "run --rm, bridge": (nothing, lambda: coracle("run", "--rm", "busybox", "true"),
                              lambda: docker("run", "--rm", "busybox", "true", cwd=root), 3),
         "run --rm, no network": (nothing, lambda: coracle("run", "--rm", "--network", "none", "busybox", "true"),
                                  lambda: docker("run", "--rm", "--network", "none", "busybox", "true", cwd=root), 3),
         "1e6 log lines": (nothing, lambda: coracle("run", "--rm", "busybox", *lines),
                           lambda: docker("run", "--rm", "busybox", *lines, cwd=root), 1),
+        "exec": (nothing, lambda: coracle("exec", "-T", ENVIRONMENT, "backend", "true", cwd=sides.ours / "stack"),
+                 lambda: compose(sides, "exec", "-T", "backend", "true"), 3),
+    }
+    building = {
         "build backend and frontend, cold": (
             nothing,
             lambda: stack(sides, "build", "--no-cache", "backend", "frontend"),
@@ -239,23 +278,44 @@ def scenarios(sides):
         "100,000 files, COPY cold": (forget, *large(), 1),
         "build backend, cached": (nothing, *build(), 2),
         "build backend, one line changed": (lambda: sides.edit(next(edits)), *build(), 1),
+    }
+    whole = {
+        "compose config, 50 services": (
+            nothing,
+            lambda: coracle("compose", "config", cwd=sides.ours / "fifty"),
+            lambda: run([*enter(sides.theirs / "fifty"), "docker-compose", "config"]),
+            3,
+        ),
+        "up, 20 services to running": (twenty_down, *twenty("up", "-d"), 1),
+        "up, 20 services, nothing to do": (nothing, *twenty("up", "-d"), 2),
         "up to all healthy": (down, *up, 1),
         "up, nothing to do": (nothing, *up, 2),
-        "exec": (nothing, lambda: coracle("exec", "-T", ENVIRONMENT, "backend", "true", cwd=sides.ours / "stack"),
-                 lambda: compose(sides, "exec", "-T", "backend", "true"), 3),
     }
+    checking = {"check 1,000 Dockerfiles, hadolint": (nothing, check, lint, 1)}
+    table = {}
+    # Those that need the stack up come after those that bring it up.
+    for section, rows in (("Building", building), ("Checking", checking), ("Projects", whole), ("Containers", containers)):
+        table |= {name: (section, *row) for name, row in rows.items()}
+    return table
 
 
 def measure(wanted, runs):
-    """Returns rows of (name, ours, theirs, ratio, unit)."""
+    """Returns rows: dictionaries of section, name, ours, theirs, unit, runs."""
     rows = []
     sides = Sides()
     try:
         table = scenarios(sides)
-        print("building the stack on both sides", file=sys.stderr)
-        stack(sides, "build")
-        compose(sides, "build")
-        for name, (prepare, ours, theirs, factor) in table.items():
+        unknown = [name for name in wanted if name not in table and name not in MEMORY]
+        if unknown:
+            raise Failed(f"no such row: {', '.join(unknown)}; rows are\n  " + "\n  ".join([*table, *MEMORY]))
+        if not wanted or any(name not in STACKLESS for name in wanted):
+            print("building the stack on both sides", file=sys.stderr)
+            stack(sides, "build")
+            compose(sides, "build")
+        if "exec" in wanted:
+            stack(sides, "up", "--no-build")
+            compose(sides, "up", "-d", "--wait", "--no-build")
+        for name, (section, prepare, ours, theirs, factor) in table.items():
             if wanted and name not in wanted:
                 continue
             times = ([], [])
@@ -268,7 +328,7 @@ def measure(wanted, runs):
                     if number:
                         times[side].append(spent)
             medians = [statistics.median(side) for side in times]
-            rows.append((name, medians[0] * 1000, medians[1] * 1000, medians[0] / medians[1], "ms", len(times[0])))
+            rows.append({"section": section, "name": name, "ours": medians[0] * 1000, "theirs": medians[1] * 1000, "unit": "ms", "runs": len(times[0])})
             print(f"{name}: {medians[0]*1000:.0f} ms, Docker {medians[1]*1000:.0f} ms, ratio {medians[0]/medians[1]:.2f}", file=sys.stderr)
         if not wanted or "peak memory, 100,000 files" in wanted:
             coracle("builder", "prune", "--all", "--force")
@@ -277,17 +337,18 @@ def measure(wanted, runs):
             patterns = ["dockerd", "containerd", "docker build", "docker-buildx"]
             copy = lambda: docker("build", "-t", "bench-large", "/share/large/context", cwd=pathlib.Path("/"))
             theirs = builds.Peak(lambda: pss(patterns)).during(copy)
-            rows.append(("peak memory, 100,000 files", ours, theirs, ours / theirs, "MiB PSS", 1))
+            rows.append({"section": "Building", "name": "peak memory, 100,000 files", "ours": ours, "theirs": theirs, "unit": "MiB PSS", "runs": 1})
             print(f"peak memory: {ours:.0f} MiB, Docker {theirs:.0f} MiB", file=sys.stderr)
         if not wanted or "memory of the engine, stack up" in wanted:
             stack(sides, "up", "--no-build")
             compose(sides, "up", "-d", "--wait", "--no-build")
             ours = pss([" shim run ", " keeper "])
             theirs = pss(["dockerd", "containerd", "docker-proxy"])
-            rows.append(("memory of the engine, stack up", ours, theirs, ours / theirs, "MiB PSS", 1))
+            rows.append({"section": "Containers", "name": "memory of the engine, stack up", "ours": ours, "theirs": theirs, "unit": "MiB PSS", "runs": 1})
     finally:
         # Also after a failure: neither side's stack may stay up.
-        for down in (lambda: stack(sides, "down", "-v"), lambda: compose(sides, "down", "-v")):
+        twenty = (lambda: coracle("compose", "down", "-t", "1", cwd=sides.ours / "twenty"), lambda: docker("compose", "down", "-t", "1", cwd=sides.theirs / "twenty"))
+        for down in (lambda: stack(sides, "down", "-v"), lambda: compose(sides, "down", "-v"), *twenty):
             try:
                 down()
             except Failed as error:
@@ -298,8 +359,9 @@ def measure(wanted, runs):
 
 def render(rows):
     lines = ["| what | Coracle | peer | ratio | unit | runs |", "|---|---|---|---|---|---|"]
-    for name, ours, theirs, ratio, unit, runs in rows:
-        lines.append(f"| {name} | {ours:.0f} | {theirs:.0f} | {ratio:.2f} | {unit} | {runs} |")
+    for row in rows:
+        ratio = row["ours"] / row["theirs"]
+        lines.append(f"| {row['name']} | {row['ours']:.0f} | {row['theirs']:.0f} | {ratio:.2f} | {row['unit']} | {row['runs']} |")
     return "\n".join(lines) + "\n"
 
 
@@ -307,7 +369,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--runs", type=int, default=5, help="measured runs of each scenario (some run two or three times as often)")
     parser.add_argument("--only", action="append", default=[], metavar="NAME", help="only this scenario; may be given again")
-    parser.add_argument("--write", action="store_true", help="record the table in bench/RESULTS.md")
+    parser.add_argument("--write", action="store_true", help="record the rows in bench/results.json and bench/RESULTS.md")
     options = parser.parse_args()
     if os.geteuid() != 0:
         sys.exit("error: run this as root")
@@ -324,12 +386,12 @@ def main():
     print(text)
     if options.write:
         today = datetime.date.today().isoformat()
-        head = (
-            "# Results\n\nMedians of interleaved runs on one machine (2 cores); the peer is Docker unless the row names another; ratio = Coracle / peer, "
-            f"below 1 Coracle is faster or smaller.\nMade by `make bench` on {today}, Docker Engine {version}, Compose {composed}, "
-            f"reference stack in {ENVIRONMENT}.\n\n"
-        )
-        (ROOT / "bench" / "RESULTS.md").write_text(head + text)
+        for row in rows:
+            name = row["name"]
+            docker_s = f"Docker {version}, Compose {composed}" if row["section"] == "Projects" else f"Docker {version}"
+            row["peer"] = "hadolint" if "hadolint" in name else "buildah" if "buildah" in name else docker_s
+            row["date"] = today
+        results.record(rows)
 
 
 if __name__ == "__main__":
