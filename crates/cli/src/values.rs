@@ -3,7 +3,9 @@
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use coracle_container::{Mount, MountKind, Protocol, PublishedPort, RestartPolicy, Ulimit};
+use coracle_container::{
+    Mount, MountKind, Propagation, Protocol, PublishedPort, Recursion, RestartPolicy, Ulimit,
+};
 
 /// Reads a size: `512m`, `1g`, `1073741824`, `64KiB`; powers of 1024 as Docker does.
 pub fn bytes(text: &str) -> Result<u64, String> {
@@ -130,24 +132,25 @@ pub fn volume(text: &str, directory: &Path) -> Result<Mount, String> {
     if !target.starts_with('/') {
         return Err(error("the path inside the container is not absolute"));
     }
-    let (mut read_only, mut no_copy) = (false, false);
+    let (mut read_only, mut no_copy, mut propagation) = (false, false, Propagation::default());
     for option in options.split(',').filter(|option| !option.is_empty()) {
         match option {
             "ro" => read_only = true,
             "nocopy" => no_copy = true,
-            // Propagation and labels of SELinux make no difference here.
-            "rw" | "z" | "Z" | "rprivate" | "private" | "rslave" | "slave" | "cached" | "delegated"
-            | "consistent" => {}
+            "rprivate" | "private" | "rslave" | "slave" => propagation = option.parse()?,
+            // Labels of SELinux and hints for other systems' file sharing make no difference here.
+            "rw" | "z" | "Z" | "cached" | "delegated" | "consistent" => {}
             other => return Err(error(&format!("unknown option `{other}`"))),
         }
     }
     let kind = if source.contains('/') || source == "." || source == ".." || source == "~" {
-        MountKind::Bind { source: absolute(directory, source), create_host_path: true }
+        let source = absolute(directory, source);
+        MountKind::Bind { source, create_host_path: true, propagation, recursion: Recursion::default() }
     } else {
         if !source.is_empty() && !is_name(source) {
             return Err(error("a volume's name holds only letters, digits, `_`, `.` and `-`"));
         }
-        MountKind::Volume { name: source.to_owned(), no_copy }
+        MountKind::volume(source, no_copy)
     };
     Ok(Mount { kind, target: target.to_owned(), read_only })
 }
@@ -156,7 +159,8 @@ pub fn volume(text: &str, directory: &Path) -> Result<Mount, String> {
 pub fn mount(text: &str, directory: &Path) -> Result<Mount, String> {
     let error = |why: String| format!("`{text}` is not a mount: {why}");
     let (mut kind, mut source, mut target, mut read_only) = ("volume", "", "", false);
-    let (mut no_copy, mut tmpfs_size, mut tmpfs_mode) = (false, None, None);
+    let (mut no_copy, mut tmpfs_size, mut tmpfs_mode, mut subpath) = (false, None, None, None);
+    let (mut propagation, mut recursion) = (Propagation::default(), Recursion::default());
     for part in text.split(',') {
         let (key, value) = part.split_once('=').unwrap_or((part, "true"));
         match key {
@@ -171,7 +175,10 @@ pub fn mount(text: &str, directory: &Path) -> Result<Mount, String> {
                     u32::from_str_radix(value, 8).map_err(|_| error("tmpfs-mode is not octal".to_owned()))?;
                 tmpfs_mode = Some(mode);
             }
-            "bind-propagation" | "consistency" => {}
+            "bind-propagation" => propagation = value.parse().map_err(error)?,
+            "bind-recursive" => recursion = value.parse().map_err(error)?,
+            "volume-subpath" => subpath = Some(value.to_owned()),
+            "consistency" => {}
             other => return Err(error(format!("unknown key `{other}`"))),
         }
     }
@@ -180,9 +187,18 @@ pub fn mount(text: &str, directory: &Path) -> Result<Mount, String> {
     }
     let kind = match kind {
         "bind" if source.is_empty() => return Err(error("a bind mount needs a source".to_owned())),
-        "bind" => MountKind::Bind { source: absolute(directory, source), create_host_path: false },
-        "volume" => MountKind::Volume { name: source.to_owned(), no_copy },
-        "tmpfs" => MountKind::Tmpfs { size: tmpfs_size, mode: tmpfs_mode },
+        "bind" if matches!(propagation, Propagation::Shared | Propagation::RShared) => {
+            return Err(error("what a container mounts cannot be shown to the host".to_owned()));
+        }
+        "bind" if recursion == Recursion::ReadOnly && !read_only => {
+            return Err(error("bind-recursive=readonly is for mounts with readonly".to_owned()));
+        }
+        "bind" => {
+            let source = absolute(directory, source);
+            MountKind::Bind { source, create_host_path: false, propagation, recursion }
+        }
+        "volume" => MountKind::Volume { name: source.to_owned(), no_copy, subpath },
+        "tmpfs" => MountKind::tmpfs(tmpfs_size, tmpfs_mode),
         other => return Err(error(format!("type `{other}` is none of bind, volume, tmpfs"))),
     };
     Ok(Mount { kind, target: target.to_owned(), read_only })
@@ -194,7 +210,7 @@ pub fn tmpfs(text: &str) -> Result<Mount, String> {
     if !target.starts_with('/') {
         return Err(format!("`{text}` is not a tmpfs: the path is not absolute"));
     }
-    let (mut size, mut mode, mut read_only) = (None, None, false);
+    let (mut size, mut mode, mut read_only, mut further) = (None, None, false, Vec::new());
     for option in options.split(',').filter(|option| !option.is_empty()) {
         match option.split_once('=') {
             Some(("size", value)) => size = Some(bytes(value)?),
@@ -203,12 +219,20 @@ pub fn tmpfs(text: &str) -> Result<Mount, String> {
                     Some(u32::from_str_radix(value, 8).map_err(|_| format!("mode `{value}` is not octal"))?);
             }
             None if option == "ro" => read_only = true,
-            // A tmpfs is always mounted noexec, nosuid and nodev unless told otherwise; these change nothing here.
-            None if matches!(option, "rw" | "noexec" | "nosuid" | "nodev" | "exec") => {}
+            Some(("uid" | "gid" | "nr_inodes" | "nr_blocks", value)) if value.parse::<u64>().is_ok() => {
+                further.push(option.to_owned());
+            }
+            None if matches!(option, "exec" | "suid" | "dev") => further.push(option.to_owned()),
+            // As it is unless told otherwise.
+            None if matches!(option, "rw" | "noexec" | "nosuid" | "nodev") => {}
             _ => return Err(format!("`{text}` is not a tmpfs: unknown option `{option}`")),
         }
     }
-    Ok(Mount { kind: MountKind::Tmpfs { size, mode }, target: target.to_owned(), read_only })
+    Ok(Mount {
+        kind: MountKind::Tmpfs { size, mode, options: further },
+        target: target.to_owned(),
+        read_only,
+    })
 }
 
 /// Reads `--restart`: `no`, `always`, `unless-stopped`, `on-failure[:n]`.
@@ -312,19 +336,16 @@ mod tests {
         let mounted = volume("./src:/app/src:ro", here).unwrap();
         assert!(mounted.read_only);
         let source = PathBuf::from("/project/src");
-        assert_eq!(mounted.kind, MountKind::Bind { source, create_host_path: true });
+        assert_eq!(mounted.kind, MountKind::bind(source, true));
         let named = volume("data:/var/lib", here).unwrap();
-        assert_eq!(named.kind, MountKind::Volume { name: "data".to_owned(), no_copy: false });
+        assert_eq!(named.kind, MountKind::volume("data", false));
         for text in ["a:b", "/a:/b:zz", "a b:/c", ""] {
             assert!(volume(text, here).is_err(), "{text}");
         }
         let long = mount("type=bind,src=a b,dst=/c,readonly", here).unwrap();
-        assert_eq!(
-            long.kind,
-            MountKind::Bind { source: PathBuf::from("/project/a b"), create_host_path: false }
-        );
+        assert_eq!(long.kind, MountKind::bind("/project/a b", false));
         assert!(mount("type=disk,dst=/c", here).is_err());
-        let kind = MountKind::Tmpfs { size: Some(1 << 20), mode: Some(0o1777) };
+        let kind = MountKind::tmpfs(Some(1 << 20), Some(0o1777));
         assert_eq!(tmpfs("/t:size=1m,mode=1777").unwrap().kind, kind);
     }
 

@@ -1,20 +1,19 @@
 //! A service and its image to a complete [`ContainerSpec`].
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use coracle_composefile as file;
-use coracle_composefile::{DependencyCondition, FileContent, MountSource, Project, Service};
+use coracle_composefile::{DependencyCondition, FileContent, Project, Service};
 use coracle_container::{
-    ContainerSpec, Healthcheck, LogOptions, Mount, MountKind, NetworkAttachment, NetworkMode, Protocol,
-    PublishedPort, RestartPolicy, SecretFile, Ulimit,
+    ContainerSpec, Healthcheck, LogOptions, NetworkAttachment, NetworkMode, Protocol, PublishedPort,
+    RestartPolicy, SecretFile, Ulimit,
 };
 use coracle_oci::{Digest, HealthCommand, HealthcheckConfig, RunConfig};
 use coracle_report::Diagnostic;
 use indexmap::IndexMap;
 
-use crate::desired::{DesiredVolume, GeneratedFile, Inputs, ResolvedImage, resources};
-use crate::{labels, ports};
+use crate::desired::{DesiredProject, GeneratedFile, Inputs, ResolvedImage, resources};
+use crate::{labels, mounts, ports};
 
 /// `PATH` of an image that sets none, Docker's default.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -77,12 +76,14 @@ pub(crate) fn granted_files(
 
 /// Returns the specification of one replica, without the labels that [`label`] adds.
 pub(crate) fn container_spec(
-    project: &Project,
+    inputs: Inputs<'_>,
+    wanted: &DesiredProject,
     service: &Service,
     image: &ResolvedImage,
     files: &[GrantedFile],
     ordinal: u32,
 ) -> Result<ContainerSpec, Vec<Diagnostic>> {
+    let project = inputs.project;
     let defaults = &image.config;
     let (entrypoint, command) = command_line(service, defaults);
     if entrypoint.is_empty() && command.is_empty() {
@@ -101,6 +102,7 @@ pub(crate) fn container_spec(
         None => format!("{}-{}-{ordinal}", project.name, service.name),
     };
     let (network_mode, networks) = networks(project, service);
+    let mounts = mounts::mounts(inputs, wanted, service, defaults, ordinal)?;
     let mut ports = Vec::new();
     for port in &service.ports {
         let host_port = ports::host_port(service, port, ordinal).map_err(|error| vec![*error])?;
@@ -136,7 +138,8 @@ pub(crate) fn container_spec(
         seccomp_unconfined: service.seccomp_unconfined,
         cap_add: service.cap_add.clone(),
         cap_drop: service.cap_drop.clone(),
-        mounts: mounts(project, service, defaults, ordinal),
+        mounts,
+        volumes_from: mounts::of_containers(service),
         secrets: files.iter().map(|granted| granted.file.clone()).collect(),
         network_mode,
         networks,
@@ -189,79 +192,6 @@ fn environment(service: &Service, defaults: &RunConfig) -> IndexMap<String, Stri
     environment.entry("PATH".to_owned()).or_insert_with(|| DEFAULT_PATH.to_owned());
     environment.extend(service.environment.clone());
     environment
-}
-
-/// Converts the mounts, and gives a volume of its own to each path that the image wants one for.
-fn mounts(project: &Project, service: &Service, defaults: &RunConfig, ordinal: u32) -> Vec<Mount> {
-    let anonymous = |target: &str| MountKind::Volume {
-        name: anonymous_volume(project, service, ordinal, target),
-        no_copy: false,
-    };
-    let mut mounts: Vec<Mount> = service
-        .mounts
-        .iter()
-        .map(|mount| {
-            let kind = match &mount.source {
-                MountSource::Bind { path, create_host_path } => {
-                    MountKind::Bind { source: path.clone(), create_host_path: *create_host_path }
-                }
-                MountSource::Volume { key, no_copy } => {
-                    let name =
-                        project.volumes.get(key).map_or_else(|| key.clone(), |volume| volume.name.clone());
-                    MountKind::Volume { name, no_copy: *no_copy }
-                }
-                MountSource::Anonymous => anonymous(&mount.target),
-                MountSource::Tmpfs { size, mode } => MountKind::Tmpfs { size: *size, mode: *mode },
-            };
-            Mount { kind, target: mount.target.clone(), read_only: mount.read_only }
-        })
-        .collect();
-    for target in defaults.volumes.keys() {
-        let target = target.trim_end_matches('/');
-        if !target.is_empty() && mounts.iter().all(|mount| mount.target != target) {
-            mounts.push(Mount { kind: anonymous(target), target: target.to_owned(), read_only: false });
-        }
-    }
-    mounts
-}
-
-/// Returns the name of a volume that no file names. It is derived, not drawn, so that a replaced container finds
-/// its predecessor's data.
-fn anonymous_volume(project: &Project, service: &Service, ordinal: u32, target: &str) -> String {
-    let digest = Digest::of(format!("{}\0{}\0{ordinal}\0{target}", project.name, service.name));
-    format!("{}_{}-{ordinal}_{}", project.name, service.name, digest.short())
-}
-
-/// Returns the volumes that a specification mounts.
-pub(crate) fn volumes(
-    project: &Project,
-    service: &Service,
-    spec: &ContainerSpec,
-) -> IndexMap<String, DesiredVolume> {
-    let owner = |key: Option<&str>| {
-        let mut all = BTreeMap::from([(labels::PROJECT.to_owned(), project.name.clone())]);
-        match key {
-            Some(key) => all.insert(labels::VOLUME.to_owned(), key.to_owned()),
-            None => all.insert(labels::ANONYMOUS_VOLUME.to_owned(), service.name.clone()),
-        };
-        all
-    };
-    let mut out = IndexMap::new();
-    for mount in &spec.mounts {
-        let MountKind::Volume { name, .. } = &mount.kind else { continue };
-        let known = project.volumes.iter().find(|(_, volume)| volume.name == *name);
-        let volume = match known {
-            Some((key, volume)) => {
-                let mut labels = owner(Some(key));
-                labels.extend(volume.labels.clone());
-                let span = Some(volume.span.clone());
-                DesiredVolume { name: name.clone(), external: volume.external, labels, span }
-            }
-            None => DesiredVolume { name: name.clone(), external: false, labels: owner(None), span: None },
-        };
-        out.insert(name.clone(), volume);
-    }
-    out
 }
 
 fn networks(project: &Project, service: &Service) -> (NetworkMode, Vec<NetworkAttachment>) {

@@ -10,7 +10,7 @@ use coracle_report::{Diagnostic, Span};
 use indexmap::IndexMap;
 
 use crate::labels;
-use crate::{convert, hash, ports};
+use crate::{convert, hash, mounts, ports};
 
 /// An image that a service runs, resolved.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,6 +28,8 @@ pub struct Inputs<'a> {
     pub project: &'a Project,
     /// Images by service. An optional service without one is left out.
     pub images: &'a IndexMap<String, ResolvedImage>,
+    /// Images that services mount, by the name as `type: image` has it; one that is not there is an error.
+    pub mounted: &'a BTreeMap<String, ImageId>,
     /// Digests of the files that [`source_files`] lists; a missing entry is a missing file.
     pub files: &'a BTreeMap<PathBuf, Digest>,
     /// The directory where contents that stand in the project's files are to be written, absolute.
@@ -94,6 +96,8 @@ pub struct DesiredVolume {
     pub name: String,
     /// Whether it must be there already.
     pub external: bool,
+    /// Options of the `local` driver: what it shows instead of a directory of its own.
+    pub options: BTreeMap<String, String>,
     /// Labels.
     pub labels: BTreeMap<String, String>,
     /// Where it is defined; `None` for one that no file names.
@@ -222,12 +226,14 @@ fn desired_service(
     }
     let mut containers = Vec::new();
     for ordinal in 1..=service.replicas {
-        containers.push(convert::container_spec(project, service, image, &files, ordinal)?);
+        containers.push(convert::container_spec(inputs, wanted, service, image, &files, ordinal)?);
     }
     let contents = files.iter().map(|file| (file.file.target.as_str(), file.content));
     let config_hash = hash::of_spec(containers.first(), contents);
     for (index, spec) in containers.iter_mut().enumerate() {
-        wanted.volumes.extend(convert::volumes(project, service, spec));
+        for (name, volume) in mounts::volumes(project, service, spec) {
+            wanted.volumes.entry(name).or_insert(volume);
+        }
         convert::label(project, service, spec, index as u32 + 1, &config_hash);
     }
     let depends_on = service

@@ -7,7 +7,7 @@ use coracle_oci::Digest;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::desired::DesiredNetwork;
+use crate::desired::{DesiredNetwork, DesiredVolume};
 
 /// Returns the digest of a service's containers: of the first one's specification, the image's id within, and of the
 /// contents of the files it is given. The number of replicas does not count, nor do orders that mean nothing.
@@ -31,6 +31,11 @@ pub(crate) fn of_spec<'a>(
     spec.networks.sort_by(|a, b| a.network.cmp(&b.network));
     let contents: BTreeMap<&str, Digest> = contents.collect();
     digest(&(spec, contents))
+}
+
+/// Returns the digest of what makes a volume another one: labels do not.
+pub(crate) fn of_volume(volume: &DesiredVolume) -> String {
+    digest(&(&volume.name, &volume.options))
 }
 
 /// Returns the digest of a network's configuration.

@@ -16,6 +16,7 @@ mod failure;
 mod hash;
 mod host;
 pub mod labels;
+mod mounts;
 mod observed;
 mod plan;
 mod ports;

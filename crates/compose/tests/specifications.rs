@@ -17,8 +17,15 @@ fn with_image(text: &str, config: RunConfig, secret: &str) -> DesiredProject {
         project.services.keys().map(|name| (name.clone(), image.clone())).collect();
     let files = BTreeMap::from([(PathBuf::from("/shop/token.txt"), Digest::of(secret))]);
     let generated_directory = Path::new("/state/shop");
-    desired(Inputs { project: &project, images: &images, files: &files, generated_directory })
-        .unwrap_or_else(|errors| panic!("{}", support::show(&errors)))
+    let mounted = BTreeMap::new();
+    desired(Inputs {
+        project: &project,
+        images: &images,
+        mounted: &mounted,
+        files: &files,
+        generated_directory,
+    })
+    .unwrap_or_else(|errors| panic!("{}", support::show(&errors)))
 }
 
 fn config() -> RunConfig {

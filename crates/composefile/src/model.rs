@@ -2,6 +2,9 @@
 //!
 //! Sources of every field: the Compose specification (<https://github.com/compose-spec/compose-spec>).
 
+mod build;
+mod volume;
+
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,6 +12,9 @@ use std::time::Duration;
 use coracle_oci::{HealthCommand, Platform, Reference};
 use coracle_report::Span;
 use indexmap::IndexMap;
+
+pub use build::{Build, PullPolicy};
+pub use volume::{Mount, MountSource, Propagation, Recursive, Volume, VolumesFrom, VolumesSource};
 
 /// A project: services and what they share.
 #[derive(Clone, Debug, PartialEq)]
@@ -66,6 +72,8 @@ pub struct Service {
     pub expose: Vec<String>,
     /// Mounts, `tmpfs` included.
     pub mounts: Vec<Mount>,
+    /// Whose mounts it has too.
+    pub volumes_from: Vec<VolumesFrom>,
     /// How it reaches a network.
     pub network_mode: NetworkMode,
     /// Attachments by network key, when `network_mode` is [`NetworkMode::Networks`].
@@ -140,53 +148,6 @@ pub struct Service {
     pub extensions: IndexMap<String, serde_json::Value>,
 }
 
-/// How an image is built.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Build {
-    /// Where `build` is given.
-    pub span: Span,
-    /// The context directory, absolute.
-    pub context: PathBuf,
-    /// The Dockerfile, absolute.
-    pub dockerfile: PathBuf,
-    /// Text of a Dockerfile instead of a file.
-    pub dockerfile_inline: Option<String>,
-    /// Where `dockerfile` or `target` is given, for messages about them.
-    pub dockerfile_span: Option<Span>,
-    /// The stage; `None` is the last.
-    pub target: Option<String>,
-    /// Where `target` is given.
-    pub target_span: Option<Span>,
-    /// Build arguments.
-    pub args: IndexMap<String, String>,
-    /// Named contexts: a directory (absolute), `docker-image://`, `service:` and so on as written.
-    pub additional_contexts: IndexMap<String, String>,
-    /// Labels of the image.
-    pub labels: IndexMap<String, String>,
-    /// Further names of the image.
-    pub tags: Vec<String>,
-    /// Whether the cache is not used.
-    pub no_cache: bool,
-    /// Whether base images are looked up anew.
-    pub pull: bool,
-    /// `x-` attributes.
-    pub extensions: IndexMap<String, serde_json::Value>,
-}
-
-/// When an image is pulled or built.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum PullPolicy {
-    /// When it is not stored (the default; `missing`, `if_not_present`).
-    #[default]
-    Missing,
-    /// Every time.
-    Always,
-    /// Never: it must be stored.
-    Never,
-    /// It is built every time.
-    Build,
-}
-
 /// Transport protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Protocol {
@@ -220,47 +181,6 @@ pub struct Port {
     pub target: u16,
     /// Protocol.
     pub protocol: Protocol,
-}
-
-/// Something mounted into a service's containers.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Mount {
-    /// Where it is given.
-    pub span: Span,
-    /// What.
-    pub source: MountSource,
-    /// Absolute path inside.
-    pub target: String,
-    /// Whether writing is refused.
-    pub read_only: bool,
-}
-
-/// What a [`Mount`] mounts.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum MountSource {
-    /// A path of the host, absolute.
-    Bind {
-        /// The path.
-        path: PathBuf,
-        /// Whether a missing directory is made.
-        create_host_path: bool,
-    },
-    /// A volume of the project, by key.
-    Volume {
-        /// The key under `volumes`.
-        key: String,
-        /// Whether an empty volume is not filled from the image.
-        no_copy: bool,
-    },
-    /// A volume of the container's own.
-    Anonymous,
-    /// A fresh tmpfs.
-    Tmpfs {
-        /// Size, bytes.
-        size: Option<u64>,
-        /// Mode of its root.
-        mode: Option<u32>,
-    },
 }
 
 /// How a service reaches a network.
@@ -450,19 +370,6 @@ pub struct Network {
     pub subnet: Option<String>,
     /// Gateway.
     pub gateway: Option<Ipv4Addr>,
-    /// Labels.
-    pub labels: IndexMap<String, String>,
-}
-
-/// A volume.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Volume {
-    /// Where it is defined.
-    pub span: Span,
-    /// Its name in the engine: `PROJECT_KEY` unless `name` or `external` says otherwise.
-    pub name: String,
-    /// Whether somebody else makes and removes it.
-    pub external: bool,
     /// Labels.
     pub labels: IndexMap<String, String>,
 }

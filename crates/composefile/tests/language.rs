@@ -49,7 +49,7 @@ fn a_service_extends_one_of_another_file() {
     assert_eq!(web.user.as_deref(), Some("me"));
     assert_eq!(web.build.as_ref().unwrap().context, Path::new("/shop/base/ctx"));
     assert!(matches!(&web.mounts[0].source,
-        MountSource::Bind { path, create_host_path: true } if path == Path::new("/shop/base/d")));
+        MountSource::Bind { path, create_host_path: true, .. } if path == Path::new("/shop/base/d")));
     let span = loaded.span_of(&["services", "web", "environment", "A"]).unwrap();
     assert_eq!(span.to_string(), "/shop/base/b.yml:5:19");
     assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);

@@ -4,13 +4,15 @@
 //! so). Refuses to touch files, processes or clocks.
 
 mod id;
+mod mount;
 pub mod runtime_spec;
 mod spec;
 mod state;
 
 pub use id::{ContainerId, IdError};
+pub use mount::{Mount, MountKind, Propagation, Recursion, VolumesFrom};
 pub use spec::{
-    ContainerSpec, Healthcheck, LogOptions, Mount, MountKind, NetworkAttachment, NetworkMode, Protocol,
-    PublishedPort, Resources, RestartPolicy, SecretFile, Ulimit,
+    ContainerSpec, Healthcheck, LogOptions, NetworkAttachment, NetworkMode, Protocol, PublishedPort,
+    Resources, RestartPolicy, SecretFile, Ulimit,
 };
 pub use state::{ContainerRecord, ContainerState, Health, HealthStatus, ProbeResult, ProcessIdentity};

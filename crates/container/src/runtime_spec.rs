@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use oci_spec::runtime::Spec;
 use serde_json::{Map, Value, json};
 
-use crate::{ContainerId, ContainerSpec};
+use crate::{ContainerId, ContainerSpec, Recursion};
 
 mod capability;
 mod mounts;
@@ -123,6 +123,8 @@ pub struct ResolvedMount {
     pub target: String,
     /// Whether writing is refused.
     pub read_only: bool,
+    /// What becomes of mounts below its source.
+    pub recursion: Recursion,
 }
 
 /// What a [`ResolvedMount`] mounts.
@@ -136,6 +138,8 @@ pub enum ResolvedSource {
         size: Option<u64>,
         /// Mode of its root; `None` means 1777.
         mode: Option<u32>,
+        /// Further options; each takes the place of the default that it contradicts.
+        options: Vec<String>,
     },
 }
 

@@ -8,6 +8,8 @@ use coracle_oci::{HealthCommand, ImageId};
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
+use crate::mount::{Mount, VolumesFrom};
+
 /// A wanted container. Image defaults have been folded in: nothing here is looked up later.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -74,6 +76,9 @@ pub struct ContainerSpec {
     /// Mounts, in order.
     #[serde(default)]
     pub mounts: Vec<Mount>,
+    /// Containers whose mounts it has too; empty once it is made.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub volumes_from: Vec<VolumesFrom>,
     /// Files on a tmpfs under `/run/secrets` (or elsewhere), whose contents are read at each start.
     #[serde(default)]
     pub secrets: Vec<SecretFile>,
@@ -124,46 +129,6 @@ pub struct ContainerSpec {
     pub log: LogOptions,
     /// The project or `_standalone`: which keeper serves it.
     pub scope: String,
-}
-
-/// Something mounted into a container.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Mount {
-    /// What.
-    pub kind: MountKind,
-    /// Where, an absolute path inside.
-    pub target: String,
-    /// Whether writing is refused.
-    #[serde(default)]
-    pub read_only: bool,
-}
-
-/// What a [`Mount`] mounts.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", tag = "type")]
-pub enum MountKind {
-    /// A file or directory of the host.
-    Bind {
-        /// Absolute path on the host.
-        source: PathBuf,
-        /// Whether a missing directory is made.
-        create_host_path: bool,
-    },
-    /// A named volume.
-    Volume {
-        /// The volume's name.
-        name: String,
-        /// Whether an empty volume is not filled from the image.
-        no_copy: bool,
-    },
-    /// A fresh tmpfs.
-    Tmpfs {
-        /// Size in bytes; `None` means the kernel's default.
-        size: Option<u64>,
-        /// Mode of its root, e.g. `0o1777`.
-        mode: Option<u32>,
-    },
 }
 
 /// A secret or configuration file given to a container through a tmpfs.

@@ -13,7 +13,7 @@ use coracle_oci::HealthCommand;
 use coracle_shim::cgroup;
 use coracle_shim::config::{
     CONFIG_FILE, HealthCheck, Log, Network, Overlay, Restart, SPEC_FILE, Secret, SecretVariable, ShimConfig,
-    Stdin, WorkingDirectory,
+    Source, Stdin, WorkingDirectory,
 };
 use coracle_shim::journal::Journal;
 
@@ -30,6 +30,8 @@ pub struct Prepared {
     pub user: ResolvedUser,
     /// Further overlays, mounted where [`Paths::view`] says, for mounts to bind from.
     pub views: Vec<Overlay>,
+    /// Files of the host, mounted where [`Paths::source`] says, for mounts to bind from.
+    pub sources: Vec<Source>,
     /// Variables whose values are read at each start and written nowhere.
     pub secret_environment: Vec<SecretVariable>,
     /// Its mounts, sources being host paths by now, in order.
@@ -54,6 +56,11 @@ impl Paths {
     /// Returns where the shim of a container mounts [`Prepared::views`]`[number]`, in its own mount namespace.
     pub fn view(&self, id: &ContainerId, number: usize) -> PathBuf {
         ShimConfig::view(&self.bundle(id), number)
+    }
+
+    /// Returns where the shim of a container mounts [`Prepared::sources`]`[number]`, in its own mount namespace.
+    pub fn source(&self, id: &ContainerId, number: usize) -> PathBuf {
+        ShimConfig::source(&self.bundle(id), number)
     }
 }
 
@@ -113,6 +120,7 @@ pub(crate) fn write(
         cgroup: id.cgroup_path(),
         overlay: prepared.overlay.clone(),
         views: prepared.views.clone(),
+        sources: prepared.sources.clone(),
         network: match prepared.network {
             NetworkNamespace::Own => Network::Own,
             NetworkNamespace::Host => Network::Inherited,

@@ -25,7 +25,7 @@ pub use attach::{Attachment, Chunk, Input};
 pub use bundle::Prepared;
 pub use connection::{Ended, Waiter};
 pub use coracle_shim::cgroup::Usage;
-pub use coracle_shim::config::{Overlay, SecretVariable, Stdin};
+pub use coracle_shim::config::{Overlay, Propagation, SecretVariable, Source, Stdin};
 pub use coracle_shim::exec::ExecUser;
 pub use coracle_shim::journal::Entry;
 pub use error::RuntimeError;

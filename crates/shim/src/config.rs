@@ -7,6 +7,7 @@
 //! <bundle>/rootfs         mount point, in the shim's own mount namespace
 //! <bundle>/secrets        tmpfs with secrets, in the shim's own mount namespace
 //! <bundle>/views/<n>      further overlays, in the shim's own mount namespace
+//! <bundle>/sources/<n>    what binds show, in the shim's own mount namespace
 //! <bundle>/runtime        libcontainer's state
 //! ```
 
@@ -37,6 +38,10 @@ pub struct ShimConfig {
     /// Further overlays to mount at [`ShimConfig::view`], for mounts of the specification to bind from.
     #[serde(default)]
     pub views: Vec<Overlay>,
+    /// Parts of the host's or the views' files to mount at [`ShimConfig::source`] at each start, for mounts of the
+    /// specification to bind from.
+    #[serde(default)]
+    pub sources: Vec<Source>,
     /// Whose network it uses.
     pub network: Network,
     /// Sysctls set in the network namespace it makes.
@@ -103,6 +108,11 @@ impl ShimConfig {
         bundle.join("views").join(number.to_string())
     }
 
+    /// Returns the place of the mount of `sources[number]` in `bundle`.
+    pub fn source(bundle: &Path, number: usize) -> PathBuf {
+        bundle.join("sources").join(number.to_string())
+    }
+
     /// Returns the place of the secrets' tmpfs in `bundle`.
     pub fn secrets(bundle: &Path) -> PathBuf {
         bundle.join("secrets")
@@ -121,6 +131,35 @@ pub struct Overlay {
     pub work: Option<PathBuf>,
     /// Further options of the overlay driver, `key` or `key=value`, e.g. `volatile`.
     pub options: Vec<String>,
+}
+
+/// What a bind mount of the specification shows. The runtime below knows neither propagation nor paths that must not
+/// lead out of a directory, so the shim mounts it first.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Source {
+    /// A file or directory of the host.
+    pub root: PathBuf,
+    /// A path below `root`; no link in it leads out.
+    pub inside: Option<PathBuf>,
+    /// Whether mounts below it are mounted too.
+    pub recursive: bool,
+    /// How mounts made later travel.
+    pub propagation: Propagation,
+}
+
+/// How mounts made later travel (`mount_namespaces(7)`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Propagation {
+    /// Neither way.
+    Private {
+        /// Whether mounts below are so too.
+        recursive: bool,
+    },
+    /// From the host inside.
+    #[default]
+    Slave,
 }
 
 /// Whose network a container uses.

@@ -39,6 +39,7 @@ mod probe;
 mod restart;
 mod rootfs;
 mod setup;
+mod sources;
 mod streams;
 mod supervisor;
 mod syscall;

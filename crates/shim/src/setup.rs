@@ -88,7 +88,8 @@ pub(crate) fn enter_own_world(config: &ShimConfig, bundle: &Path) -> io::Result<
 /// deleted by whoever is told that the container has ended.
 pub(crate) fn unmount(config: &ShimConfig, bundle: &Path) {
     let views = (0..config.views.len()).map(|number| ShimConfig::view(bundle, number));
-    for path in views.chain([ShimConfig::rootfs(bundle), ShimConfig::secrets(bundle)]) {
+    let sources = (0..config.sources.len()).map(|number| ShimConfig::source(bundle, number));
+    for path in sources.chain(views).chain([ShimConfig::rootfs(bundle), ShimConfig::secrets(bundle)]) {
         let _ = rustix::mount::unmount(&path, UnmountFlags::DETACH);
     }
 }

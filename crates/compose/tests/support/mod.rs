@@ -68,7 +68,8 @@ pub fn try_wanted(project: &Project, files: &[&str]) -> Result<DesiredProject, V
         .map(|path| (path.clone(), Digest::of(path.to_string_lossy().as_bytes())))
         .collect();
     let generated_directory = Path::new("/state/shop");
-    desired(Inputs { project, images: &images, files: &files, generated_directory })
+    let mounted = BTreeMap::from([("tools:1".to_owned(), image("tools:1").id)]);
+    desired(Inputs { project, images: &images, mounted: &mounted, files: &files, generated_directory })
 }
 
 pub fn wanted(text: &str) -> DesiredProject {

@@ -1,5 +1,8 @@
 //! Top-level `networks`, `volumes`, `secrets` and `configs`, and what services are granted of the last two.
 
+use coracle_report::Hint;
+use indexmap::IndexMap;
+
 use crate::fields::{Field, Fields};
 use crate::model::{FileContent, FileGrant, FileObject, Network, Volume};
 use crate::tree::Value;
@@ -104,9 +107,48 @@ impl Decoder<'_> {
                 _ => Err(format!("volume driver `{text}` is not supported, only `local` is")),
             });
         }
+        let driver_opts =
+            fields.take("driver_opts").map(|field| self.driver_opts(&field)).unwrap_or_default();
         let labels = fields.take("labels").map(|field| field.filled_pairs(self.findings)).unwrap_or_default();
-        fields.finish(&["driver_opts"], self.findings);
-        Some(Volume { span, name, external, labels })
+        fields.finish(&[], self.findings);
+        Some(Volume { span, name, external, driver_opts, labels })
+    }
+
+    /// Reads options of the `local` driver: what a volume shows instead of a directory of its own.
+    fn driver_opts(&mut self, field: &Field<'_>) -> IndexMap<String, String> {
+        let mut options = IndexMap::new();
+        for (name, field) in field.entries(self.findings) {
+            match name {
+                "type" | "o" | "device" => {
+                    let Some(text) = field.text(self.findings) else { continue };
+                    options.insert(name.to_owned(), text.to_owned());
+                }
+                "size" => {
+                    let hint = "a tmpfs takes it: `type: tmpfs`, `device: tmpfs`, `o: size=64m`";
+                    let error = field.bad(self.findings, "needs quotas, which are not supported");
+                    error.hints.push(Hint(hint.to_owned()));
+                }
+                _ => {
+                    field.bad(
+                        self.findings,
+                        "not supported: the `local` driver knows only `type`, `o` and `device`",
+                    );
+                }
+            }
+        }
+        let has = |name: &str| options.get(name).is_some_and(|text: &String| !text.is_empty());
+        if !(options.is_empty() || has("type") && has("device")) {
+            field.bad(self.findings, "options are not supported without both `type` and `device`");
+        }
+        let binds =
+            options.get("o").is_some_and(|o| o.split(',').any(|option| matches!(option, "bind" | "rbind")));
+        if let Some(device) = options.get("device").filter(|device| binds && !device.starts_with('/')) {
+            let error = field.bad(self.findings, &format!("the device `{device}` is no absolute path"));
+            error
+                .hints
+                .push(Hint("say `driver: local`: then it starts at the project's directory".to_owned()));
+        }
+        options
     }
 
     pub(super) fn file_object(

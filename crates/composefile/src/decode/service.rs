@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 
 use coracle_oci::Reference;
-use coracle_report::Hint;
+use coracle_report::{Hint, Span};
 use indexmap::IndexMap;
 
 use crate::fields::{Field, Fields};
-use crate::model::{Dependency, DependencyCondition, PullPolicy, Service};
+use crate::model::{Dependency, DependencyCondition, PullPolicy, Service, VolumesSource};
 use crate::scalar;
 use crate::tree::Value;
 
@@ -52,7 +52,6 @@ const LATER: &[&str] = &[
     "use_api_socket",
     "uts",
     "userns_mode",
-    "volumes_from",
 ];
 
 impl Decoder<'_> {
@@ -80,6 +79,15 @@ impl Decoder<'_> {
         let resources = self.resources(&mut fields, deploy.resources);
         let environment = self.environment(&mut fields);
         let mounts = self.mounts(&mut fields);
+        let volumes_from =
+            fields.take("volumes_from").map(|field| self.volumes_from(&field)).unwrap_or_default();
+        let mut depends_on =
+            fields.take("depends_on").map(|field| self.depends_on(&field)).unwrap_or_default();
+        for from in &volumes_from {
+            if let VolumesSource::Service(name) = &from.source {
+                imply(&mut depends_on, name, from.span.clone(), false);
+            }
+        }
         let mut service = Service {
             name: name.to_owned(),
             span,
@@ -98,9 +106,10 @@ impl Decoder<'_> {
             ports: fields.take("ports").map(|field| self.ports(&field)).unwrap_or_default(),
             expose: fields.texts("expose", self.findings),
             mounts,
+            volumes_from,
             network_mode,
             networks,
-            depends_on: fields.take("depends_on").map(|field| self.depends_on(&field)).unwrap_or_default(),
+            depends_on,
             healthcheck: fields.take("healthcheck").and_then(|field| self.healthcheck(&field)),
             restart: deploy.restart.or(own_restart).unwrap_or_default(),
             replicas,
@@ -298,6 +307,12 @@ impl Decoder<'_> {
         Fields::finish(fields, &[], self.findings);
         optional
     }
+}
+
+/// Adds a dependency that another attribute implies; one that is written stays as it is.
+fn imply(depends_on: &mut IndexMap<String, Dependency>, name: &str, span: Span, restart: bool) {
+    let implied = Dependency { span, condition: DependencyCondition::Started, restart, required: true };
+    depends_on.entry(name.to_owned()).or_insert(implied);
 }
 
 /// Returns an image for a service whose own could not be read, so that the rest of it is checked all the same.

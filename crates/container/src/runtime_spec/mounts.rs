@@ -4,8 +4,8 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::{Facts, ResolvedSource, SHM_SIZE, secret_place};
-use crate::ContainerSpec;
+use super::{Facts, ResolvedMount, ResolvedSource, SHM_SIZE, secret_place};
+use crate::{ContainerSpec, Recursion};
 
 /// Returns all mounts: the kernel's file systems, then the user's from the root down, then files of `/etc` that the
 /// user did not mount, then secrets.
@@ -18,15 +18,9 @@ pub(super) fn list(container: &ContainerSpec, facts: &Facts) -> Vec<Value> {
     list.retain(|ours| !wanted.iter().any(|mount| ours["destination"] == mount.target.as_str()));
     for mount in &wanted {
         list.push(match &mount.source {
-            ResolvedSource::Path(path) => bind(path, &mount.target, mount.read_only),
-            ResolvedSource::Tmpfs { size, mode } => {
-                let mut options = vec![
-                    "nosuid".to_owned(),
-                    "nodev".to_owned(),
-                    format!("mode={:o}", mode.unwrap_or(0o1777)),
-                ];
-                options.extend(size.map(|size| format!("size={size}")));
-                options.extend(mount.read_only.then(|| "ro".to_owned()));
+            ResolvedSource::Path(path) => user_bind(path, mount),
+            ResolvedSource::Tmpfs { size, mode, options } => {
+                let options = tmpfs_options(*size, *mode, options, mount.read_only);
                 json!({ "destination": mount.target, "type": "tmpfs", "source": "tmpfs", "options": options })
             }
         });
@@ -57,6 +51,39 @@ pub(super) fn list(container: &ContainerSpec, facts: &Facts) -> Vec<Value> {
         }
     }
     list
+}
+
+/// Returns a bind mount of the user's: what lies below it is read-only too, unless told otherwise (Docker from 25 on).
+fn user_bind(source: &Path, mount: &ResolvedMount) -> Value {
+    let mut options = vec![match mount.recursion {
+        Recursion::Disabled => "bind",
+        Recursion::Enabled | Recursion::Writable | Recursion::ReadOnly => "rbind",
+    }];
+    if mount.read_only {
+        options.push("ro");
+        match mount.recursion {
+            Recursion::Enabled | Recursion::ReadOnly => options.push("rro"),
+            Recursion::Disabled | Recursion::Writable => {}
+        }
+    } else {
+        options.push("rw");
+    }
+    json!({ "destination": mount.target, "type": "bind", "source": source, "options": options })
+}
+
+/// Returns the options of a tmpfs: Docker's defaults, each replaced by the option that contradicts it.
+fn tmpfs_options(size: Option<u64>, mode: Option<u32>, given: &[String], read_only: bool) -> Vec<String> {
+    let mut options: Vec<String> = [("noexec", "exec"), ("nosuid", "suid"), ("nodev", "dev")]
+        .into_iter()
+        .filter(|(_, contrary)| !given.iter().any(|given| given == contrary))
+        .map(|(default, _)| default.to_owned())
+        .collect();
+    options.push(format!("mode={:o}", mode.unwrap_or(0o1777)));
+    options.extend(size.map(|size| format!("size={size}")));
+    let extra = given.iter().filter(|given| given.contains('='));
+    options.extend(extra.cloned());
+    options.extend(read_only.then(|| "ro".to_owned()));
+    options
 }
 
 fn bind(source: &Path, target: &str, read_only: bool) -> Value {

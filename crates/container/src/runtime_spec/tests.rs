@@ -104,16 +104,19 @@ fn everything_asked() {
             source: ResolvedSource::Path(PathBuf::from("/volumes/deep")),
             target: "/data/deep".to_owned(),
             read_only: true,
+            recursion: Recursion::default(),
         },
         ResolvedMount {
-            source: ResolvedSource::Tmpfs { size: Some(4096), mode: Some(0o700) },
+            source: ResolvedSource::Tmpfs { size: Some(4096), mode: Some(0o700), options: Vec::new() },
             target: "/data".to_owned(),
             read_only: false,
+            recursion: Recursion::default(),
         },
         ResolvedMount {
             source: ResolvedSource::Path(PathBuf::from("/project/hosts")),
             target: "/etc/hosts".to_owned(),
             read_only: false,
+            recursion: Recursion::default(),
         },
     ];
     facts.devices = vec![DeviceNode {
@@ -183,4 +186,55 @@ fn secrets_stay_in_their_place() {
     assert_eq!(secret_place(3, "/run/secrets/db/password"), PathBuf::from("run/db/password"));
     assert_eq!(secret_place(3, "/run/secrets/../passwd"), PathBuf::from("other/3"));
     assert_eq!(secret_place(3, "/etc/key"), PathBuf::from("other/3"));
+}
+
+#[test]
+fn what_lies_below_a_read_only_bind_is_read_only() {
+    let options = |recursion, read_only| {
+        let mut facts = facts();
+        facts.mounts = vec![ResolvedMount {
+            source: ResolvedSource::Path(PathBuf::from("/src")),
+            target: "/data".to_owned(),
+            read_only,
+            recursion,
+        }];
+        let document = document(&container(), &facts);
+        let mounts = document["mounts"].as_array().unwrap();
+        let mount = mounts.iter().find(|mount| mount["destination"] == "/data").unwrap();
+        let words: Vec<&str> =
+            mount["options"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+        words.join(",")
+    };
+    for (recursion, read_only, expected) in [
+        (Recursion::Enabled, false, "rbind,rw"),
+        (Recursion::Enabled, true, "rbind,ro,rro"),
+        (Recursion::ReadOnly, true, "rbind,ro,rro"),
+        (Recursion::Writable, true, "rbind,ro"),
+        (Recursion::Disabled, true, "bind,ro"),
+    ] {
+        assert_eq!(options(recursion, read_only), expected);
+    }
+}
+
+#[test]
+fn options_of_a_tmpfs_take_the_place_of_what_they_contradict() {
+    let options = |given: &[&str]| {
+        let mut facts = facts();
+        facts.mounts = vec![ResolvedMount {
+            source: ResolvedSource::Tmpfs {
+                size: Some(64),
+                mode: None,
+                options: given.iter().map(|&option| option.to_owned()).collect(),
+            },
+            target: "/data".to_owned(),
+            read_only: false,
+            recursion: Recursion::default(),
+        }];
+        let document = document(&container(), &facts);
+        let mounts = document["mounts"].as_array().unwrap();
+        let mount = mounts.iter().find(|mount| mount["destination"] == "/data").unwrap();
+        mount["options"].as_array().unwrap().iter().filter_map(Value::as_str).collect::<Vec<_>>().join(",")
+    };
+    assert_eq!(options(&[]), "noexec,nosuid,nodev,mode=1777,size=64");
+    assert_eq!(options(&["exec", "uid=7"]), "nosuid,nodev,mode=1777,size=64,uid=7");
 }

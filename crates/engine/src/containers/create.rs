@@ -73,6 +73,7 @@ impl Containers<'_> {
     }
 
     fn make(&self, id: &ContainerId, spec: &mut ContainerSpec, parent: Option<&SnapshotId>) -> Result<()> {
+        self.take_volumes(spec)?;
         for mount in &mut spec.mounts {
             if let MountKind::Volume { name, .. } = &mut mount.kind {
                 let wanted = (!name.is_empty()).then(|| name.clone());
@@ -178,7 +179,7 @@ fn check(spec: &ContainerSpec) -> Result<()> {
                 format!("`{}` is no path that something can be mounted at", mount.target),
             );
         }
-        if let MountKind::Bind { source, create_host_path: false } = &mount.kind
+        if let MountKind::Bind { source, create_host_path: false, .. } = &mount.kind
             && !source.exists()
         {
             return user(

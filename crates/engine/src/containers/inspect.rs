@@ -77,6 +77,7 @@ impl Containers<'_> {
                     ("volume", Some(name), Some(self.engine.volumes().data(name)))
                 }
                 MountKind::Tmpfs { .. } => ("tmpfs", None, None),
+                MountKind::Image { reference, .. } => ("image", Some(reference), None),
             };
             json!({"Type": kind, "Name": name, "Source": source, "Destination": mount.target, "RW": !mount.read_only})
         };

@@ -3,8 +3,8 @@
 use std::os::fd::AsFd;
 use std::path::Path;
 
-use coracle_container::runtime_spec::{EtcFiles, NetworkNamespace, ResolvedMount, ResolvedSource};
-use coracle_container::{ContainerId, ContainerRecord, ContainerSpec, MountKind, NetworkMode};
+use coracle_container::runtime_spec::{EtcFiles, NetworkNamespace};
+use coracle_container::{ContainerId, ContainerRecord, ContainerSpec, NetworkMode};
 use coracle_report::{Diagnostic, Event};
 use coracle_runtime::{Overlay, Prepared, ResolvedUser, RuntimeError, Spawned, Stdin, resolve_user};
 use coracle_snapshot::{OverlaySpec, RootFs, SnapshotId};
@@ -33,8 +33,16 @@ impl Containers<'_> {
         }
         let record = view.record;
         let stdin = if record.spec.open_stdin { open_stdin } else { Stdin::Closed };
-        let prepared = self.prepare(&record, stdin)?;
+        // Before anything is mounted for it: a volume that only it uses must not be taken away meanwhile.
         self.own(id)?;
+        let prepared = match self.prepare(&record, stdin) {
+            Ok(prepared) => prepared,
+            Err(failure) => {
+                let _ = self.engine.volumes().unmount_unused(&record);
+                self.disown(id);
+                return Err(failure);
+            }
+        };
         let spawned = self
             .engine
             .runtime
@@ -87,11 +95,12 @@ impl Containers<'_> {
     /// Takes away what a container has beyond its shim: addresses, names, ports.
     pub(super) fn release(&self, record: &ContainerRecord) -> Result<()> {
         let released = self.engine.networks().release(&record.id);
+        let unmounted = self.engine.volumes().unmount_unused(record);
         let refreshed = match record.spec.network_mode {
             NetworkMode::Bridge => self.engine.keepers().refresh(&record.spec.scope),
             NetworkMode::None | NetworkMode::Host => Ok(()),
         };
-        released.and(refreshed)
+        released.and(unmounted).and(refreshed)
     }
 
     fn write_etc(&self, record: &ContainerRecord, attachments: &Attachments) -> Result<()> {
@@ -133,14 +142,15 @@ impl Containers<'_> {
         let root =
             RootFs::new(overlay.mount_detached(true).during(format_args!("looking into {}", spec.image))?);
         let user = self.user(spec, &root)?;
-        let mounts = self.mounts(spec, &root)?;
+        let mounts = self.mounts(record, &root)?;
         let path = |name: &str| Some(directory.join(name));
         Ok(Prepared {
             overlay: overlay_of(overlay),
             user,
-            views: Vec::new(),
+            views: mounts.views,
+            sources: mounts.sources,
             secret_environment: Vec::new(),
-            mounts,
+            mounts: mounts.resolved,
             etc: EtcFiles {
                 hosts: path("hosts"),
                 hostname: path("hostname"),
@@ -178,38 +188,6 @@ impl Containers<'_> {
         look_up_user(root, &spec.user, &spec.group_add).map_err(|error| {
             Failure::user(Diagnostic::error("no-such-user", format!("container `{}`: {error}", spec.name)))
         })
-    }
-
-    /// Turns wanted mounts into host paths; volumes are made and filled.
-    fn mounts(&self, spec: &ContainerSpec, root: &RootFs) -> Result<Vec<ResolvedMount>> {
-        let mut mounts = Vec::new();
-        for mount in &spec.mounts {
-            let source = match &mount.kind {
-                MountKind::Bind { source, create_host_path } => {
-                    if !source.exists() {
-                        if !create_host_path {
-                            let message =
-                                format!("{} does not exist, so it cannot be mounted", source.display());
-                            return Err(Failure::user(Diagnostic::error("mount-source", message)));
-                        }
-                        std::fs::create_dir_all(source)
-                            .during(format_args!("making {}", source.display()))?;
-                    }
-                    ResolvedSource::Path(source.clone())
-                }
-                MountKind::Volume { name, no_copy } => {
-                    let volumes = self.engine.volumes();
-                    volumes.create(Some(name.clone()), std::collections::BTreeMap::new())?;
-                    if !no_copy {
-                        volumes.fill(name, root, &mount.target)?;
-                    }
-                    ResolvedSource::Path(volumes.data(name))
-                }
-                MountKind::Tmpfs { size, mode } => ResolvedSource::Tmpfs { size: *size, mode: *mode },
-            };
-            mounts.push(ResolvedMount { source, target: mount.target.clone(), read_only: mount.read_only });
-        }
-        Ok(mounts)
     }
 
     /// Turns a shim's refusal into what the user is told; the exit code is Docker's.

@@ -14,6 +14,7 @@ mod exec;
 mod inspect;
 mod launch;
 mod logs;
+mod mounts;
 mod pause;
 mod processes;
 mod recover;
@@ -187,10 +188,28 @@ impl Containers<'_> {
         Ok(users)
     }
 
+    /// Returns whether another container than `except` that uses a volume runs or is being started.
+    pub(crate) fn is_volume_alive(&self, volume: &str, except: &ContainerId) -> Result<bool> {
+        for id in self.ids()?.iter().filter(|id| *id != except) {
+            let uses = self.record(id)?.is_some_and(|record| {
+                let mut mounts = record.spec.mounts.iter();
+                mounts.any(|mount| matches!(&mount.kind, MountKind::Volume { name, .. } if name == volume))
+            });
+            if uses && (self.is_owned(id) || self.engine.runtime.has_shim(id).during("looking for a shim")?) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// Returns the names of containers of an image, and whether each runs.
     pub(crate) fn using_image(&self, image: &ImageId) -> Result<Vec<(String, bool)>> {
         let views = self.list()?;
-        let using = views.into_iter().filter(|view| view.record.spec.image_id == *image);
+        let mounts = |view: &ContainerView| {
+            let mut mounts = view.record.spec.mounts.iter();
+            mounts.any(|mount| matches!(&mount.kind, MountKind::Image { id, .. } if id == image))
+        };
+        let using = views.into_iter().filter(|view| view.record.spec.image_id == *image || mounts(view));
         Ok(using.map(|view| (view.record.spec.name, view.state.has_shim())).collect())
     }
 }

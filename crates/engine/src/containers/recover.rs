@@ -25,6 +25,12 @@ impl Containers<'_> {
         let _ = std::fs::remove_file(self.owner(id));
     }
 
+    /// Says whether somebody who lives is starting something for `id`.
+    pub(super) fn is_owned(&self, id: &ContainerId) -> bool {
+        let owner = stored::read::<ProcessIdentity>(&self.owner(id));
+        owner.is_ok_and(|owner| owner.is_some_and(|owner| process::lives(&owner)))
+    }
+
     fn owner(&self, id: &ContainerId) -> PathBuf {
         self.engine.layout.run_container(id.as_str()).join("owner.json")
     }

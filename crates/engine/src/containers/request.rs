@@ -155,7 +155,7 @@ pub fn fold(
     for path in defaults.volumes.keys() {
         // Each path the image declares gets an anonymous volume, unless something is mounted there.
         if !mounts.iter().any(|mount| mount.target.trim_end_matches('/') == path.trim_end_matches('/')) {
-            let kind = MountKind::Volume { name: String::new(), no_copy: false };
+            let kind = MountKind::volume("", false);
             mounts.push(Mount { kind, target: path.clone(), read_only: false });
         }
     }
@@ -208,6 +208,7 @@ pub fn fold(
         cap_add: request.cap_add,
         cap_drop: request.cap_drop,
         mounts,
+        volumes_from: Vec::new(),
         secrets: request.secrets,
         network_mode,
         networks,
@@ -336,7 +337,7 @@ mod tests {
 
     #[test]
     fn a_mount_of_the_users_takes_the_place_of_an_anonymous_volume() {
-        let kind = MountKind::Tmpfs { size: None, mode: None };
+        let kind = MountKind::tmpfs(None, None);
         let mounts = vec![Mount { kind, target: "/data/".to_owned(), read_only: false }];
         assert_eq!(fold_with(ContainerRequest { mounts, ..ContainerRequest::default() }).mounts.len(), 1);
     }

@@ -80,7 +80,12 @@ impl Host for ProjectHost<'_> {
     }
 
     fn create_volume(&self, volume: &DesiredVolume) -> std::result::Result<(), Diagnostic> {
-        told(self.engine.volumes().create(Some(volume.name.clone()), volume.labels.clone()).map(drop))
+        let (name, labels, options) = (volume.name.clone(), volume.labels.clone(), volume.options.clone());
+        let made = self.engine.volumes().create_with(Some(name), labels, options).map(drop);
+        told(made).map_err(|mut diagnostic| {
+            diagnostic.span = diagnostic.span.or_else(|| volume.span.clone());
+            diagnostic
+        })
     }
 
     fn remove_volume(&self, name: &str) -> std::result::Result<(), Diagnostic> {

@@ -121,8 +121,9 @@ fn of_service(service: &Service) -> Value {
             let (kind, source) = match &mount.source {
                 MountSource::Bind { path, .. } => ("bind", path.to_string_lossy().into_owned()),
                 MountSource::Volume { key, .. } => ("volume", key.clone()),
-                MountSource::Anonymous => ("volume", String::new()),
+                MountSource::Anonymous { .. } => ("volume", String::new()),
                 MountSource::Tmpfs { .. } => ("tmpfs", String::new()),
+                MountSource::Image { reference, .. } => ("image", reference.familiar()),
             };
             json!({"type": kind, "source": source, "target": mount.target, "read_only": mount.read_only})
         })

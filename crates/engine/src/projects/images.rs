@@ -1,11 +1,11 @@
 //! The images of a project's services: built or fetched, each once, all at the same time.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 
 use coracle_compose::ResolvedImage;
-use coracle_composefile::{Build, Project, PullPolicy, Service};
+use coracle_composefile::{Build, MountSource, Project, PullPolicy, Service};
 use coracle_oci::{Digest, ImageId};
 use coracle_report::{Diagnostic, Event, Outcome, Task};
 use indexmap::IndexMap;
@@ -132,6 +132,40 @@ impl Projects<'_> {
             fault,
             diagnostics: failures.into_iter().flat_map(|failure| failure.diagnostics).collect(),
         })
+    }
+
+    /// Returns the images that services mount (`type: image`); fetches those that are not there, unless it is only
+    /// planned.
+    pub(super) fn mounted_images(
+        &self,
+        project: &Project,
+        only_stored: bool,
+    ) -> Result<BTreeMap<String, ImageId>> {
+        let mut found = BTreeMap::new();
+        for service in project.services.values() {
+            for mount in &service.mounts {
+                let MountSource::Image { reference, .. } = &mount.source else { continue };
+                let name = reference.familiar();
+                if found.contains_key(&name) {
+                    continue;
+                }
+                let stored = self.engine.images().stored(reference, &name)?;
+                let image = match stored {
+                    None if only_stored => continue,
+                    None => {
+                        self.engine.images().ensure(&name, Pull::Missing, None).map_err(|mut failure| {
+                            if let Some(first) = failure.diagnostics.first_mut() {
+                                first.span.get_or_insert_with(|| mount.span.clone());
+                            }
+                            failure
+                        })?
+                    }
+                    Some(image) => image,
+                };
+                found.insert(name, image.id);
+            }
+        }
+        Ok(found)
     }
 
     fn image(

@@ -6,8 +6,8 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use coracle_compose::{
-    Dependencies, GeneratedFile, Inputs, ObservedContainer, ObservedNetwork, ObservedState, ObservedVolume,
-    Options, Orphans, Recreate, desired, execute, reconcile, source_files,
+    Dependencies, DesiredProject, GeneratedFile, Inputs, ObservedContainer, ObservedNetwork, ObservedState,
+    ObservedVolume, Options, Orphans, Recreate, desired, execute, labels, reconcile, source_files,
 };
 use coracle_composefile::Project;
 use coracle_container::{Protocol, PublishedPort};
@@ -99,15 +99,18 @@ impl Projects<'_> {
             }
         }
         let files = digests(project)?;
+        let mounted = self.mounted_images(&narrowed, options.dry_run)?;
         let generated_directory = self.engine.layout.project(&project.name).join("files");
         let inputs = Inputs {
             project: &narrowed,
             images: &images.images,
+            mounted: &mounted,
             files: &files,
             generated_directory: &generated_directory,
         };
         let wanted = desired(inputs).map_err(Failure::findings)?;
         let observed = self.observe(&project.name)?;
+        self.say_changed_volumes(&wanted, &observed);
         let choices = Options {
             services: options.services.clone(),
             recreate: if options.force_recreate { Recreate::Always } else { Recreate::Changed },
@@ -139,6 +142,24 @@ impl Projects<'_> {
             execute(&plan, &host, &*self.engine.reporter, None, cancel).map_err(Failure::findings)?;
         }
         Ok(UpReport { changed, plan: text, urls: self.urls(loaded)? })
+    }
+
+    /// Says of volumes that were made with other options: what they hold is never thrown away unasked.
+    fn say_changed_volumes(&self, wanted: &DesiredProject, observed: &ObservedState) {
+        for volume in wanted.volumes.values().filter(|volume| !volume.external) {
+            let there = observed.volumes.iter().find(|there| there.name == volume.name);
+            let hash = |labels: &BTreeMap<String, String>| labels.get(labels::CONFIG_HASH).cloned();
+            let before = there.and_then(|there| hash(&there.labels));
+            if before.is_some() && before != hash(&volume.labels) {
+                let name = &volume.name;
+                let message = format!("volume `{name}` was made with other options, and stays as it is");
+                let mut notice = Diagnostic::warning("volume-changed", message).with_hint(format!(
+                    "to make it anew, which loses what it holds: coracle volume rm {name}"
+                ));
+                notice.span.clone_from(&volume.span);
+                self.engine.reporter.event(Event::Notice(notice));
+            }
+        }
     }
 
     /// Returns what a project has on the host.

@@ -1,7 +1,7 @@
 //! What a container may not do.
 
 use coracle_container::runtime_spec::{ResolvedMount, ResolvedSource};
-use coracle_container::{ContainerState, Ulimit};
+use coracle_container::{ContainerState, Recursion, Ulimit};
 use coracle_runtime::ResolvedUser;
 
 use crate::machine::machine;
@@ -89,14 +89,16 @@ fn the_root_can_be_read_only() {
     container.record.spec.read_only = true;
     container.prepared.mounts = vec![
         ResolvedMount {
-            source: ResolvedSource::Tmpfs { size: Some(4096 * 4), mode: None },
+            source: ResolvedSource::Tmpfs { size: Some(4096 * 4), mode: None, options: Vec::new() },
             target: "/data".to_owned(),
             read_only: false,
+            recursion: Recursion::default(),
         },
         ResolvedMount {
             source: ResolvedSource::Path(machine.path().join("lower/etc")),
             target: "/ro".to_owned(),
             read_only: true,
+            recursion: Recursion::default(),
         },
     ];
     let output = container.run();

@@ -197,6 +197,7 @@ impl Machine {
                 },
                 user: ResolvedUser { uid: 0, gid: 0, groups: vec![0], home: "/root".to_owned() },
                 views: Vec::new(),
+                sources: Vec::new(),
                 secret_environment: Vec::new(),
                 mounts: Vec::new(),
                 etc: EtcFiles::default(),

@@ -15,7 +15,7 @@ use crate::health::HealthMachine;
 use crate::identity::ProcessIdentity;
 use crate::protocol::{Reply, Request};
 use crate::streams::Streams;
-use crate::{launch, rootfs, setup, syscall};
+use crate::{launch, rootfs, setup, sources, syscall};
 
 impl Supervisor {
     pub(super) fn serve(&mut self, index: usize) {
@@ -90,6 +90,7 @@ impl Supervisor {
             return Err(ours("the container is made already".to_owned()));
         }
         setup::place_secrets(&self.config.secrets, &self.bundle).map_err(|error| ours(error.to_string()))?;
+        sources::place(&self.config, &self.bundle).map_err(|error| ours(error.to_string()))?;
         if self.config.remove_mount_points {
             self.mount_points = self.missing_mount_points().map_err(|error| ours(error.to_string()))?;
         }

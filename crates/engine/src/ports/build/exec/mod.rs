@@ -116,6 +116,7 @@ impl EngineHost<'_> {
             overlay,
             user,
             views: mounts.views.overlays.clone(),
+            sources: Vec::new(),
             secret_environment: mounts.secret_environment.clone(),
             mounts: mounts.resolved.clone(),
             etc: EtcFiles {

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use coracle_build::{ExecMount, ExecMountKind, ExecRequest};
+use coracle_container::Recursion;
 use coracle_container::runtime_spec::{ResolvedMount, ResolvedSource};
 use coracle_container::{ContainerId, SecretFile};
 use coracle_dockerfile::MountOwner;
@@ -94,9 +95,11 @@ impl EngineHost<'_> {
                 mounts.bind(path, &mount.target, *read_only);
             }
             ExecMountKind::Tmpfs { size } => mounts.resolved.push(ResolvedMount {
-                source: ResolvedSource::Tmpfs { size: *size, mode: None },
+                // A build step may run what it puts there.
+                source: ResolvedSource::Tmpfs { size: *size, mode: None, options: vec!["exec".to_owned()] },
                 target: mount.target.clone(),
                 read_only: false,
+                recursion: Recursion::default(),
             }),
             ExecMountKind::Script { content } => {
                 let path = directory.join(format!("script-{number}"));
@@ -145,6 +148,7 @@ impl Mounts<'_> {
 
     fn bind(&mut self, source: PathBuf, target: &str, read_only: bool) {
         let source = ResolvedSource::Path(source);
-        self.resolved.push(ResolvedMount { source, target: target.to_owned(), read_only });
+        let recursion = Recursion::default();
+        self.resolved.push(ResolvedMount { source, target: target.to_owned(), read_only, recursion });
     }
 }

@@ -60,6 +60,7 @@ impl EngineHost<'_> {
             cap_add: Vec::new(),
             cap_drop: Vec::new(),
             mounts: Vec::new(),
+            volumes_from: Vec::new(),
             secrets: mounts.secrets.clone(),
             network_mode,
             networks,

@@ -4,6 +4,11 @@
 //! volumes/<name>/record.json   what is known of it
 //! volumes/<name>/_data/        what containers see
 //! ```
+//!
+//! A volume with options shows something else: a directory of the host, or a file system that is mounted at `_data` for as
+//! long as a container uses it.
+
+mod device;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -34,6 +39,9 @@ pub struct VolumeRecord {
     /// Whether it was filled from an image already (or must not be).
     #[serde(default)]
     pub filled: bool,
+    /// Options of the `local` driver: `type`, `o` and `device` of what it shows.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub options: BTreeMap<String, String>,
 }
 
 impl Record for VolumeRecord {}
@@ -47,6 +55,19 @@ pub struct Volumes<'a> {
 impl Volumes<'_> {
     /// Makes a volume, or returns the one of that name. Without a name it is anonymous.
     pub fn create(&self, name: Option<String>, labels: BTreeMap<String, String>) -> Result<VolumeRecord> {
+        self.create_with(name, labels, BTreeMap::new())
+    }
+
+    /// As [`Self::create`], with options of the `local` driver: `type`, `o` and `device`.
+    pub fn create_with(
+        &self,
+        name: Option<String>,
+        labels: BTreeMap<String, String>,
+        options: BTreeMap<String, String>,
+    ) -> Result<VolumeRecord> {
+        device::Device::parse(&options).map_err(|why| {
+            Failure::user(Diagnostic::error("volume-options", format!("the volume's options: {why}")))
+        })?;
         let anonymous = name.is_none();
         let name = match name {
             Some(name) => name,
@@ -61,7 +82,8 @@ impl Volumes<'_> {
         if let Some(record) = self.record(&name)? {
             return Ok(record);
         }
-        let record = VolumeRecord { name, anonymous, labels, created: Timestamp::now(), filled: false };
+        let record =
+            VolumeRecord { name, anonymous, labels, created: Timestamp::now(), filled: false, options };
         std::fs::create_dir_all(self.data(&record.name))
             .during(format_args!("making volume {}", record.name))?;
         self.write(&record)?;
@@ -115,6 +137,8 @@ impl Volumes<'_> {
         }
         let _lock = self.lock()?;
         let directory = self.engine.layout.volume(&record.name);
+        // Never erased through a mount: what it shows belongs to somebody else.
+        device::unmount(&self.data(&record.name)).during(format_args!("unmounting volume {name}"))?;
         // The record goes first: a half-removed volume is none, and its rest goes with the next one of its name.
         std::fs::remove_file(self.engine.layout.volume_record(&record.name))
             .during(format_args!("removing volume {name}"))?;
@@ -128,7 +152,8 @@ impl Volumes<'_> {
         let record = self.find(name)?;
         Ok(json!({
             "CreatedAt": record.created.to_string(), "Driver": "local", "Labels": record.labels,
-            "Mountpoint": self.data(&record.name), "Name": record.name, "Options": {}, "Scope": "local",
+            "Mountpoint": self.data(&record.name), "Name": record.name, "Options": record.options,
+            "Scope": "local",
         }))
     }
 
@@ -139,7 +164,7 @@ impl Volumes<'_> {
 
     /// Fills a volume on its first use with what the image has at `target`, owners and modes included, as Docker
     /// does. A volume that holds something is left alone.
-    pub fn fill(&self, name: &str, root: &RootFs, target: &str) -> Result<()> {
+    pub fn fill(&self, name: &str, data: &Path, root: &RootFs, target: &str) -> Result<()> {
         let Some(record) = self.record(name)? else { return Ok(()) };
         if record.filled {
             return Ok(());
@@ -147,10 +172,9 @@ impl Volumes<'_> {
         // Held while copying: another container must not start on half of the files.
         let _lock = self.lock()?;
         let Some(mut record) = self.record(name)? else { return Ok(()) };
-        let data = self.data(name);
         let during = format!("filling volume {name} from the image");
-        if !record.filled && std::fs::read_dir(&data).during(&during)?.next().is_none() {
-            copy_directory(root, Path::new(target), &data).during(&during)?;
+        if !record.filled && std::fs::read_dir(data).during(&during)?.next().is_none() {
+            copy_directory(root, Path::new(target), data).during(&during)?;
         }
         record.filled = true;
         self.write(&record)
