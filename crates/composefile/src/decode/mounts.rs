@@ -45,6 +45,10 @@ impl Decoder<'_> {
 
     fn mount(&mut self, item: &Field<'_>) -> Option<Mount> {
         let span = self.span(item.node.mark);
+        // A short form that could not be read; that was said already.
+        if item.node.text().is_some() {
+            return None;
+        }
         let mut fields = item.mapping(self.findings)?;
         let kind = fields.take("type");
         let source = fields.take("source");
