@@ -16,6 +16,7 @@ const STYLES: Styles = Styles::styled()
 const EXAMPLES: &str = "\
 Examples:
   coracle up dev                 build, start in order, wait for health, print the URLs
+  coracle check dev              find faults before anything runs
   coracle logs dev backend -f    follow one service
   coracle down dev -v            stop everything and remove its volumes
   coracle build -t app .         build a Dockerfile
@@ -129,6 +130,10 @@ pub enum Command {
     Graph(commands::graph::Graph),
     /// Print the resolved configuration of an environment.
     Config(commands::config::Args),
+    /// Find faults of a project or of files before anything runs.
+    Check(Box<commands::check::Args>),
+    /// Explain a rule of `check`.
+    Explain(commands::explain::Args),
     /// Docker Compose's commands, on the files that Docker Compose would read.
     Compose(Box<commands::compose::Args>),
     /// Print a shell's completion script.

@@ -1,6 +1,8 @@
 //! What every command gets: the engine, opened on first use, and the door to the terminal.
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use coracle_engine::{Engine, Options, Result};
@@ -27,9 +29,7 @@ impl Context {
             data_root: self.data_root.clone(),
             run_root: self.run_root.clone(),
             reporter: Arc::clone(&reporter),
-            environment: std::env::vars_os()
-                .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)))
-                .collect(),
+            environment: self.variables(),
         };
         Ok((Engine::open(options)?, reporter))
     }
@@ -37,5 +37,18 @@ impl Context {
     /// Opens the engine for a command without progress.
     pub fn quiet_engine(&self) -> Result<Engine> {
         self.engine(Progress::Quiet).map(|(engine, _)| engine)
+    }
+
+    /// Opens the engine when there is one that this user may open; makes nothing.
+    pub fn engine_if_there(&self) -> Option<Engine> {
+        let there = self.data_root.as_deref().unwrap_or(Path::new(Engine::DATA_ROOT)).is_dir();
+        if there { self.quiet_engine().ok() } else { None }
+    }
+
+    /// Returns the variables of this process that are text.
+    pub fn variables(&self) -> BTreeMap<String, String> {
+        let texts =
+            |(key, value): (OsString, OsString)| Some((key.into_string().ok()?, value.into_string().ok()?));
+        std::env::vars_os().filter_map(texts).collect()
     }
 }

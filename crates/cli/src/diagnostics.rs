@@ -21,11 +21,15 @@ pub fn render(diagnostic: &Diagnostic) -> String {
         Severity::Note => (Style::new().bold(), "note"),
     };
     let mut text = format!("{} {}\n", paint(style, format_args!("{word}:")), spelled(&diagnostic.message));
+    let own = diagnostic.span.iter().map(|span| margin(span, diagnostic.source_line.as_deref()));
+    let further =
+        diagnostic.related.iter().map(|related| margin(&related.span, related.source_line.as_deref()));
+    let width = own.chain(further).max().unwrap_or(1);
     if let Some(span) = &diagnostic.span {
-        place(&mut text, span, diagnostic.source_line.as_deref(), style, "");
+        place(&mut text, span, diagnostic.source_line.as_deref(), style, "", width);
     }
     for related in &diagnostic.related {
-        place(&mut text, &related.span, related.source_line.as_deref(), HINT, &related.label);
+        place(&mut text, &related.span, related.source_line.as_deref(), HINT, &related.label, width);
     }
     for note in &diagnostic.notes {
         for line in output(note).lines() {
@@ -38,11 +42,16 @@ pub fn render(diagnostic: &Diagnostic) -> String {
     text
 }
 
-/// Writes a place: its name, its lines, carets below the first of them and a label behind those.
-fn place(text: &mut String, span: &Span, source: Option<&str>, style: Style, label: &str) {
-    let number = span.start.line.to_string();
+/// Returns how wide the numbers of a place's lines are.
+fn margin(span: &Span, source: Option<&str>) -> usize {
     let more = source.map_or(0, |lines| lines.matches('\n').count());
-    let width = (span.start.line as usize + more).to_string().len();
+    (span.start.line as usize + more).to_string().len()
+}
+
+/// Writes a place: its name, its lines, carets below the first of them and a label behind those. All places of a
+/// diagnostic have the same `width` of numbers.
+fn place(text: &mut String, span: &Span, source: Option<&str>, style: Style, label: &str, width: usize) {
+    let number = span.start.line.to_string();
     let margin = " ".repeat(width);
     let arrow = if label.is_empty() { "-->" } else { ":::" };
     let _ = writeln!(text, "{margin}{} {}", paint(DIM, arrow), spelled(&span.to_string()));

@@ -8,6 +8,7 @@ mod cancel;
 mod commands;
 mod context;
 mod diagnostics;
+mod findings;
 mod printer;
 mod reporters;
 mod table;

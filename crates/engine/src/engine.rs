@@ -39,9 +39,12 @@ pub struct Engine {
 }
 
 impl Engine {
+    /// Where images, containers and volumes lie unless another place is named.
+    pub const DATA_ROOT: &str = "/var/lib/coracle";
+
     /// Opens the engine and makes its directories when they are missing.
     pub fn open(options: Options) -> Result<Self> {
-        let data_root = options.data_root.unwrap_or_else(|| PathBuf::from("/var/lib/coracle"));
+        let data_root = options.data_root.unwrap_or_else(|| PathBuf::from(Self::DATA_ROOT));
         let run_root = options.run_root.unwrap_or_else(|| PathBuf::from("/run/coracle"));
         let layout = Layout::new(data_root, run_root);
         if !layout.data().exists() {

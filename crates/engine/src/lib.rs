@@ -76,6 +76,6 @@ pub use outputs::{
 pub use ports::build::{Amount, ContextEntry, ContextReport, HidingLine};
 pub use projects::{
     BuildPolicy, ComposeFiles, DownOptions, LoadedProject, Projects, Selection, ServiceUrl, UpOptions,
-    UpReport, service_hash,
+    UpReport, environments, service_hash,
 };
 pub use volumes::{VolumeRecord, Volumes};

@@ -4,6 +4,7 @@ pub mod bake;
 pub mod base;
 pub mod build;
 pub mod builder;
+pub mod check;
 pub mod completions;
 pub mod compose;
 pub mod config;
@@ -12,6 +13,7 @@ pub mod create;
 pub mod down;
 pub mod events;
 pub mod exec;
+pub mod explain;
 pub mod export;
 pub mod graph;
 pub mod images;
@@ -131,6 +133,8 @@ fn dispatch(context: &Context, command: Command) -> Result<Done> {
         Command::Base(command) => base::run(context, command),
         Command::Graph(graph) => graph::run(context, graph),
         Command::Config(args) => config::run(context, args),
+        Command::Check(args) => check::run(context, *args),
+        Command::Explain(args) => explain::run(context, args),
         Command::Compose(args) => compose::run(context, *args),
         Command::Completions(args) => completions::run(context, args),
         Command::Keeper(args) => keeper::run(context, args),

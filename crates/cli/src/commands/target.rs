@@ -3,7 +3,7 @@
 //! `coracle logs dev` speaks of an environment, `coracle logs web` of a container. An environment is meant when the
 //! project in the current directory has one of that name; a container of the same name is reached by its id.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use coracle_engine::{Engine, Result, Selection};
 
@@ -38,6 +38,16 @@ impl ProjectArgs {
             env_files: self.env_file.clone(),
             profiles: self.profile.clone(),
         }
+    }
+
+    /// Returns where the project is looked for, if that was said.
+    pub fn directory(&self) -> Option<&Path> {
+        self.project_directory.as_deref()
+    }
+
+    /// Says whether files were named instead of being found by their names.
+    pub fn names_files(&self) -> bool {
+        !self.files.is_empty()
     }
 
     fn names_a_project(&self) -> bool {

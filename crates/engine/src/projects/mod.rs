@@ -107,8 +107,7 @@ pub struct Projects<'a> {
 impl Projects<'_> {
     /// Returns the names of the environments that the project here has files for; none when there is no project.
     pub fn environments(&self, directory: Option<&Path>) -> Result<Vec<String>> {
-        let directory = absolute(directory)?;
-        Ok(discover(&directory, None, &DiskLoader).map(|found| found.environments).unwrap_or_default())
+        environments(directory)
     }
 
     /// Reads a project. Warnings are reported as notices.
@@ -158,6 +157,12 @@ impl Projects<'_> {
         self.engine.reporter.event(Event::Notice(Diagnostic::note("project-locked", message)));
         FileLock::exclusive(&path).during("locking the project")
     }
+}
+
+/// Returns the names of the environments that the project in a directory, or here, has files for.
+pub fn environments(directory: Option<&Path>) -> Result<Vec<String>> {
+    let directory = absolute(directory)?;
+    Ok(discover(&directory, None, &DiskLoader).map(|found| found.environments).unwrap_or_default())
 }
 
 /// Reads a project; `environment` are the caller's variables.

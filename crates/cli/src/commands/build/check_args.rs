@@ -8,6 +8,7 @@ use coracle_report::Diagnostic;
 use super::check_output as output;
 use crate::commands::Done;
 use crate::context::Context;
+use crate::findings;
 
 /// Asks the Dockerfile instead of building it.
 #[derive(Debug, clap::Args)]
@@ -97,8 +98,8 @@ impl CheckArgs {
                 data(match format {
                     Format::Text => output::text(&checked),
                     Format::Json => output::json(&checked),
-                    Format::Sarif => output::sarif(&checked),
-                    Format::Github => output::github(&checked),
+                    Format::Sarif => findings::sarif(&output::shown(&checked)),
+                    Format::Github => findings::github(&output::shown(&checked)),
                 });
                 let clean = checked.report.findings.is_empty() && checked.report.fault.is_none();
                 return Ok(if clean { Done::Ok } else { Done::Findings });

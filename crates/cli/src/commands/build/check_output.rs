@@ -1,11 +1,12 @@
-//! Findings, outlines and targets as text, JSON, SARIF and annotations. Text and JSON are laid out as buildx does, with
-//! carets and hints beside.
+//! Findings, outlines and targets as text and JSON, laid out as buildx does, with carets and hints beside.
 
 use std::fmt::Write as _;
 
 use coracle_engine::{Checked, Finding, Outline, OutlineAttachment, Target};
-use coracle_report::{Diagnostic, Severity, Span};
+use coracle_report::{Severity, Span};
 use serde_json::{Value, json};
+
+use crate::findings::Shown;
 
 /// Returns what the user should know of a check beside its findings.
 pub fn remarks(checked: &Checked) -> Vec<String> {
@@ -140,109 +141,11 @@ fn pretty(value: &Value) -> String {
     format!("{value:#}\n")
 }
 
-/// Returns findings in the Static Analysis Results Interchange Format, version 2.1.0.
-pub fn sarif(checked: &Checked) -> String {
+/// Returns a check's findings, and its fault, as the writers of other formats take them.
+pub fn shown(checked: &Checked) -> Vec<Shown> {
     let report = &checked.report;
-    let level = |severity: Severity| match severity {
-        Severity::Error => "error",
-        Severity::Warning => "warning",
-        Severity::Note => "note",
-    };
-    let result = |id: &str, severity: Severity, diagnostic: &Diagnostic| {
-        let locations: Vec<Value> = diagnostic
-            .span
-            .iter()
-            .map(|span| {
-                json!({ "physicalLocation": {
-                    "artifactLocation": { "uri": span.file },
-                    "region": {
-                        "startLine": span.start.line,
-                        "startColumn": span.start.column,
-                        "endLine": span.end.line,
-                        "endColumn": span.end.column,
-                    },
-                }})
-            })
-            .collect();
-        json!({
-            "ruleId": id,
-            "level": level(severity),
-            "message": { "text": diagnostic.message },
-            "locations": locations,
-        })
-    };
-    let findings = report
-        .findings
-        .iter()
-        .map(|finding| result(finding.rule.id, finding.rule.severity, &finding.diagnostic));
-    let fault = report.fault.iter().map(|fault| result(&fault.code, fault.severity, fault));
-    let results: Vec<Value> = findings.chain(fault).collect();
-    let mut rules: Vec<_> = report.findings.iter().map(|finding| finding.rule).collect();
-    rules.sort_by_key(|rule| rule.id);
-    rules.dedup();
-    let rules: Vec<Value> = rules
-        .into_iter()
-        .map(|rule| {
-            let mut value = json!({
-                "id": rule.id,
-                "shortDescription": { "text": rule.title },
-                "fullDescription": { "text": rule.explanation },
-                "defaultConfiguration": { "level": level(rule.severity) },
-            });
-            if let Some(url) = rule.url {
-                value["helpUri"] = json!(url);
-            }
-            value
-        })
-        .collect();
-    pretty(&json!({
-        "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
-        "version": "2.1.0",
-        "runs": [{
-            "tool": { "driver": {
-                "name": "coracle",
-                "version": env!("CARGO_PKG_VERSION"),
-                "informationUri": env!("CARGO_PKG_REPOSITORY"),
-                "rules": rules,
-            }},
-            "results": results,
-        }],
-    }))
-}
-
-/// Returns findings as workflow commands of GitHub Actions, which show them at their lines.
-pub fn github(checked: &Checked) -> String {
-    let report = &checked.report;
-    let findings =
-        report.findings.iter().map(|finding| (finding.rule.id, finding.rule.severity, &finding.diagnostic));
-    let fault = report.fault.iter().map(|fault| (fault.code.as_str(), fault.severity, fault));
-    let mut out = String::new();
-    for (id, severity, diagnostic) in findings.chain(fault) {
-        let command = match severity {
-            Severity::Error => "error",
-            Severity::Warning => "warning",
-            Severity::Note => "notice",
-        };
-        let place = diagnostic.span.as_ref().map_or_else(String::new, |span| {
-            let file = escaped(&span.file.display().to_string(), true);
-            let (start, end) = (span.start, span.end);
-            let columns = if start.line == end.line {
-                format!(",col={},endColumn={}", start.column, end.column)
-            } else {
-                String::new()
-            };
-            format!("file={file},line={},endLine={}{columns},", start.line, end.line)
-        });
-        let message = escaped(&diagnostic.message, false);
-        let _ = writeln!(out, "::{command} {place}title={}::{message}", escaped(id, true));
-    }
-    out
-}
-
-/// Escapes a workflow command's message, or one of its properties.
-fn escaped(text: &str, property: bool) -> String {
-    let text = text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A");
-    if property { text.replace(':', "%3A").replace(',', "%2C") } else { text }
+    let findings = report.findings.iter().map(Shown::of);
+    findings.chain(report.fault.iter().cloned().map(Shown::fault)).collect()
 }
 
 /// Writes rows in columns, `gap` blanks apart; the last column is not padded.
