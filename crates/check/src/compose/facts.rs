@@ -92,8 +92,10 @@ pub(crate) fn probe(subject: &Subject<'_>, service: &Service) -> Probe {
     if let Some(facts) = subject.images.base(&image.familiar(), None) {
         return if facts.healthcheck { Probe::Some } else { Probe::None };
     }
-    // Of the images that are known here, none has a health check of its own.
-    if known(&image).is_some() { Probe::None } else { Probe::Unknown }
+    match known(&image) {
+        Some(known) if !known.may_probe => Probe::None,
+        Some(_) | None => Probe::Unknown,
+    }
 }
 
 /// Says whether others wait until a service has ended, or it cannot serve anybody: a task.

@@ -139,7 +139,7 @@ fn look(
         finding.service = service.map(str::to_owned);
     }
     let Some(tag) = image.tag().filter(|_| image.digest().is_none()) else { return };
-    let distribution = known(image).is_some_and(|known| known.is_base())
+    let distribution = known(image).is_some_and(super::super::knowledge::images::KnownImage::is_base)
         && ["library/debian", "library/ubuntu"].iter().any(|own| image.repository().ends_with(own));
     let moving = |part: &str| MOVING.contains(&part) || (SUITES.contains(&part) && !distribution);
     if tag.split('-').all(moving) {

@@ -1,9 +1,17 @@
 //! Rules about Compose files, alone and merged.
 
+mod commands;
+pub(crate) mod declared;
 mod exclusive;
 pub(crate) mod facts;
+mod health;
 mod images;
+mod mounts;
+mod networks;
+pub(crate) mod notices;
 mod ports;
+mod production;
+mod values;
 mod version;
 
 use crate::project::Check;
@@ -16,4 +24,17 @@ pub(crate) static CHECKS: &[Check] = &[
     ports::APPENDED,
     ports::REACH,
     exclusive::CHECK,
+    health::WAITING,
+    health::PROBES,
+    notices::CHECK,
+    mounts::DATA,
+    mounts::FILES,
+    mounts::HOST,
+    production::CHECK,
+    networks::FLAT,
+    networks::ADDRESSES,
+    networks::NAMES,
+    commands::CHECK,
+    values::CHECK,
+    declared::CHECK,
 ];

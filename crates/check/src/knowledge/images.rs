@@ -48,6 +48,8 @@ pub(crate) struct KnownImage {
     pub(crate) probe: Option<&'static str>,
     /// Whether its processes are root all their life.
     pub(crate) stays_root: bool,
+    /// Whether some of its releases bring a health check.
+    pub(crate) may_probe: bool,
 }
 
 const PLAIN: KnownImage = KnownImage {
@@ -59,6 +61,7 @@ const PLAIN: KnownImage = KnownImage {
     data: &[],
     probe: None,
     stays_root: false,
+    may_probe: false,
 };
 
 static IMAGES: &[KnownImage] = &[
@@ -79,7 +82,7 @@ static IMAGES: &[KnownImage] = &[
     },
     KnownImage {
         name: "MySQL",
-        repositories: &["library/mysql", "mysql/mysql-server"],
+        repositories: &["library/mysql"],
         role: Role::Database,
         ports: &[3306],
         data: &["/var/lib/mysql"],
@@ -209,6 +212,7 @@ static IMAGES: &[KnownImage] = &[
         ports: &[9000],
         admin_ports: &[9001],
         data: &["/data"],
+        may_probe: true,
         ..PLAIN
     },
     KnownImage {
@@ -297,6 +301,7 @@ static IMAGES: &[KnownImage] = &[
         ],
         role: Role::Exporter,
         admin_ports: &[9100, 9187, 9113, 9121, 9104, 8080],
+        may_probe: true,
         ..PLAIN
     },
     KnownImage {
@@ -326,6 +331,7 @@ static IMAGES: &[KnownImage] = &[
         role: Role::Console,
         admin_ports: &[9000, 9443, 8000],
         data: &["/data"],
+        may_probe: true,
         ..PLAIN
     },
     KnownImage {
@@ -340,6 +346,7 @@ static IMAGES: &[KnownImage] = &[
         repositories: &["mailhog/mailhog", "axllent/mailpit"],
         role: Role::Console,
         admin_ports: &[8025, 1025],
+        may_probe: true,
         ..PLAIN
     },
     KnownImage {

@@ -124,19 +124,18 @@ impl Case {
             load_with_provenance(&request, sources, self)
                 .unwrap_or_else(|refused| panic!("{}: {:#?}", self.title, refused.diagnostics))
         });
-        let (builds, faulty) = match &loaded {
-            Some(loaded) => gather(&loaded.project, self),
-            None => {
-                let files = self.files.keys().filter(|path| {
-                    path.file_name().is_some_and(|name| {
-                        let name = name.to_string_lossy();
-                        name.starts_with("Dockerfile") && !name.ends_with(".dockerignore")
-                    })
-                });
-                let alone = files.map(|path| Build::alone(path, path.parent(), self));
-                let alone = alone.collect::<Result<Vec<_>, _>>();
-                (alone.unwrap_or_else(|error| panic!("{}: {error}", self.title)), Vec::new())
-            }
+        let (builds, faulty) = if let Some(loaded) = &loaded {
+            gather(&loaded.project, self)
+        } else {
+            let files = self.files.keys().filter(|path| {
+                path.file_name().is_some_and(|name| {
+                    let name = name.to_string_lossy();
+                    name.starts_with("Dockerfile") && !name.ends_with(".dockerignore")
+                })
+            });
+            let alone = files.map(|path| Build::alone(path, path.parent(), self));
+            let alone = alone.collect::<Result<Vec<_>, _>>();
+            (alone.unwrap_or_else(|error| panic!("{}: {error}", self.title)), Vec::new())
         };
         let production = environment.is_some_and(Subject::is_production);
         let today = self.option("today").map_or(20_781, |days| days.parse().expect("days"));
@@ -226,7 +225,7 @@ impl Files for Case {
     }
 
     fn kind(&self, path: &Path) -> Option<FileKind> {
-        if self.files.get(path).is_some() && !path.to_string_lossy().ends_with('/') {
+        if self.files.contains_key(path) && !path.to_string_lossy().ends_with('/') {
             return Some(FileKind::File);
         }
         let below = self.files.keys().any(|own| own.starts_with(path));
