@@ -130,7 +130,7 @@ fn keeps(service: &Service, known: &KnownImage) -> bool {
 
 /// Says whether a mount holds a service's data.
 fn covers(service: &Service, known: &KnownImage, mount: &Mount) -> bool {
-    if matches!(mount.source, MountSource::Anonymous) {
+    if matches!(mount.source, MountSource::Anonymous { .. }) {
         return false;
     }
     let related =
