@@ -13,6 +13,7 @@ mod environment;
 mod finding;
 mod fix;
 mod host;
+mod image;
 mod knowledge;
 mod options;
 mod outline;

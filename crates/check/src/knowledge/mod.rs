@@ -4,4 +4,5 @@
 //! rules are silent about it.
 
 pub(crate) mod images;
+pub(crate) mod official;
 pub(crate) mod support;

@@ -71,7 +71,12 @@ impl Build {
 
     /// Returns the indices of the stages that the target is made on, from the lowest to the target itself.
     pub fn chain(&self) -> Vec<usize> {
-        let mut chain = vec![self.target];
+        self.chain_of(self.target)
+    }
+
+    /// Returns the indices of the stages that a stage is made on, from the lowest to the stage itself.
+    pub fn chain_of(&self, stage: usize) -> Vec<usize> {
+        let mut chain = vec![stage];
         while let Some(below) = self.below(chain[chain.len() - 1]) {
             chain.push(below);
         }
