@@ -3,9 +3,24 @@
 mod expansion;
 mod nginx;
 mod packages;
+mod privilege;
 mod sources;
 mod tools;
+mod upstream;
 
 use crate::project::Check;
 
-pub(crate) static CHECKS: &[Check] = &[sources::CHECK, tools::CHECK, expansion::CHECK, expansion::COMMANDS];
+pub(crate) static CHECKS: &[Check] = &[
+    sources::CHECK,
+    tools::CHECK,
+    expansion::CHECK,
+    expansion::COMMANDS,
+    privilege::BUILDS,
+    privilege::SERVICES,
+    upstream::CHECK,
+];
+
+/// Says whether an image is of an official line.
+fn is_official(image: &str, name: &str) -> bool {
+    crate::knowledge::official::of(image).is_some_and(|official| official.names[0] == name)
+}

@@ -52,6 +52,21 @@ impl Configuration {
     }
 }
 
+/// Returns the TCP port of a `listen`.
+pub(super) fn listened(directive: &Directive) -> Option<u16> {
+    let first = directive.words.first().filter(|_| directive.name == "listen")?;
+    if first.starts_with("unix:") {
+        return None;
+    }
+    let port = match first.rsplit_once(':') {
+        Some((_, port)) => port,
+        // An address alone listens on 80.
+        None if first.contains('.') || first.starts_with('[') => "80",
+        None => first,
+    };
+    port.parse().ok()
+}
+
 /// Returns the configurations that an nginx uses: mounted ones, and those copied into its image that no mount hides.
 pub(super) fn configurations(running: &Running<'_>, subject: &Subject<'_>) -> Vec<Configuration> {
     let mut found = Vec::new();
