@@ -4,9 +4,11 @@ mod expansion;
 mod nginx;
 mod packages;
 mod privilege;
+mod probe;
 mod sources;
 mod tools;
 mod upstream;
+mod vite;
 
 use crate::project::Check;
 
@@ -18,6 +20,9 @@ pub(crate) static CHECKS: &[Check] = &[
     privilege::BUILDS,
     privilege::SERVICES,
     upstream::CHECK,
+    probe::BUILDS,
+    probe::SERVICES,
+    vite::CHECK,
 ];
 
 /// Says whether an image is of an official line.

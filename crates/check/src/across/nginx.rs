@@ -1,6 +1,6 @@
 //! nginx' configurations: their directives with places, and the services that use them.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use coracle_composefile::MountSource;
 use coracle_report::{Position, Span};
@@ -33,8 +33,6 @@ impl Directive {
 
 /// A configuration that a service uses.
 pub(super) struct Configuration {
-    /// The file of the project.
-    pub path: PathBuf,
     /// Where it is in the container.
     pub target: String,
     /// The `COPY` that puts it there; `None` when it is mounted.
@@ -73,7 +71,8 @@ pub(super) fn configurations(running: &Running<'_>, subject: &Subject<'_>) -> Ve
     let mut add = |path: &Path, target: &str, copied: Option<Span>| {
         let template = target.starts_with("/etc/nginx/templates/") && target.ends_with(".template");
         let used = target == "/etc/nginx/nginx.conf"
-            || (target.starts_with("/etc/nginx/") && (target.ends_with(".conf") || target.ends_with(".inc")));
+            || (target.starts_with("/etc/nginx/")
+                && [".conf", ".inc"].iter().any(|end| target.ends_with(end)));
         if !template && !used {
             return;
         }
@@ -84,7 +83,7 @@ pub(super) fn configurations(running: &Running<'_>, subject: &Subject<'_>) -> Ve
             }
         }
         let directives = parse(path, &text);
-        found.push(Configuration { path: path.to_owned(), target: target.to_owned(), copied, directives });
+        found.push(Configuration { target: target.to_owned(), copied, directives });
     };
     let mounts = &running.service.mounts;
     for mount in mounts {

@@ -132,7 +132,7 @@ fn refused(made: &Made<'_>, number: usize, user: &str, words: &[String]) -> Opti
                 Some(Owner::Root(_)) => false,
                 None => account.home_made != Some(false),
             };
-            (!writable).then(|| (what, "may write neither to the system's packages nor to their home"))
+            (!writable).then_some((what, "may write neither to the system's packages nor to their home"))
         }
         _ => None,
     }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use coracle_report::{Severity, Span};
 
-use super::nginx::{self, Configuration, Directive, configurations};
+use super::nginx::{Configuration, Directive, configurations};
 use crate::image::{Running, running};
 use crate::project::{Check, Findings, Run, Subject};
 use crate::{Family, Rule};
@@ -150,9 +150,7 @@ fn judge(
         }
         match near {
             Some(near) if near != host => finding.hint(format!("did you mean `{near}`?")),
-            _ if names.contains(&host.as_str()) => {
-                finding.hint(format!("put both on one network of the project"))
-            }
+            _ if names.contains(&host.as_str()) => finding.hint("put both on one network of the project"),
             _ => finding.hint(format!("the services are {}", names.join(", "))),
         };
         return;
@@ -396,10 +394,9 @@ mod tests {
     fn servers_of_a_configuration() {
         let text = "upstream u { server a:1; server b resolve; }\nserver { location / { proxy_pass http://u; }\n location /x { proxy_pass http://c:3/y; } location /z { proxy_pass http://$v; } fastcgi_pass d:9; set $v e:5; set $t 10m; }";
         let configuration = Configuration {
-            path: "f".into(),
             target: String::new(),
             copied: None,
-            directives: nginx::parse(Path::new("f"), text),
+            directives: super::super::nginx::parse(Path::new("f"), text),
         };
         let named = BTreeSet::from(["u".to_owned()]);
         let found: Vec<String> = targets(&configuration, &named)

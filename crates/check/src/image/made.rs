@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use coracle_dockerfile::{
-    CommandForm, CopySource, HealthcheckProbe, Heredoc, Instruction, Mount, MountKind, StageLookup,
-    Statement, Word, expand,
+    CommandForm, CopySource, HealthcheckProbe, Heredoc, Instruction, StageLookup, Statement, Word, expand,
 };
 use coracle_report::Span;
 
@@ -397,19 +396,6 @@ impl Step<'_> {
         };
         found.extend(run.heredocs.iter().flat_map(|heredoc| commands(&heredoc.content)));
         found
-    }
-
-    /// Returns the mounts of a `RUN`.
-    pub(crate) fn mounts(&self) -> &[Mount] {
-        match &self.statement.instruction {
-            Instruction::Run(run) => &run.mounts,
-            _ => &[],
-        }
-    }
-
-    /// Says whether a `RUN` has a cache mounted.
-    pub(crate) fn has_cache(&self) -> bool {
-        self.mounts().iter().any(|mount| matches!(mount.kind, MountKind::Cache { .. }))
     }
 }
 

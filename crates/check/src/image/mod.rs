@@ -6,7 +6,6 @@ mod made;
 mod service;
 mod words;
 
-pub(crate) use accounts::Account;
-pub(crate) use made::{Copied, Made, Origin, Owner, Step};
+pub(crate) use made::{Made, Origin, Owner, Step};
 pub(crate) use service::{Running, running};
-pub(crate) use words::{assignment, commands, option};
+pub(crate) use words::{commands, option};

@@ -16,8 +16,6 @@ pub(crate) struct Official {
     pub programs: &'static [&'static str],
     /// The system that its tags are made on.
     pub system: System,
-    /// Paths that hold what must not be lost: its data.
-    pub data: &'static [&'static str],
 }
 
 /// What an image is made on.
@@ -36,7 +34,7 @@ pub(crate) enum System {
 }
 
 const fn image(names: &'static [&'static str], ports: &'static [u16]) -> Official {
-    Official { names, user: "", ports, programs: &[], system: System::Debian, data: &[] }
+    Official { names, user: "", ports, programs: &[], system: System::Debian }
 }
 
 /// The table.
@@ -55,45 +53,21 @@ static OFFICIAL: &[Official] = &[
     image(&["golang", "rust", "ruby", "php", "openjdk", "eclipse-temurin"], &[]),
     Official {
         programs: &["psql", "pg_isready", "postgres"],
-        data: &["/var/lib/postgresql"],
         ..image(&["postgres", "postgis/postgis", "pgvector/pgvector", "timescale/timescaledb"], &[5432])
     },
-    Official { programs: &["mysqladmin", "mysql"], data: &["/var/lib/mysql"], ..image(&["mysql"], &[3306]) },
-    Official {
-        programs: &["mariadb", "mariadb-admin", "healthcheck.sh"],
-        data: &["/var/lib/mysql"],
-        ..image(&["mariadb"], &[3306])
-    },
-    Official { programs: &["mongosh"], data: &["/data/db"], ..image(&["mongo"], &[27017]) },
-    Official {
-        programs: &["redis-cli", "redis-server"],
-        data: &["/data"],
-        ..image(&["redis", "valkey/valkey"], &[6379])
-    },
+    Official { programs: &["mysqladmin", "mysql"], ..image(&["mysql"], &[3306]) },
+    Official { programs: &["mariadb", "mariadb-admin", "healthcheck.sh"], ..image(&["mariadb"], &[3306]) },
+    Official { programs: &["mongosh"], ..image(&["mongo"], &[27017]) },
+    Official { programs: &["redis-cli", "redis-server"], ..image(&["redis", "valkey/valkey"], &[6379]) },
     Official { system: System::Unknown, ..image(&["memcached"], &[11211]) },
-    Official {
-        programs: &["rabbitmq-diagnostics", "rabbitmqctl"],
-        data: &["/var/lib/rabbitmq"],
-        ..image(&["rabbitmq"], &[5672])
-    },
-    Official {
-        system: System::Busybox,
-        user: "nobody",
-        data: &["/prometheus"],
-        ..image(&["prom/prometheus"], &[9090])
-    },
+    Official { programs: &["rabbitmq-diagnostics", "rabbitmqctl"], ..image(&["rabbitmq"], &[5672]) },
+    Official { system: System::Busybox, user: "nobody", ..image(&["prom/prometheus"], &[9090]) },
     Official {
         system: System::Alpine,
         user: "472",
-        data: &["/var/lib/grafana"],
         ..image(&["grafana/grafana", "grafana/grafana-oss", "grafana/grafana-enterprise"], &[3000])
     },
-    Official {
-        system: System::Busybox,
-        user: "nobody",
-        data: &["/alertmanager"],
-        ..image(&["prom/alertmanager"], &[9093])
-    },
+    Official { system: System::Busybox, user: "nobody", ..image(&["prom/alertmanager"], &[9093]) },
     Official { system: System::Busybox, user: "nobody", ..image(&["prom/node-exporter"], &[9100]) },
     Official {
         system: System::Busybox,
@@ -188,8 +162,9 @@ pub(crate) fn has(image: &str, program: &str) -> Option<Has> {
                 if slim { Has::No } else { Has::Yes }
             }
             ("nginx", "curl") => Has::Some,
-            ("nginx" | "httpd" | "postgres" | "redis" | "mysql" | "mariadb", "wget") => Has::No,
-            ("httpd" | "postgres" | "redis", "curl") => Has::No,
+            ("nginx" | "mysql" | "mariadb", "wget") | ("httpd" | "postgres" | "redis", "curl" | "wget") => {
+                Has::No
+            }
             _ => return None,
         },
         System::Alpine | System::Unknown => return None,
