@@ -134,6 +134,9 @@ pub enum Command {
     Check(Box<commands::check::Args>),
     /// Explain a rule of `check`.
     Explain(commands::explain::Args),
+    /// List, show and compare the environments of the project here.
+    #[command(subcommand)]
+    Env(commands::env::Env),
     /// Docker Compose's commands, on the files that Docker Compose would read.
     Compose(Box<commands::compose::Args>),
     /// Print a shell's completion script.

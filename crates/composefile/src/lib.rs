@@ -12,14 +12,18 @@
 mod canonical;
 mod config;
 mod decode;
+mod difference;
 mod discover;
 mod dotenv;
 mod fields;
+mod identity;
 mod interpolate;
 mod kind;
+mod leaves;
 mod load;
 mod loader;
 mod locate;
+mod masks;
 mod model;
 mod node;
 mod ports;
@@ -29,23 +33,28 @@ mod render;
 mod scalar;
 mod service_files;
 mod service_variables;
+mod settings;
 mod settled;
 mod source;
 mod trace;
 mod tree;
+mod value_path;
 mod variables;
 mod view;
 mod written;
 
 pub use config::{Config, ConfigOptions};
-pub use discover::{Discovered, discover};
+pub use difference::{Difference, Side, difference};
+pub use discover::{Discovered, discover, is_production_name};
 pub use dotenv::{EnvFileError, parse as parse_env_file};
+pub use leaves::{Leaf, leaves};
 pub use load::{
     LoadRequest, Loaded, Refused, combine_environment, combine_environment_with_origins, load,
     load_with_provenance, normalise_project_name,
 };
 pub use loader::Loader;
 pub use locate::{CommandLine, locate};
+pub use masks::{Masks, is_secret_name};
 pub use model::{
     Build, Dependency, DependencyCondition, FileContent, FileGrant, FileObject, Healthcheck, HostPorts,
     Logging, Mount, MountSource, Network, NetworkAttachment, NetworkMode, Port, Project, Propagation,
@@ -55,6 +64,7 @@ pub use model::{
 pub use provenance::{Beaten, Outcome, Provenance, Reason, Removal, VariableUse, Way};
 pub use references::{Operator, Reference};
 pub use render::Format;
+pub use value_path::{NoSuchValue, Step, ValuePath, ValuePathError};
 pub use variables::Variable;
 pub use view::{ScalarStyle, Tag, ValueKind, View};
 pub use written::{

@@ -26,7 +26,7 @@ pub struct Provenance<'w> {
     /// The variables that went into it, in the order of the text.
     pub uses: Vec<VariableUse>,
     /// The values that it is in the place of, the strongest first.
-    pub beaten: Vec<Beaten>,
+    pub beaten: Vec<Beaten<'w>>,
 }
 
 /// One part of the way that a value took.
@@ -69,14 +69,16 @@ pub enum Way {
 }
 
 /// A value that gave way.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Beaten {
+#[derive(Clone, Debug)]
+pub struct Beaten<'w> {
+    /// The value, in the form that it had then: a list of variables has `NAME=value`.
+    pub value: View<'w>,
     /// Where it is written.
     pub span: Span,
     /// The value on one line.
     pub shown: String,
     /// Its text before variables were replaced, when it had any.
-    pub written: Option<String>,
+    pub written: Option<&'w str>,
     /// Why it gave way.
     pub reason: Reason,
     /// The way it took.
@@ -103,8 +105,10 @@ pub enum Reason {
 }
 
 /// A value that `!reset` took away.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Removal {
+#[derive(Clone, Debug)]
+pub struct Removal<'w> {
+    /// The value.
+    pub value: View<'w>,
     /// Where it was in the tree.
     pub path: Vec<String>,
     /// The value that is tagged `!reset`.
@@ -163,11 +167,12 @@ impl Loaded {
     }
 
     /// Returns what `!reset` took away, in the order in which it did.
-    pub fn removed(&self) -> Vec<Removal> {
+    pub fn removed(&self) -> Vec<Removal<'_>> {
         let written = self.written();
         let removed = written.trace.iter().flat_map(|trace| &trace.removed);
         removed
             .map(|removed| Removal {
+                value: View::new(&removed.lost, written),
                 path: removed.path.clone(),
                 at: written.sources.span(removed.at),
                 span: written.sources.span(removed.lost.mark),
@@ -285,15 +290,16 @@ impl<'w> Story<'w> {
         }
     }
 
-    fn beaten(self, winner: Mark) -> Vec<Beaten> {
+    fn beaten(self, winner: Mark) -> Vec<Beaten<'w>> {
         let mut out = Vec::new();
         // The strongest lies on top.
-        let mut left: Vec<(&Node, Because, Mark)> = self.lost(winner);
+        let mut left: Vec<(&'w Node, Because, Mark)> = self.lost(winner);
         while let Some((lost, because, winner)) = left.pop() {
             out.push(Beaten {
+                value: View::new(lost, self.written),
                 span: self.span(lost.mark),
                 shown: shown(lost),
-                written: self.replaced(lost.mark).map(|(written, _)| written.to_owned()),
+                written: self.replaced(lost.mark).map(|(written, _)| written),
                 reason: self.reason(lost.mark, because, winner),
                 how: self.way(lost.mark),
             });

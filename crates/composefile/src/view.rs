@@ -272,7 +272,7 @@ pub(crate) fn shown(node: &Node) -> String {
 }
 
 /// As [`shown`], with quotes around text that would not be itself inside brackets.
-fn quoted(node: &Node) -> String {
+pub(crate) fn quoted(node: &Node) -> String {
     let plain = |text: &str| {
         !text.is_empty() && !text.contains([',', '[', ']', '{', '}', '"', '\n']) && text.trim() == text
     };

@@ -180,6 +180,12 @@ impl Written {
         self.trace.as_ref().map_or(&[], |trace| &trace.env_files)
     }
 
+    /// Returns where the value of a variable comes from that the project was loaded with.
+    pub fn origin_of(&self, variable: &str) -> VariableOrigin {
+        let origin = self.trace.as_ref().and_then(|trace| trace.origins.get(variable));
+        origin.cloned().unwrap_or(VariableOrigin::Process)
+    }
+
     /// Returns the line that a place begins in, for a diagnostic. Of an env file it shows no value.
     pub fn source_line(&self, span: &Span) -> Option<String> {
         let of_env_file = || {

@@ -422,7 +422,7 @@ fn files_are_discovered() {
     ]);
     let show_found =
         |start: &str, environment: Option<&str>| match discover(Path::new(start), environment, &files) {
-            Err(error) => show(&[error]),
+            Err(error) => show(&error),
             Ok(found) => {
                 let paths = |paths: &[PathBuf]| {
                     paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(" ")
@@ -455,7 +455,7 @@ fn files_are_discovered() {
     }
     insta::assert_snapshot!(show_found("/shop", Some("stagin")), @"
     Error unknown environment `stagin` [unknown-environment]
-      note: neither docker-compose.stagin.yml nor .env.stagin is in /shop
+      note: neither docker-compose.stagin.yml nor .env.stagin nor env/stagin.env is in /shop
       note: environments here: dev, prod, staging
       hint: did you mean `staging`?
     ");

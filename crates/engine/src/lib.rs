@@ -57,6 +57,11 @@ pub use coracle_check::{
     Selection as RuleSelection, Target, UnknownRule, all as rules, find_any as find_rule,
 };
 pub use coracle_composefile::{
+    Beaten, Difference, EnvFileRole, Layer, Leaf, Loaded, Masks, NoSuchValue, Operator as VariableOperator,
+    Outcome, Provenance, Reason, Reference, Removal, Side, Step, ValueKind, ValuePath, VariableOrigin,
+    VariableUse, View, Way, difference, leaves,
+};
+pub use coracle_composefile::{
     Config as ComposeConfig, ConfigOptions as ComposeConfigOptions, Format as ComposeFormat,
 };
 pub use coracle_dockerfile::NetworkMode as BuildNetwork;
@@ -75,7 +80,8 @@ pub use outputs::{
 };
 pub use ports::build::{Amount, ContextEntry, ContextReport, HidingLine};
 pub use projects::{
-    BuildPolicy, ComposeFiles, DownOptions, LoadedProject, Projects, Selection, ServiceUrl, UpOptions,
-    UpReport, environments, service_hash,
+    BuildPolicy, ComposeFiles, DownOptions, EnvironmentView, LoadedProject, ProjectRequest, Projects,
+    ResolvedEnvironment, Selection, ServiceUrl, UpOptions, UpReport, environments, list_environments,
+    project_request, resolve_environment, service_hash,
 };
 pub use volumes::{VolumeRecord, Volumes};

@@ -110,7 +110,7 @@ impl Case {
         });
         let loaded = composed.then(|| {
             let found =
-                discover(root, environment, self).unwrap_or_else(|error| panic!("{}: {error}", self.title));
+                discover(root, environment, self).unwrap_or_else(|error| panic!("{}: {error:?}", self.title));
             let process: IndexMap<String, String> = IndexMap::new();
             let (variables, sources) =
                 combine_environment_with_origins(&process, &found.env_files, self).expect("a good env file");

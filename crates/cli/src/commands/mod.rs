@@ -11,6 +11,7 @@ pub mod config;
 pub mod cp;
 pub mod create;
 pub mod down;
+pub mod env;
 pub mod events;
 pub mod exec;
 pub mod explain;
@@ -23,6 +24,7 @@ pub mod kill;
 pub mod load;
 pub mod logs;
 pub mod network;
+mod origins;
 pub mod pause;
 pub mod ps;
 pub mod push;
@@ -42,6 +44,7 @@ pub mod top;
 pub mod up;
 pub mod volume;
 pub mod wait;
+mod why;
 
 use std::process::ExitCode;
 
@@ -135,6 +138,7 @@ fn dispatch(context: &Context, command: Command) -> Result<Done> {
         Command::Config(args) => config::run(context, args),
         Command::Check(args) => check::run(context, *args),
         Command::Explain(args) => explain::run(context, args),
+        Command::Env(command) => env::run(context, command),
         Command::Compose(args) => compose::run(context, *args),
         Command::Completions(args) => completions::run(context, args),
         Command::Keeper(args) => keeper::run(context, args),

@@ -82,7 +82,7 @@ impl<'a> Checks<'a> {
         let subject = Subject {
             directory: &project.directory,
             environment,
-            production: environment.is_some_and(Subject::is_production),
+            production: loaded.is_production(),
             loaded: Some(loaded.loaded()),
             builds: &builds,
             files: &files,

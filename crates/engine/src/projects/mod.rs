@@ -2,6 +2,7 @@
 
 mod config;
 mod down;
+mod environments;
 mod files;
 mod images;
 mod ports;
@@ -11,13 +12,16 @@ mod up;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use coracle_composefile::{LoadRequest, Loaded, Project, combine_environment, discover};
+use coracle_composefile::{Loaded, Project, discover};
 use coracle_report::{Diagnostic, Event};
 use coracle_store::FileLock;
-use indexmap::IndexMap;
 
 pub use config::{ComposeFiles, service_hash};
 pub use down::DownOptions;
+pub use environments::{
+    EnvironmentView, ProjectRequest, ResolvedEnvironment, list_environments, project_request,
+    resolve_environment,
+};
 pub use up::{BuildPolicy, ServiceUrl, UpOptions, UpReport};
 
 use crate::containers::ContainerView;
@@ -45,6 +49,7 @@ pub struct Selection {
 pub struct LoadedProject {
     loaded: Loaded,
     environment: Option<String>,
+    production: bool,
 }
 
 impl LoadedProject {
@@ -65,6 +70,11 @@ impl LoadedProject {
     /// Returns the environment it was loaded for.
     pub fn environment(&self) -> Option<&str> {
         self.environment.as_deref()
+    }
+
+    /// Says whether people depend on the environment: `coracle.toml` says so, or its name does.
+    pub fn is_production(&self) -> bool {
+        self.production
     }
 
     /// Returns the resolved project as JSON, as far as it is public: contents of secrets are not in it.
@@ -170,41 +180,8 @@ pub(crate) fn read_project(
     selection: &Selection,
     environment: &BTreeMap<String, String>,
 ) -> Result<LoadedProject> {
-    let start = absolute(selection.directory.as_deref())?;
-    let (files, env_files, directory) = if selection.files.is_empty() {
-        let found = discover(&start, selection.environment.as_deref(), &DiskLoader)?;
-        (found.files, found.env_files, found.directory)
-    } else {
-        let here = absolute(None)?;
-        let files: Vec<PathBuf> = selection.files.iter().map(|file| here.join(file)).collect();
-        let directory = match &selection.directory {
-            Some(_) => start.clone(),
-            None => files[0].parent().unwrap_or(&start).to_owned(),
-        };
-        let name =
-            selection.environment.as_ref().map_or_else(|| ".env".to_owned(), |name| format!(".env.{name}"));
-        let env_file = directory.join(name);
-        let env_files = if env_file.is_file() { vec![env_file] } else { Vec::new() };
-        (files, env_files, directory)
-    };
-    let env_files = if selection.env_files.is_empty() {
-        env_files
-    } else {
-        let here = absolute(None)?;
-        selection.env_files.iter().map(|file| here.join(file)).collect()
-    };
-    let process: IndexMap<String, String> =
-        environment.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
-    let request = LoadRequest {
-        files,
-        project_directory: directory,
-        environment: combine_environment(&process, &env_files, &DiskLoader)?,
-        profiles: selection.profiles.clone(),
-        project_name: selection.project_name.clone(),
-        environment_name: selection.environment.clone(),
-    };
-    let loaded = coracle_composefile::load(&request, &DiskLoader).map_err(Failure::findings)?;
-    Ok(LoadedProject { loaded, environment: selection.environment.clone() })
+    let environments::ResolvedEnvironment { loaded, request } = resolve_environment(selection, environment)?;
+    Ok(LoadedProject { loaded, environment: request.environment, production: request.production })
 }
 
 /// Returns a directory as an absolute path.
