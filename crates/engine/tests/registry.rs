@@ -1,19 +1,14 @@
 //! What a build sends to a registry is read back there: Debian's `docker-registry` on the loopback interface.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::print_stderr,
-    reason = "a test fails where it cannot go on, and says why"
-)]
+#![expect(clippy::unwrap_used, reason = "a test fails where it cannot go on, and says why")]
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::{Duration, Instant};
 
 use coracle_engine::{
     Annotation, AttestOptions, BuildOptions, BuiltImage, Compression, ContextSource, Engine, NamedSource,
@@ -21,66 +16,20 @@ use coracle_engine::{
 };
 use coracle_oci::Digest;
 use coracle_report::Quiet;
-use coracle_testkit::privileged;
+use coracle_testkit::{Registry, privileged};
 use serde_json::{Value, json};
 
-/// A registry process that ends with its owner.
-struct Debian {
-    child: Child,
-    host: String,
-    _directory: tempfile::TempDir,
-}
-
-impl Debian {
-    fn start() -> Option<Self> {
-        if !privileged() {
-            return None;
-        }
-        if !Path::new("/usr/bin/docker-registry").exists() {
-            assert!(std::env::var_os("CI").is_none(), "docker-registry is not installed");
-            eprintln!("SKIPPED: docker-registry is not installed");
-            return None;
-        }
-        let directory = tempfile::tempdir().unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let host = format!("127.0.0.1:{port}");
-        let config = directory.path().join("config.yml");
-        let root = directory.path().join("data");
-        let text = format!(
-            "version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {}}}}}\nhttp: {{addr: '{host}'}}\n",
-            root.display()
-        );
-        std::fs::write(&config, text).unwrap();
-        let mut command = Command::new("/usr/bin/docker-registry");
-        command.arg("serve").arg(&config).stdout(Stdio::null()).stderr(Stdio::null());
-        let debian = Self { child: command.spawn().unwrap(), host, _directory: directory };
-        let end = Instant::now() + Duration::from_secs(30);
-        while TcpStream::connect(&debian.host).is_err() {
-            assert!(Instant::now() < end, "docker-registry does not answer");
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        Some(debian)
+/// Returns a document of the repository `app`; its bytes must have the digest that names them.
+fn get(registry: &Registry, kind: &str, name: &str) -> Value {
+    let url = format!("http://{}/v2/app/{kind}/{name}", registry.host());
+    let request = ureq::get(&url)
+        .header("Accept", "application/vnd.oci.image.index.v1+json")
+        .header("Accept", "application/vnd.oci.image.manifest.v1+json");
+    let bytes = request.call().unwrap().body_mut().read_to_vec().unwrap();
+    if name.starts_with("sha256:") {
+        assert_eq!(Digest::of(&bytes).to_string(), name);
     }
-
-    /// Returns a document of the repository `app`; its bytes must have the digest that names them.
-    fn get(&self, kind: &str, name: &str) -> Value {
-        let url = format!("http://{}/v2/app/{kind}/{name}", self.host);
-        let request = ureq::get(&url)
-            .header("Accept", "application/vnd.oci.image.index.v1+json")
-            .header("Accept", "application/vnd.oci.image.manifest.v1+json");
-        let bytes = request.call().unwrap().body_mut().read_to_vec().unwrap();
-        if name.starts_with("sha256:") {
-            assert_eq!(Digest::of(&bytes).to_string(), name);
-        }
-        serde_json::from_slice(&bytes).unwrap()
-    }
-}
-
-impl Drop for Debian {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+    serde_json::from_slice(&bytes).unwrap()
 }
 
 /// An engine with roots of its own.
@@ -187,13 +136,13 @@ fn outputs(attest: &[&str], annotations: &[&str]) -> OutputOptions {
 
 #[test]
 fn attestations_and_annotations_are_pushed_and_tell_what_was_used_but_no_secret() {
-    let Some(registry) = Debian::start() else { return };
+    let Some(registry) = Registry::start() else { return };
     let (one, two) = (World::new(), World::new());
     let files = tempfile::tempdir().unwrap();
     std::fs::write(files.path().join("file.txt"), "fetched\n").unwrap();
     let commit = repository(files.path());
     let server = serve(files.path().to_owned());
-    let name = format!("{}/app:1", registry.host);
+    let name = format!("{}/app:1", registry.host());
     let git = format!("http://user:hunter2-value@{server}/repository.git");
     let dockerfile = format!(
         "FROM scratch\nADD http://{server}/file.txt /file.txt\nCOPY --from=repository from-git /\nARG KIND\n\
@@ -213,22 +162,22 @@ fn attestations_and_annotations_are_pushed_and_tell_what_was_used_but_no_secret(
     options.run.secrets = vec!["id=key,env=THE_SECRET".parse().unwrap()];
     let built = one.build(options);
 
-    let index = registry.get("manifests", "1");
+    let index = get(&registry, "manifests", "1");
     assert_eq!(index["mediaType"], "application/vnd.oci.image.index.v1+json");
     assert_eq!(index["annotations"], json!({"a": "b"}));
     let [image, attestation] = index["manifests"].as_array().unwrap().as_slice() else { panic!("{index}") };
     assert_eq!(image["annotations"], json!({"c": "d"}));
-    let manifest = registry.get("manifests", image["digest"].as_str().unwrap());
+    let manifest = get(&registry, "manifests", image["digest"].as_str().unwrap());
     assert_eq!(manifest["annotations"], json!({"e": "f"}));
     assert_eq!(manifest["config"]["digest"], built.id.to_string());
     assert_eq!(attestation["annotations"]["vnd.docker.reference.digest"], image["digest"]);
     assert_eq!(attestation["platform"], json!({"architecture": "unknown", "os": "unknown"}));
-    let attested = registry.get("manifests", attestation["digest"].as_str().unwrap());
+    let attested = get(&registry, "manifests", attestation["digest"].as_str().unwrap());
     let statements: Vec<Value> = attested["layers"]
         .as_array()
         .unwrap()
         .iter()
-        .map(|layer| registry.get("blobs", layer["digest"].as_str().unwrap()))
+        .map(|layer| get(&registry, "blobs", layer["digest"].as_str().unwrap()))
         .collect();
     for statement in &statements {
         let subject = &statement["subject"][0];
@@ -272,7 +221,7 @@ fn attestations_and_annotations_are_pushed_and_tell_what_was_used_but_no_secret(
         output: outputs(&[], &[]),
         ..BuildOptions::default()
     });
-    assert_eq!(registry.get("manifests", "1")["config"]["digest"], plain.id.to_string());
+    assert_eq!(get(&registry, "manifests", "1")["config"]["digest"], plain.id.to_string());
     assert!(plain.metadata["buildx.build.provenance"]["buildDefinition"].is_object());
     assert!(!plain.metadata.contains_key("buildx.build.warnings"));
 }
@@ -312,10 +261,10 @@ fn foreign_image() -> Vec<u8> {
 
 #[test]
 fn an_image_on_a_foreign_base_keeps_its_id_everywhere() {
-    let Some(registry) = Debian::start() else { return };
+    let Some(registry) = Registry::start() else { return };
     let (one, two, three) = (World::new(), World::new(), World::new());
     let base = one.engine.images().load(foreign_image().as_slice()).unwrap()[0].id;
-    let name = format!("{}/app:1", registry.host);
+    let name = format!("{}/app:1", registry.host());
     let built = one.build(BuildOptions {
         dockerfile_inline: Some("FROM foreign:1\nCOPY <<EOF /own\nx\nEOF\n".to_owned()),
         tags: vec![name.clone()],
@@ -341,11 +290,11 @@ fn an_image_on_a_foreign_base_keeps_its_id_everywhere() {
         let options = PushOptions::default();
         world.engine.images().push(&to.parse().unwrap(), &options, &never).unwrap().digest
     };
-    let there = format!("{}/app:base", registry.host);
+    let there = format!("{}/app:base", registry.host());
     let first = push(&one, "foreign:1", &there);
     assert_eq!(two.engine.images().ensure(&there, Pull::Always, None).unwrap().id, base);
     drop(registry);
-    let Some(other) = Debian::start() else { return };
-    assert_eq!(push(&two, &there, &format!("{}/app:base", other.host)), first);
-    assert_eq!(other.get("manifests", &first.to_string())["config"]["digest"], base.to_string());
+    let Some(other) = Registry::start() else { return };
+    assert_eq!(push(&two, &there, &format!("{}/app:base", other.host())), first);
+    assert_eq!(get(&other, "manifests", &first.to_string())["config"]["digest"], base.to_string());
 }

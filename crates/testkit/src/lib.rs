@@ -6,7 +6,9 @@
 mod fuzz;
 mod namespace;
 mod privilege;
+mod registry;
 
 pub use fuzz::{Fuzz, outcome};
 pub use namespace::{NetworkNamespace, in_private_mounts};
 pub use privilege::{privileged, program, skip};
+pub use registry::Registry;

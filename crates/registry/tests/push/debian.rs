@@ -1,64 +1,17 @@
 //! The same against Debian's `docker-registry`, where it is installed.
 
-use std::net::TcpListener;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
-
 use coracle_oci::{Digest, ImageConfig, Platform, RootFs};
 use coracle_registry::{CredentialStore, PushBlob};
 use coracle_report::Quiet;
+use coracle_testkit::Registry;
 
 use crate::{MANIFEST, NEVER, client, noise, target};
 
-/// A registry process that ends with its owner.
-struct Debian {
-    child: Child,
-    host: String,
-    _directory: tempfile::TempDir,
-}
-
-impl Debian {
-    fn start() -> Option<Self> {
-        if !std::path::Path::new("/usr/bin/docker-registry").exists() {
-            assert!(std::env::var_os("CI").is_none(), "docker-registry is not installed");
-            eprintln!("SKIPPED: docker-registry is not installed");
-            return None;
-        }
-        let directory = tempfile::tempdir().unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let host = format!("127.0.0.1:{port}");
-        let config = directory.path().join("config.yml");
-        let root = directory.path().join("data");
-        let text = format!(
-            "version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {}}}}}\nhttp: {{addr: '{host}'}}\n",
-            root.display()
-        );
-        std::fs::write(&config, text).unwrap();
-        let mut command = Command::new("/usr/bin/docker-registry");
-        let command = command.arg("serve").arg(&config).stdout(Stdio::null()).stderr(Stdio::null());
-        let child = command.spawn().unwrap();
-        let debian = Self { child, host, _directory: directory };
-        let end = Instant::now() + Duration::from_secs(30);
-        while client(CredentialStore::default()).ping(&debian.host).is_err() {
-            assert!(Instant::now() < end, "docker-registry does not answer");
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        Some(debian)
-    }
-}
-
-impl Drop for Debian {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 #[test]
 fn an_image_goes_there_and_comes_back() {
-    let Some(debian) = Debian::start() else { return };
+    let Some(debian) = Registry::start() else { return };
     let client = client(CredentialStore::default());
-    let target = target(&debian.host);
+    let target = target(debian.host());
     let layers = [noise(2_000_000), noise(300), noise(700_000)];
     let config = ImageConfig {
         rootfs: RootFs {
@@ -95,7 +48,7 @@ fn an_image_goes_there_and_comes_back() {
     // Nothing twice; and another repository of the same registry takes what this one has.
     let again = [blob(&layers[0], true), blob(&layers[1], true)];
     assert!(client.push_blobs(&target, &again, &Quiet, None, &NEVER).unwrap().iter().all(|blob| !blob.sent));
-    let other = format!("{}/other/app:1", debian.host).parse().unwrap();
+    let other = format!("{}/other/app:1", debian.host()).parse().unwrap();
     let mount = PushBlob { mount_from: vec!["team/app".to_owned()], ..blob(&layers[2], true) };
     assert!(!client.push_blobs(&other, &[mount], &Quiet, None, &NEVER).unwrap()[0].sent);
     // A manifest whose blobs are not there is refused, in words.
