@@ -108,8 +108,8 @@ fn rules_find_what_is_bad_and_nothing_else() {
 #[test]
 fn every_rule_has_bad_and_good_cases() {
     let cases = cases();
-    // BuildKit's are in `rules.rs`; the machine's need a machine, in `host.rs`.
-    let here = all().filter(|rule| !matches!(rule.family, Family::BuildKit | Family::Host));
+    // BuildKit's are in `rules.rs`.
+    let here = all().filter(|rule| rule.family != Family::BuildKit);
     let own = here.filter(|rule| !coracle_check::BUILDKIT.contains(rule));
     let missing: Vec<&str> = own
         .filter(|rule| {

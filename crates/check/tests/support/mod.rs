@@ -1,12 +1,14 @@
 //! Projects in memory, written as text: see `tests/rules/README.md`.
 
+mod host;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
 use coracle_check::{
-    BaseFacts, Bases, Build, FileKind, Files, Images, NoImages, Ownership, ProjectReport, Selection, Subject,
-    check_project, gather,
+    BaseFacts, Bases, Build, FileKind, Files, HostFacts, Images, NoImages, Ownership, ProjectReport,
+    Selection, Subject, check_project, gather,
 };
 use coracle_composefile::{
     LoadRequest, Loader, combine_environment_with_origins, discover, load_with_provenance,
@@ -29,6 +31,8 @@ pub struct Case {
     pub options: Vec<(String, String)>,
     /// Images by name.
     pub images: BTreeMap<String, Image>,
+    /// The machine, when it is looked at.
+    pub host: Option<HostFacts>,
     /// Lines of `expect`.
     pub expected: Vec<String>,
     /// Files after the rule's fixes.
@@ -82,6 +86,7 @@ impl Case {
                 };
                 self.options.extend(lines.map(pair));
             }
+            None if header == "host" => self.host = Some(host::read(lines)),
             None if header == "expect" => self.expected.extend(lines.map(str::to_owned)),
             Some(("image", name)) => {
                 self.images.insert(name.to_owned(), Image::read(lines));
@@ -147,7 +152,7 @@ impl Case {
             builds: &builds,
             files: self,
             images: if self.images.is_empty() { &NoImages } else { self },
-            host: None,
+            host: self.host.as_ref(),
             today,
         };
         let mut report = check_project(&subject, faulty, &Selection::default());

@@ -35,7 +35,8 @@ pub(super) fn describe(facts: &mut HostFacts) {
     let memory = fs::read_to_string("/proc/meminfo").unwrap_or_default();
     facts.memory_total = of_meminfo(&memory, "MemTotal");
     facts.memory_available = of_meminfo(&memory, "MemAvailable");
-    facts.cpus = std::thread::available_parallelism().ok().and_then(|count| u32::try_from(count.get()).ok());
+    let online = fs::read_to_string("/sys/devices/system/cpu/online").unwrap_or_default();
+    facts.cpus = count(&online);
     let (cgroups, controllers) = cgroups(Path::new("/sys/fs/cgroup"));
     (facts.cgroups, facts.controllers) = (Some(cgroups), controllers);
     facts.features = features(&facts.kernel);
@@ -54,6 +55,15 @@ pub(super) fn describe(facts: &mut HostFacts) {
 fn of_meminfo(text: &str, name: &str) -> Option<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
     line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
+}
+
+/// Returns how many numbers a list such as `0-3,6` has.
+fn count(list: &str) -> Option<u32> {
+    let part = |part: &str| {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        last.parse::<u32>().ok()?.checked_sub(first.parse().ok()?)?.checked_add(1)
+    };
+    list.trim().split(',').map(part).sum()
 }
 
 fn has_capability(number: u32) -> bool {
@@ -185,6 +195,7 @@ mod tests {
         assert!(is_built(options, "CONFIG_VETH"));
         assert!(!is_built(options, "CONFIG_BRIDGE"));
         assert_eq!(of_meminfo("MemTotal:       1024 kB\nMemAvailable: 1 kB\n", "MemTotal"), Some(1 << 20));
+        assert_eq!((count("0-3,6\n"), count("0"), count("")), (Some(5), Some(1), None));
         assert_eq!(of_meminfo("MemTotalX: 1 kB\n", "MemTotal"), None);
     }
 }
