@@ -23,7 +23,10 @@ fn form(path: &[&str]) -> Form {
         ["services", _, rest @ ..] => match rest {
             ["build", "args" | "labels" | "additional_contexts"]
             | ["environment" | "labels" | "annotations" | "sysctls"]
-            | ["deploy", "labels"] => Form::Pairs,
+            | ["deploy", "labels"]
+            | ["volumes", "[]", "volume", "labels"]
+            | ["post_start" | "pre_stop" | "pre_start", "[]", "environment"]
+            | ["develop", "watch", "[]", "exec", "environment"] => Form::Pairs,
             ["extra_hosts"] | ["build", "extra_hosts"] => Form::Hosts,
             ["dns_search" | "tmpfs"] => Form::List,
             ["secrets" | "configs", "[]", "mode"] | ["volumes", "[]", "tmpfs", "mode"] => Form::Mode,

@@ -107,11 +107,11 @@ fn volumes_of_others_make_them_dependencies() {
 fn volumes_show_what_their_options_say() {
     let volume = |options: &str| {
         format!(
-            "services: {{a: {{image: a, volumes: ['v:/v']}}}}\nvolumes:\n  v:\n    driver: local\n    driver_opts: {options}\n"
+            "services: {{a: {{image: a, volumes: ['vol:/v']}}}}\nvolumes:\n  v:\n    driver: local\n    driver_opts: {options}\n"
         )
     };
     let loaded = loaded(&volume("{type: none, o: bind, device: ./data}"));
-    assert_eq!(loaded.project.volumes["v"].driver_opts["device"], "/shop/data");
+    assert_eq!(loaded.project.volumes["vol"].driver_opts["device"], "/shop/data");
     for (options, expected) in [
         ("{size: 10g}", "needs quotas"),
         ("{type: tmpfs}", "without both `type` and `device`"),
@@ -120,6 +120,6 @@ fn volumes_show_what_their_options_say() {
         let said = said(&volume(options));
         assert!(said.contains(expected) && said.contains("/shop/compose.yml:5:"), "{options}: {said}");
     }
-    let other = "services: {a: {image: a, volumes: ['v:/v']}}\nvolumes: {v: {driver: rexray}}\n";
+    let other = "services: {a: {image: a, volumes: ['vol:/v']}}\nvolumes: {vol: {driver: rexray}}\n";
     assert!(said(other).contains("volume driver `rexray` is not supported"));
 }
