@@ -56,10 +56,10 @@ pub use loader::Loader;
 pub use locate::{CommandLine, locate};
 pub use masks::{Masks, is_secret_name};
 pub use model::{
-    Build, Dependency, DependencyCondition, FileContent, FileGrant, FileObject, Healthcheck, HostPorts,
-    Logging, Mount, MountSource, Network, NetworkAttachment, NetworkMode, Port, Project, Propagation,
-    Protocol, PullPolicy, Recursive, Resources, RestartPolicy, Service, Ulimit, Volume, VolumesFrom,
-    VolumesSource,
+    Build, BuildSecret, Dependency, DependencyCondition, FileContent, FileGrant, FileObject, Healthcheck,
+    HostPorts, Logging, Mount, MountSource, Network, NetworkAttachment, NetworkMode, Port, Project,
+    Propagation, Protocol, PullPolicy, Recursive, Resources, RestartPolicy, Service, Ulimit, Volume,
+    VolumesFrom, VolumesSource,
 };
 pub use provenance::{Beaten, Outcome, Provenance, Reason, Removal, VariableUse, Way};
 pub use references::{Operator, Reference};

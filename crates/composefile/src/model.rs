@@ -13,7 +13,7 @@ use coracle_oci::{HealthCommand, Platform, Reference};
 use coracle_report::Span;
 use indexmap::IndexMap;
 
-pub use build::{Build, PullPolicy};
+pub use build::{Build, BuildSecret, PullPolicy};
 pub use volume::{Mount, MountSource, Propagation, Recursive, Volume, VolumesFrom, VolumesSource};
 
 /// A project: services and what they share.
@@ -332,6 +332,8 @@ pub struct FileObject {
     pub name: String,
     /// Where its content is.
     pub content: FileContent,
+    /// The variable that gave the content, if one did.
+    pub variable: Option<String>,
 }
 
 /// Where the content of a [`FileObject`] is.

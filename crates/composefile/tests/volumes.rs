@@ -107,7 +107,7 @@ fn volumes_of_others_make_them_dependencies() {
 fn volumes_show_what_their_options_say() {
     let volume = |options: &str| {
         format!(
-            "services: {{a: {{image: a, volumes: ['vol:/v']}}}}\nvolumes:\n  v:\n    driver: local\n    driver_opts: {options}\n"
+            "services: {{a: {{image: a, volumes: ['vol:/v']}}}}\nvolumes:\n  vol:\n    driver: local\n    driver_opts: {options}\n"
         )
     };
     let loaded = loaded(&volume("{type: none, o: bind, device: ./data}"));

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::io;
+use std::time::Duration;
 
 use coracle_oci::{DiffId, Digest, ImageConfig, ImageId, Platform, Reference};
 use coracle_registry::{BlobSink, BlobWriter, CommitError, RegistryError};
 use coracle_report::{Diagnostic, Event, Outcome, Task, TaskId};
 use coracle_snapshot::SnapshotId;
 use coracle_store::{Image, PartialBlob, Store, StoreError};
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::{During, Engine, Failure, Result, near};
@@ -129,6 +131,15 @@ impl Images<'_> {
                 None => Ok(None),
             },
         }
+    }
+
+    /// Returns whether an image got its name longer than `age` ago; one that is not there is.
+    pub(crate) fn is_older(&self, reference: &Reference, age: Duration) -> Result<bool> {
+        let set = self.engine.store.reference_set(reference).during("looking for an image")?;
+        Ok(set.is_none_or(|set| {
+            let passed = Timestamp::now().duration_since(set);
+            Duration::try_from(passed).is_ok_and(|passed| passed >= age)
+        }))
     }
 
     /// Finds the top snapshot of an image.

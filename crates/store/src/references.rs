@@ -66,6 +66,12 @@ impl Store {
         Ok(self.references()?.iter().any(same).then_some(digest))
     }
 
+    /// Returns when a reference was last given to an image: fetched, built or tagged.
+    pub fn reference_set(&self, reference: &Reference) -> Result<Option<Timestamp>> {
+        let record: Option<NamedManifest> = records::read_json(&self.layout.reference(reference))?;
+        Ok(record.map(|record| record.set))
+    }
+
     /// Returns all names, sorted.
     pub fn references(&self) -> Result<Vec<NamedManifest>> {
         let mut all = Vec::new();

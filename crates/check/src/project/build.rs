@@ -190,6 +190,10 @@ pub fn gather(project: &Project, files: &dyn Files) -> (Vec<Build>, Vec<Faulty>)
     let mut faulty = Vec::new();
     for service in project.services.values() {
         let Some(build) = &service.build else { continue };
+        // What is fetched is not here to be looked at.
+        if build.is_remote() && build.dockerfile_inline.is_none() {
+            continue;
+        }
         match read(service, build, files) {
             Ok(build) => {
                 let same = |own: &&mut Build| {

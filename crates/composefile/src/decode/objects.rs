@@ -179,6 +179,7 @@ impl Decoder<'_> {
             self.findings.error("bad-value", field.key, message);
             return None;
         }
+        let mut of_variable = None;
         let content = if let Some(file) = file {
             FileContent::File(self.path_of(&file)?)
         } else if let Some(variable) = variable {
@@ -188,13 +189,14 @@ impl Decoder<'_> {
                 variable.bad(self.findings, &reason);
                 return None;
             };
+            of_variable = Some(variable_name.to_owned());
             FileContent::Inline(value.clone())
         } else if let Some(inline) = inline {
             FileContent::Inline(inline.text(self.findings)?.to_owned())
         } else {
             FileContent::External(name.clone())
         };
-        Some(FileObject { span, name, content })
+        Some(FileObject { span, name, content, variable: of_variable })
     }
 
     /// Reads `secrets` or `configs` of a service.

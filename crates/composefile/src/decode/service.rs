@@ -1,6 +1,7 @@
 //! One service.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use coracle_oci::Reference;
 use coracle_report::{Hint, Span};
@@ -46,7 +47,6 @@ const LATER: &[&str] = &[
     "pid",
     "post_start",
     "pre_stop",
-    "pull_refresh_after",
     "runtime",
     "storage_opt",
     "use_api_socket",
@@ -94,10 +94,7 @@ impl Decoder<'_> {
             image: image.clone().unwrap_or_else(placeholder),
             image_span,
             build,
-            pull_policy: fields
-                .take("pull_policy")
-                .and_then(|field| self.pull_policy(&field))
-                .unwrap_or_default(),
+            pull_policy: self.pull_policy(&mut fields),
             platform: fields.take("platform").and_then(|field| field.parse(self.findings, str::parse)),
             command: fields.take("command").and_then(|field| self.command(&field)),
             entrypoint: fields.take("entrypoint").and_then(|field| self.command(&field)),
@@ -200,22 +197,45 @@ impl Decoder<'_> {
         }
     }
 
-    fn pull_policy(&mut self, field: &Field<'_>) -> Option<PullPolicy> {
+    /// Reads `pull_policy` and `pull_refresh_after`.
+    fn pull_policy(&mut self, fields: &mut Fields<'_>) -> PullPolicy {
+        const DAY: Duration = Duration::from_hours(24);
+        let after = fields.take("pull_refresh_after");
+        let Some(field) = fields.take("pull_policy") else {
+            self.check_refresh(after.as_ref(), false);
+            return PullPolicy::default();
+        };
+        let refresh = field.node.text() == Some("refresh");
+        let after = self.check_refresh(after.as_ref(), refresh);
         let policy = field.parse(self.findings, |text| match text {
-            "missing" | "if_not_present" => Ok(Some(PullPolicy::Missing)),
-            "always" => Ok(Some(PullPolicy::Always)),
-            "never" => Ok(Some(PullPolicy::Never)),
-            "build" => Ok(Some(PullPolicy::Build)),
-            "refresh" | "daily" | "weekly" => Ok(None),
-            _ if text.starts_with("every_") => Ok(None),
-            _ => Err(format!("`{text}` is none of `missing`, `always`, `never` and `build`")),
-        })?;
-        if policy.is_none() {
-            let message =
-                format!("{}: refreshing by time is not honoured yet; `missing` is used", field.path);
-            self.findings.warning("not-honoured", field.node.mark, message);
+            "missing" | "if_not_present" => Ok(PullPolicy::Missing),
+            "always" => Ok(PullPolicy::Always),
+            "never" => Ok(PullPolicy::Never),
+            "build" => Ok(PullPolicy::Build),
+            "daily" => Ok(PullPolicy::Refresh(DAY)),
+            "weekly" => Ok(PullPolicy::Refresh(7 * DAY)),
+            "refresh" => match after {
+                Some(after) => Ok(PullPolicy::Refresh(after)),
+                None => Err("`refresh` needs `pull_refresh_after` beside it".to_owned()),
+            },
+            text => match text.strip_prefix("every_") {
+                Some(every) => scalar::duration(every).map(PullPolicy::Refresh),
+                None => Err(format!(
+                    "`{text}` is none of `missing`, `always`, `never`, `build`, `daily`, `weekly` and `every_...`"
+                )),
+            },
+        });
+        policy.unwrap_or_default()
+    }
+
+    /// Reads `pull_refresh_after`, which says something only beside `pull_policy: refresh`.
+    fn check_refresh(&mut self, after: Option<&Field<'_>>, used: bool) -> Option<Duration> {
+        let field = after?;
+        if !used {
+            let message = format!("{} has no effect without `pull_policy: refresh`", field.path);
+            self.findings.warning("not-honoured", field.key, message);
         }
-        policy
+        field.parse(self.findings, scalar::duration)
     }
 
     /// Reads a command: a text is split into words, an empty one clears the image's.

@@ -1,8 +1,8 @@
 //! Baking: many targets of bake files and Compose files, built together.
 
-mod compose;
+pub(crate) mod compose;
 mod files;
-mod options;
+pub(crate) mod options;
 mod results;
 mod solve;
 mod sources;

@@ -46,7 +46,7 @@ impl From<Failure> for Problem {
 }
 
 /// Says what a target takes to build; refuses what the builder cannot do, with its place.
-pub(super) fn options(target: &Target, request: &BakeRequest) -> Result<BuildOptions, Diagnostic> {
+pub(crate) fn options(target: &Target, request: &BakeRequest) -> Result<BuildOptions, Diagnostic> {
     let located = Located(target);
     let at = |attribute: Attribute, why: String| located.wrong(attribute, why);
     let mut options = BuildOptions::default();

@@ -20,7 +20,7 @@ use crate::contexts::{self, Opened};
 use crate::ports::build::{ContextReport, EngineHost, WOULD_WORK, Work, cached};
 pub use graph::{StageGraph, StageNode, StageOrigin, StageStep};
 pub use options::{BuildOptions, HostCa, SolveOptions};
-pub use run_options::{AgentSource, RunOptions, SecretPlace, SecretSource, allow};
+pub use run_options::{AgentSource, RunOptions, SecretPlace, SecretSource, SecretValue, allow};
 pub use together::Together;
 pub(crate) use together::{Slot, TargetResult};
 pub use why::Explained;

@@ -40,8 +40,32 @@ pub enum SecretPlace {
     File(PathBuf),
     /// In a variable of the caller's.
     Variable(String),
+    /// Here: what the variable of this name held when a project was read.
+    Value(String, SecretValue),
     /// In the variable of the secret's name if that is set, else in the file of that name.
     ByName,
+}
+
+/// A secret's value, which no message shows.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SecretValue(String);
+
+impl SecretValue {
+    /// Returns `text` as a secret.
+    pub fn new(text: String) -> Self {
+        Self(text)
+    }
+
+    /// Returns what it is.
+    pub(crate) fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for SecretValue {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("..")
+    }
 }
 
 impl FromStr for SecretSource {

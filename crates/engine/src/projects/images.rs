@@ -6,13 +6,15 @@ use std::sync::atomic::AtomicBool;
 
 use coracle_compose::ResolvedImage;
 use coracle_composefile::{Build, MountSource, Project, PullPolicy, Service};
-use coracle_oci::{Digest, ImageId};
+use coracle_oci::{Digest, ImageId, Platform};
 use coracle_report::{Diagnostic, Event, Outcome, Task};
 use indexmap::IndexMap;
 
 use super::{BuildPolicy, Projects};
-use crate::contexts::{ContextSource, NamedSource};
-use crate::{BuildOptions, Failure, Images, Pull, Result, near};
+use crate::bakes::{self, BakeRequest, compose};
+use crate::builds::SecretSource;
+use crate::contexts::NamedSource;
+use crate::{BuildOptions, Entitlements, Failure, Images, Pull, Result, near};
 
 /// The images of a project, and the optional services that go without.
 #[derive(Debug, Default)]
@@ -23,19 +25,51 @@ pub(super) struct ProjectImages {
     pub skipped: Vec<(String, String)>,
 }
 
+/// Which platforms an image that says several is built for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Platforms {
+    /// The one that can run here, as Docker Compose does for `up`.
+    Runnable,
+    /// All of them.
+    All,
+}
+
 /// What one image takes; services that want the same share it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 struct Want {
     name: String,
     build: Option<Build>,
+    /// The service that is named when something is wrong with the build.
+    service: String,
+    /// The project's directory.
+    directory: PathBuf,
+    /// What the build's steps may read.
+    secrets: Vec<SecretSource>,
+    platform: Option<Platform>,
+    platforms: Platforms,
     pull: PullPolicy,
     /// Services whose images are contexts of the build (`additional_contexts: NAME: service:OTHER`).
     needs: Vec<(String, Want)>,
 }
 
+impl PartialEq for Want {
+    /// Says whether both are the same image: where a definition stands in the files makes no other one.
+    fn eq(&self, other: &Self) -> bool {
+        let bare = |build: &Option<Build>| build.clone().map(without_places);
+        self.name == other.name
+            && bare(&self.build) == bare(&other.build)
+            && self.directory == other.directory
+            && self.secrets == other.secrets
+            && self.platform == other.platform
+            && self.platforms == other.platforms
+            && self.pull == other.pull
+            && self.needs == other.needs
+    }
+}
+
 impl Want {
     /// Returns what a service's image takes. `users` are those that lead here.
-    fn of(project: &Project, service: &Service, users: &[&str]) -> Result<Self> {
+    fn of(project: &Project, service: &Service, platforms: Platforms, users: &[&str]) -> Result<Self> {
         let mut needs = Vec::new();
         for (_, source) in service.build.iter().flat_map(|build| &build.additional_contexts) {
             let Some(other) = source.strip_prefix("service:") else { continue };
@@ -54,12 +88,20 @@ impl Want {
                     None => failure,
                 });
             };
-            needs.push((other.to_owned(), Self::of(project, found, &users)?));
+            needs.push((other.to_owned(), Self::of(project, found, platforms, &users)?));
         }
+        let secrets = service.build.iter().flat_map(|build| {
+            build.secrets.iter().map(|secret| compose::secret_source(secret, build, project))
+        });
+        let secrets = secrets.collect::<std::result::Result<_, _>>().map_err(Failure::user)?;
         Ok(Self {
             name: service.image.familiar(),
-            // Where a definition stands in the files makes no other image.
-            build: service.build.clone().map(without_places),
+            build: service.build.clone(),
+            service: service.name.clone(),
+            directory: project.directory.clone(),
+            secrets,
+            platform: service.platform.clone(),
+            platforms,
             pull: service.pull_policy,
             needs,
         })
@@ -72,7 +114,7 @@ fn refused(message: String, service: &Service) -> Failure {
 }
 
 impl Projects<'_> {
-    /// Makes the images of `services` ready.
+    /// Makes the images of `services` ready to run here.
     pub(super) fn images(
         &self,
         project: &Project,
@@ -81,12 +123,25 @@ impl Projects<'_> {
         no_cache: bool,
         cancel: &AtomicBool,
     ) -> Result<ProjectImages> {
+        self.images_for(project, services, policy, Platforms::Runnable, no_cache, cancel)
+    }
+
+    /// As [`Self::images`], for the platforms that are said.
+    pub(super) fn images_for(
+        &self,
+        project: &Project,
+        services: &BTreeSet<String>,
+        policy: BuildPolicy,
+        platforms: Platforms,
+        no_cache: bool,
+        cancel: &AtomicBool,
+    ) -> Result<ProjectImages> {
         let chosen: Vec<&Service> =
             project.services.values().filter(|service| services.contains(&service.name)).collect();
         let mut wants: Vec<Want> = Vec::new();
         let mut of_service: Vec<usize> = Vec::new();
         for service in &chosen {
-            let want = Want::of(project, service, &[])?;
+            let want = Want::of(project, service, platforms, &[])?;
             let place = wants.iter().position(|other| *other == want).unwrap_or_else(|| {
                 wants.push(want);
                 wants.len() - 1
@@ -176,10 +231,14 @@ impl Projects<'_> {
         cancel: &AtomicBool,
     ) -> Result<ResolvedImage> {
         let engine = self.engine;
+        let reference = Images::parse(&want.name)?;
+        let platform = want.platform.clone().unwrap_or_else(Platform::host);
         let pull = match want.pull {
             PullPolicy::Missing | PullPolicy::Build => Pull::Missing,
             PullPolicy::Always => Pull::Always,
             PullPolicy::Never => Pull::Never,
+            PullPolicy::Refresh(after) if engine.images().is_older(&reference, after)? => Pull::Always,
+            PullPolicy::Refresh(_) => Pull::Missing,
         };
         let image = match &want.build {
             Some(build) if policy != BuildPolicy::Never => {
@@ -195,7 +254,7 @@ impl Projects<'_> {
                 .ensure(&want.name, Pull::Never, None)
                 .map_err(|failure| failure.with_hint("build it: leave out --no-build"))?,
             None => {
-                let image = engine.images().ensure(&want.name, pull, None)?;
+                let image = engine.images().ensure_for(&reference, &platform, pull, None)?;
                 if image.stand_in && policy == BuildPolicy::Always {
                     let message = format!("{} is a stand-in baked from Debian packages", want.name);
                     engine.reporter.event(Event::Notice(Diagnostic::note("stand-in", message)));
@@ -230,7 +289,7 @@ impl Projects<'_> {
             let name = service.image.familiar();
             let stored = self.engine.images().stored(&service.image, &name)?;
             if let Some(build) = service.build.as_ref().filter(|_| policy != BuildPolicy::Never) {
-                let want = Want::of(project, service, &[])?;
+                let want = Want::of(project, service, Platforms::Runnable, &[])?;
                 let id = self.probe(&want, build).map_err(|failure| placed(failure, &[service]))?;
                 // Not known before it is built; that it changes is what the plan must show.
                 let id =
@@ -269,47 +328,43 @@ impl Projects<'_> {
     }
 }
 
+/// Returns what a service's build takes, exactly as a target of `bake` would.
 fn build_options(want: &Want, build: &Build, no_cache: bool) -> Result<BuildOptions> {
-    let context = context(build)?;
-    let dockerfile = match &context {
-        ContextSource::Path(_) | ContextSource::Stdin => build.dockerfile.clone(),
-        // Within what is fetched.
-        ContextSource::Url(_) | ContextSource::Git(_) => {
-            build.dockerfile.strip_prefix(&build.context).unwrap_or(&build.dockerfile).to_owned()
+    // Whoever brings a project up trusts its files; `bake` asks, for it may be given a stranger's.
+    let allow = Entitlements { network_host: true, security_insecure: true };
+    let request = BakeRequest { directory: want.directory.clone(), allow, ..BakeRequest::default() };
+    let target = compose::target(&want.service, build, &want.directory).map_err(Failure::user)?;
+    let mut options = bakes::options::options(&target, &request).map_err(Failure::user)?;
+    for (name, source) in &mut options.named {
+        let service = build.additional_contexts.get(name).and_then(|source| source.strip_prefix("service:"));
+        let need = service.and_then(|other| want.needs.iter().find(|(service, _)| service == other));
+        if let Some((_, need)) = need {
+            *source = NamedSource::Image(Images::parse(&need.name)?);
         }
-    };
-    let named = build.additional_contexts.iter().map(|(name, source)| {
-        let need = source.strip_prefix("service:");
-        let need = need.and_then(|other| want.needs.iter().find(|(service, _)| service == other));
-        let source = match need {
-            Some((_, need)) => NamedSource::Image(Images::parse(&need.name)?),
-            None => NamedSource::parse_value(source)?,
-        };
-        Ok((name.clone(), source))
-    });
-    let mut tags = vec![want.name.clone()];
-    tags.extend(build.tags.iter().cloned());
-    Ok(BuildOptions {
-        context,
-        named: named.collect::<Result<_>>()?,
-        dockerfile: Some(dockerfile),
-        dockerfile_inline: build.dockerfile_inline.clone(),
-        target: build.target.clone(),
-        build_args: build.args.clone(),
-        labels: build.labels.iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
-        tags,
-        no_cache: no_cache || build.no_cache,
-        pull: build.pull,
-        ..BuildOptions::default()
-    })
+    }
+    options.run.secrets.clone_from(&want.secrets);
+    options.run.platforms = platforms(want, build)?;
+    options.tags.insert(0, want.name.clone());
+    options.no_cache |= no_cache;
+    Ok(options)
 }
 
-/// Returns where a build's files come from: a directory, or something that is fetched.
-fn context(build: &Build) -> Result<ContextSource> {
-    match build.context.to_str() {
-        Some(text) if !build.context.is_absolute() => ContextSource::parse(text),
-        _ => Ok(build.context.clone().into()),
+/// Returns the platforms that an image is built for: the service's own, else this machine's when it is among those of
+/// the build.
+fn platforms(want: &Want, build: &Build) -> Result<Vec<Platform>> {
+    if let Some(own) = &want.platform {
+        if !build.platforms.is_empty() && !build.platforms.contains(own) {
+            let message = format!("`{}` runs on {own}, which `platforms` of its build lacks", want.service);
+            let place = build.places.get("platforms").unwrap_or(&build.span).clone();
+            return Err(Failure::user(Diagnostic::error("build-platforms", message).with_span(place)));
+        }
+        return Ok(vec![own.clone()]);
     }
+    let host = Platform::host();
+    Ok(match want.platforms {
+        Platforms::Runnable if build.platforms.contains(&host) => vec![host],
+        Platforms::Runnable | Platforms::All => build.platforms.clone(),
+    })
 }
 
 /// Drops the places in files, so that equal builds compare equal.
@@ -317,6 +372,7 @@ fn without_places(mut build: Build) -> Build {
     build.span = coracle_report::Span::at(PathBuf::new(), 0, 0);
     build.dockerfile_span = None;
     build.target_span = None;
+    build.places.clear();
     build
 }
 
@@ -343,6 +399,7 @@ mod tests {
     use coracle_composefile::{LoadRequest, Loader};
 
     use super::*;
+    use crate::contexts::ContextSource;
 
     struct Text(String);
 
@@ -378,7 +435,7 @@ mod tests {
     #[test]
     fn contexts_of_services_are_their_images_and_come_first() {
         let project = project("{base: 'service:b', files: ./x, img: 'docker-image://busybox'}", "{}");
-        let want = Want::of(&project, &project.services["a"], &[]).unwrap();
+        let want = Want::of(&project, &project.services["a"], Platforms::All, &[]).unwrap();
         assert_eq!(want.needs.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["b"]);
         let options = build_options(&want, want.build.as_ref().unwrap(), false).unwrap();
         assert_eq!(options.context, ContextSource::Path("/p/a".into()));
@@ -394,7 +451,7 @@ mod tests {
     fn circles_and_services_that_are_not_there_are_refused() {
         let project_of = |a: &str, b: &str| {
             let project = project(a, b);
-            let failure = Want::of(&project, &project.services["a"], &[]).unwrap_err();
+            let failure = Want::of(&project, &project.services["a"], Platforms::All, &[]).unwrap_err();
             let first = failure.first().clone();
             assert!(first.span.is_some());
             format!("{} {:?}", first.message, first.hints)
@@ -408,7 +465,7 @@ mod tests {
     #[test]
     fn what_is_fetched_has_its_dockerfile_inside() {
         let project = project("{}", "{}");
-        let want = Want::of(&project, &project.services["a"], &[]).unwrap();
+        let want = Want::of(&project, &project.services["a"], Platforms::All, &[]).unwrap();
         let mut build = want.build.clone().unwrap();
         build.context = "https://h/r.git#v1:d".into();
         build.dockerfile = "https://h/r.git#v1:d/sub/Dockerfile".into();

@@ -15,6 +15,7 @@ use coracle_oci::Digest;
 use coracle_report::{Diagnostic, Event};
 use coracle_store::records;
 
+use super::images::Platforms;
 use super::{LoadedProject, Projects};
 use crate::ports::compose::ProjectHost;
 use crate::{ContainerView, During, Failure, Result};
@@ -196,7 +197,8 @@ impl Projects<'_> {
             .map(|service| service.name.clone())
             .collect();
         self.engine.reclaim()?;
-        self.images(project, &chosen, BuildPolicy::Always, no_cache, cancel).map(drop)
+        let all = Platforms::All;
+        self.images_for(project, &chosen, BuildPolicy::Always, all, no_cache, cancel).map(drop)
     }
 
     fn urls(&self, loaded: &LoadedProject) -> Result<Vec<ServiceUrl>> {

@@ -41,6 +41,7 @@ impl Secrets {
             let value = match &source.place {
                 SecretPlace::File(path) => Some(read_file(&source.id, path)?),
                 SecretPlace::Variable(name) => environment.get(name).map(|value| value.clone().into_bytes()),
+                SecretPlace::Value(_, value) => Some(value.reveal().to_owned().into_bytes()),
                 SecretPlace::ByName => match environment.get(&source.id) {
                     Some(value) => Some(value.clone().into_bytes()),
                     None => Some(read_file(&source.id, Path::new(&source.id))?),
