@@ -1,6 +1,8 @@
 //! Rules that look across files: Dockerfile, merged compose files, sources, proxies, scripts and documents.
 
+mod certificates;
 mod expansion;
+mod mounts;
 mod nginx;
 mod packages;
 mod privilege;
@@ -23,6 +25,8 @@ pub(crate) static CHECKS: &[Check] = &[
     probe::BUILDS,
     probe::SERVICES,
     vite::CHECK,
+    mounts::CHECK,
+    certificates::CHECK,
 ];
 
 /// Says whether an image is of an official line.
