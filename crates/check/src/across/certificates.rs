@@ -111,7 +111,7 @@ fn provided(subject: &Subject<'_>, running: &Running<'_>, path: &str) -> bool {
                 })
         }
         None => {
-            !running.official.is_some_and(|official| official.names[0] == "nginx") || entry_scripts(service)
+            running.official.is_none_or(|official| official.names[0] != "nginx") || entry_scripts(service)
         }
     }
 }

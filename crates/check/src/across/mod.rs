@@ -1,6 +1,7 @@
 //! Rules that look across files: Dockerfile, merged compose files, sources, proxies, scripts and documents.
 
 mod certificates;
+mod database;
 mod expansion;
 mod mounts;
 mod nginx;
@@ -8,8 +9,10 @@ mod packages;
 mod privilege;
 mod probe;
 mod sources;
+mod sources_of;
 mod tools;
 mod upstream;
+mod variables;
 mod vite;
 
 use crate::project::Check;
@@ -27,6 +30,8 @@ pub(crate) static CHECKS: &[Check] = &[
     vite::CHECK,
     mounts::CHECK,
     certificates::CHECK,
+    database::CHECK,
+    variables::CHECK,
 ];
 
 /// Says whether an image is of an official line.
