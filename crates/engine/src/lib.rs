@@ -38,8 +38,8 @@ pub use builds::{
 pub use cache::{CacheFrom, CacheMode, CachePlace, CacheTo, LayerCompression, PushOptions, PushReport};
 pub use cache::{PruneRequest, Pruned};
 pub use checks::{
-    CheckOptions, Checked, CheckedFile, CheckedProject, Checks, DiskFiles, FixedFile, Look, StoredImages,
-    check_file, fix,
+    CheckOptions, Checked, CheckedFile, CheckedProject, Checks, DiskFiles, FixedFile, Look, Remarks,
+    StoredImages, check_file, fix,
 };
 pub use containers::{
     AttachStreams, ContainerRequest, ContainerView, Containers, CopyRequest, ExecRequest, HealthRequest,

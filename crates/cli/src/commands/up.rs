@@ -1,12 +1,13 @@
 //! `coracle up`: one command brings an environment up.
 
-use coracle_engine::{BuildPolicy, Result, UpOptions};
+use coracle_engine::{BuildPolicy, LoadedProject, Remarks, Result, UpOptions};
 
 use super::Done;
 use super::target::ProjectArgs;
 use crate::cancel::Cancel;
 use crate::context::Context;
-use crate::printer::{GOOD, STRONG, paint};
+use crate::findings::plural;
+use crate::printer::{GOOD, STRONG, WARNING, paint};
 use crate::reporters::Progress;
 use crate::values;
 
@@ -45,6 +46,9 @@ pub struct Args {
     /// Print what would be done, and why, and change nothing.
     #[arg(long)]
     pub dry_run: bool,
+    /// Start without checking first (see `coracle check`).
+    #[arg(long)]
+    pub no_check: bool,
     /// How long to wait for a service to become healthy.
     #[arg(long, value_name = "TIME", default_value = "5m", value_parser = values::milliseconds)]
     pub wait_timeout: u64,
@@ -80,6 +84,9 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
         dry_run: args.dry_run,
         wait_timeout: args.wait_timeout,
     };
+    if !args.no_check {
+        say_warnings(context, &project, projects.check_before(&project, &options)?);
+    }
     let report = projects.up(&project, &options, cancel.flag())?;
     let printer = context.printer;
     if args.dry_run {
@@ -102,4 +109,13 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
         printer.data(format!("  {:<12} {}", url.service, url.url));
     }
     Ok(Done::Ok)
+}
+
+/// Says in one line that a check found something that keeps nothing from starting.
+fn say_warnings(context: &Context, project: &LoadedProject, remarks: Remarks) {
+    if remarks.warnings > 0 {
+        let words = project.environment().map_or_else(String::new, |name| format!(" {name}"));
+        let count = plural(remarks.warnings, "warning");
+        context.printer.status(format!("{}: coracle check{words}", paint(WARNING, count)));
+    }
 }

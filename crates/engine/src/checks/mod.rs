@@ -4,6 +4,7 @@
 //! Owns the adapters of that crate's ports: [`DiskFiles`], [`StoredImages`] and [`host`], which gathers facts of the
 //! machine. Refuses to pull, to build, to run anything, and to change anything: what is not here is unknown.
 
+mod before;
 mod builds;
 mod files;
 mod fixes;
@@ -12,6 +13,7 @@ mod host;
 mod images;
 mod projects;
 
+pub use before::Remarks;
 pub use builds::Checked;
 pub use files::DiskFiles;
 pub use fixes::{FixedFile, fix};

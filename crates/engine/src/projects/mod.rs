@@ -22,6 +22,7 @@ pub use environments::{
     EnvironmentView, ProjectRequest, ResolvedEnvironment, list_environments, project_request,
     resolve_environment,
 };
+pub(crate) use up::closure;
 pub use up::{BuildPolicy, ServiceUrl, UpOptions, UpReport};
 
 use crate::containers::ContainerView;
@@ -180,7 +181,7 @@ pub(crate) fn read_project(
     selection: &Selection,
     environment: &BTreeMap<String, String>,
 ) -> Result<LoadedProject> {
-    let environments::ResolvedEnvironment { loaded, request } = resolve_environment(selection, environment)?;
+    let ResolvedEnvironment { loaded, request } = resolve_environment(selection, environment)?;
     Ok(LoadedProject { loaded, environment: request.environment, production: request.production })
 }
 

@@ -217,7 +217,7 @@ impl Projects<'_> {
 }
 
 /// Returns the services that an `up` speaks of: those named, or all, with what they depend on.
-fn closure(project: &Project, options: &UpOptions) -> BTreeSet<String> {
+pub(crate) fn closure(project: &Project, options: &UpOptions) -> BTreeSet<String> {
     let mut open: Vec<&String> = if options.services.is_empty() {
         project.services.keys().collect()
     } else {
