@@ -1,8 +1,10 @@
 //! Rules that look across files: Dockerfile, merged compose files, sources, proxies, scripts and documents.
 
 mod certificates;
+mod context;
 mod database;
 mod expansion;
+mod monitoring;
 mod mounts;
 mod nginx;
 mod packages;
@@ -11,9 +13,11 @@ mod probe;
 mod sources;
 mod sources_of;
 mod tools;
+mod unlisted;
 mod upstream;
 mod variables;
 mod vite;
+mod workers;
 
 use crate::project::Check;
 
@@ -32,6 +36,10 @@ pub(crate) static CHECKS: &[Check] = &[
     certificates::CHECK,
     database::CHECK,
     variables::CHECK,
+    workers::CHECK,
+    unlisted::CHECK,
+    context::CHECK,
+    monitoring::CHECK,
 ];
 
 /// Says whether an image is of an official line.
