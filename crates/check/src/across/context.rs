@@ -28,7 +28,6 @@ const UNWANTED: &[(&str, &str, Kind)] = &[
     (".env.prod", ".env.*", Kind::Secret),
     (".env.production", ".env.*", Kind::Secret),
     (".env.dev", ".env.*", Kind::Secret),
-    ("secrets", "secrets", Kind::Secret),
     ("id_rsa", "id_rsa", Kind::Secret),
     (".git", ".git", Kind::Secret),
     ("node_modules", "node_modules", Kind::Rubbish),
@@ -70,7 +69,9 @@ fn run(subject: &Subject<'_>, build: &Build, findings: &mut Findings) {
         let there: Vec<&(&str, &str, Kind)> = UNWANTED
             .iter()
             .filter(|(name, ..)| {
+                // What git tracks is no secret of one machine: Vite and others read such files when they build.
                 shown(name)
+                    && subject.files.tracked(&context.join(name)) != Some(true)
                     && subject.files.kind(&context.join(name)).is_some_and(|kind| kind != FileKind::Other)
             })
             .collect();

@@ -6,8 +6,10 @@ mod database;
 mod expansion;
 mod monitoring;
 mod mounts;
+mod named;
 mod nginx;
 mod packages;
+mod printed;
 mod privilege;
 mod probe;
 mod sources;
@@ -40,6 +42,8 @@ pub(crate) static CHECKS: &[Check] = &[
     unlisted::CHECK,
     context::CHECK,
     monitoring::CHECK,
+    named::CHECK,
+    printed::CHECK,
 ];
 
 /// Says whether an image is of an official line.

@@ -86,3 +86,8 @@ pub(super) fn scripts(subject: &Subject<'_>) -> Vec<PathBuf> {
     }
     found
 }
+
+/// Says whether a name has one of these extensions.
+pub(super) fn has_extension(name: &str, extensions: &[&str]) -> bool {
+    Path::new(name).extension().is_some_and(|own| extensions.iter().any(|one| own == *one))
+}
