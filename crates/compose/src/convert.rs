@@ -5,15 +5,14 @@ use std::time::Duration;
 use coracle_composefile as file;
 use coracle_composefile::{DependencyCondition, FileContent, Project, Service};
 use coracle_container::{
-    ContainerSpec, Healthcheck, LogOptions, NetworkAttachment, NetworkMode, Protocol, PublishedPort,
-    RestartPolicy, SecretFile, Ulimit,
+    ContainerSpec, Healthcheck, LogOptions, Protocol, PublishedPort, RestartPolicy, SecretFile, Ulimit,
 };
 use coracle_oci::{Digest, HealthCommand, HealthcheckConfig, RunConfig};
 use coracle_report::Diagnostic;
 use indexmap::IndexMap;
 
-use crate::desired::{DesiredProject, GeneratedFile, Inputs, ResolvedImage, resources};
-use crate::{labels, mounts, ports};
+use crate::desired::{DesiredProject, GeneratedFile, Inputs, ResolvedImage};
+use crate::{attributes, labels, mounts, ports};
 
 /// `PATH` of an image that sets none, Docker's default.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -97,11 +96,11 @@ pub(crate) fn container_spec(
             Diagnostic::error("no-command", message).with_span(service.span.clone()).with_hint(hint),
         ]);
     }
-    let name = match &service.container_name {
-        Some(name) => name.clone(),
-        None => format!("{}-{}-{ordinal}", project.name, service.name),
-    };
-    let (network_mode, networks) = networks(project, service);
+    if !service.refusals.is_empty() {
+        return Err(service.refusals.clone());
+    }
+    let name = attributes::container_name(project, service, ordinal);
+    let (network_mode, networks) = attributes::networks(project, service)?;
     let mounts = mounts::mounts(inputs, wanted, service, defaults, ordinal)?;
     let mut ports = Vec::new();
     for port in &service.ports {
@@ -127,7 +126,9 @@ pub(crate) fn container_spec(
         user: service.user.clone().unwrap_or_else(|| defaults.user.clone()),
         group_add: service.group_add.clone(),
         hostname: service.hostname.clone(),
+        domainname: service.domainname.clone(),
         labels,
+        annotations: attributes::annotations(service),
         tty: service.tty,
         open_stdin: service.stdin_open,
         init: service.init,
@@ -138,6 +139,8 @@ pub(crate) fn container_spec(
         seccomp_unconfined: service.seccomp_unconfined,
         cap_add: service.cap_add.clone(),
         cap_drop: service.cap_drop.clone(),
+        security: attributes::security(service)?,
+        isolation: attributes::isolation(project, &service.isolation),
         mounts,
         volumes_from: mounts::of_containers(service),
         secrets: files.iter().map(|granted| granted.file.clone()).collect(),
@@ -147,14 +150,19 @@ pub(crate) fn container_spec(
         extra_hosts: service.extra_hosts.clone(),
         dns: service.dns.clone(),
         dns_search: service.dns_search.clone(),
-        resources: resources(&service.resources),
+        dns_options: service.dns_options.clone(),
+        links: attributes::links(project, service),
+        resources: attributes::resources(&service.resources),
         ulimits: service
             .ulimits
             .iter()
             .map(|ulimit| Ulimit { name: ulimit.name.clone(), soft: ulimit.soft, hard: ulimit.hard })
             .collect(),
         sysctls: service.sysctls.clone().into_iter().collect(),
-        devices: service.devices.clone(),
+        devices: attributes::devices(service)?,
+        device_rules: attributes::device_rules(service)?,
+        cgroup_parent: service.cgroup_parent.clone(),
+        oom_score_adj: service.oom_score_adj,
         shm_size: service.shm_size,
         restart: restart(service.restart),
         healthcheck: healthcheck(service.healthcheck.as_ref(), defaults.healthcheck.as_ref()),
@@ -192,33 +200,6 @@ fn environment(service: &Service, defaults: &RunConfig) -> IndexMap<String, Stri
     environment.entry("PATH".to_owned()).or_insert_with(|| DEFAULT_PATH.to_owned());
     environment.extend(service.environment.clone());
     environment
-}
-
-fn networks(project: &Project, service: &Service) -> (NetworkMode, Vec<NetworkAttachment>) {
-    match service.network_mode {
-        file::NetworkMode::None => (NetworkMode::None, Vec::new()),
-        file::NetworkMode::Host => (NetworkMode::Host, Vec::new()),
-        file::NetworkMode::DefaultBridge => {
-            let attachment =
-                NetworkAttachment { network: "bridge".to_owned(), aliases: Vec::new(), ipv4_address: None };
-            (NetworkMode::Bridge, vec![attachment])
-        }
-        file::NetworkMode::Networks if service.networks.is_empty() => (NetworkMode::None, Vec::new()),
-        file::NetworkMode::Networks => {
-            let attach = |(key, attachment): (&String, &file::NetworkAttachment)| {
-                let network =
-                    project.networks.get(key).map_or_else(|| key.clone(), |network| network.name.clone());
-                let mut aliases = vec![service.name.clone()];
-                for alias in &attachment.aliases {
-                    if !aliases.contains(alias) {
-                        aliases.push(alias.clone());
-                    }
-                }
-                NetworkAttachment { network, aliases, ipv4_address: attachment.ipv4_address }
-            };
-            (NetworkMode::Bridge, service.networks.iter().map(attach).collect())
-        }
-    }
 }
 
 fn restart(policy: file::RestartPolicy) -> RestartPolicy {

@@ -3,14 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use coracle_composefile::{DependencyCondition, FileContent, Project, Service};
-use coracle_container::{ContainerSpec, Resources};
+use coracle_composefile::{DependencyCondition, FileContent, NetworkDriver, Project, Service};
+use coracle_container::ContainerSpec;
 use coracle_oci::{Digest, ImageId, RunConfig};
 use coracle_report::{Diagnostic, Span};
 use indexmap::IndexMap;
 
 use crate::labels;
-use crate::{convert, hash, mounts, ports};
+use crate::{attributes, convert, hash, mounts, ports};
 
 /// An image that a service runs, resolved.
 #[derive(Clone, Debug, PartialEq)]
@@ -83,6 +83,12 @@ pub struct DesiredNetwork {
     pub subnet: Option<String>,
     /// Gateway; `None` is the subnet's first address.
     pub gateway: Option<std::net::Ipv4Addr>,
+    /// The part of the subnet that addresses are chosen from, in CIDR form; `None` is all of it.
+    pub range: Option<String>,
+    /// Addresses that no container gets unless it asks, by what they are for.
+    pub reserved: BTreeMap<String, std::net::Ipv4Addr>,
+    /// Options of the driver.
+    pub driver_options: BTreeMap<String, String>,
     /// Labels, [`labels::CONFIG_HASH`] among them.
     pub labels: BTreeMap<String, String>,
     /// Where it is defined.
@@ -134,6 +140,8 @@ pub struct DesiredDependency {
     pub restart: bool,
     /// Whether the dependent cannot do without.
     pub required: bool,
+    /// Whether the dependent lives in namespaces of it, and so restarts whenever it does.
+    pub shares: bool,
 }
 
 /// Lists the host files whose contents services are given: the caller digests those that exist.
@@ -159,13 +167,19 @@ pub fn desired(inputs: Inputs<'_>) -> Result<DesiredProject, Vec<Diagnostic>> {
     let mut errors = ports::published_ports(project).err().unwrap_or_default();
     let mut wanted = DesiredProject {
         name: project.name.clone(),
-        networks: project.networks.iter().map(|(key, _)| (key.clone(), network(project, key))).collect(),
+        networks: project
+            .networks
+            .iter()
+            .filter(|(_, network)| network.driver == NetworkDriver::Bridge)
+            .map(|(key, _)| (key.clone(), network(project, key)))
+            .collect(),
         volumes: IndexMap::new(),
         services: IndexMap::new(),
         skipped: Vec::new(),
         known_services: project.services.keys().chain(project.inactive_services.keys()).cloned().collect(),
         generated: Vec::new(),
     };
+    errors.extend(project.networks.values().flat_map(|network| network.refusals.iter().cloned()));
     for name in in_order(project) {
         let service = &project.services[name];
         let Some(image) = inputs.images.get(name) else {
@@ -245,6 +259,7 @@ fn desired_service(
             condition: dependency.condition,
             restart: dependency.restart,
             required: dependency.required,
+            shares: attributes::shares_with(service, name),
         })
         .collect();
     let is_one_shot = project.services.values().any(|other| {
@@ -270,6 +285,9 @@ fn network(project: &Project, key: &str) -> DesiredNetwork {
         internal: network.internal,
         subnet: network.subnet.clone(),
         gateway: network.gateway,
+        range: network.range.clone(),
+        reserved: network.reserved.clone().into_iter().collect(),
+        driver_options: network.driver_options.clone().into_iter().collect(),
         labels: network.labels.iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
         span: network.span.clone(),
     };
@@ -332,18 +350,5 @@ fn check_dependencies(project: &Project, wanted: &DesiredProject, errors: &mut V
                 );
             }
         }
-    }
-}
-
-/// Converts limits; the engine reserves no processors, so that reservation has no counterpart.
-pub(crate) fn resources(resources: &coracle_composefile::Resources) -> Resources {
-    Resources {
-        memory: resources.memory,
-        memory_swap: resources.memory_swap,
-        memory_reservation: resources.memory_reservation,
-        millicpus: resources.millicpus,
-        cpu_shares: resources.cpu_shares,
-        cpuset: resources.cpuset.clone(),
-        pids: resources.pids,
     }
 }

@@ -24,6 +24,7 @@ pub(crate) fn of_spec<'a>(
     spec.extra_hosts.sort();
     spec.ports.sort();
     spec.devices.sort();
+    spec.links.sort();
     spec.ulimits.sort_by(|a, b| a.name.cmp(&b.name));
     spec.mounts.sort_by(|a, b| a.target.cmp(&b.target));
     spec.secrets.sort_by(|a, b| a.target.cmp(&b.target));
@@ -40,7 +41,13 @@ pub(crate) fn of_volume(volume: &DesiredVolume) -> String {
 
 /// Returns the digest of a network's configuration.
 pub(crate) fn of_network(network: &DesiredNetwork) -> String {
-    digest(&(&network.name, network.internal, &network.subnet, network.gateway, &network.labels))
+    let basis = (&network.name, network.internal, &network.subnet, network.gateway, &network.labels);
+    let further = (&network.range, &network.reserved, &network.driver_options);
+    // A network that says nothing further keeps the digest that it always had.
+    if network.range.is_none() && network.reserved.is_empty() && network.driver_options.is_empty() {
+        return digest(&basis);
+    }
+    digest(&(basis, further))
 }
 
 fn digest(value: &impl Serialize) -> String {

@@ -9,6 +9,7 @@
 //! Owns the decision what to change and in which order; refuses to touch the host (a [`Host`] does), to build and
 //! pull, and to ask the user: destructive steps are marked, the caller asks.
 
+mod attributes;
 mod convert;
 mod desired;
 mod execute;

@@ -360,11 +360,11 @@ impl<'a> Planner<'a> {
             ObservedRun::Created | ObservedRun::Exited { .. } => Decision::Start,
             ObservedRun::Running(_) | ObservedRun::Paused | ObservedRun::Restarting => {
                 let replaced = service.depends_on.iter().find(|dependency| {
-                    dependency.restart
-                        && self
-                            .services
-                            .get(dependency.service.as_str())
-                            .is_some_and(|planned| planned.replaced)
+                    self.services.get(dependency.service.as_str()).is_some_and(|planned| {
+                        // Namespaces end with the container that made them, also when it is only started again.
+                        let starts = planned.containers.iter().any(|container| container.start.is_some());
+                        (dependency.restart && planned.replaced) || (dependency.shares && starts)
+                    })
                 });
                 match replaced {
                     Some(dependency) => {

@@ -177,6 +177,12 @@ impl<'n> Fields<'n> {
         Some(Field { node: &entry.node, path: self.path_of(key), key: entry.key })
     }
 
+    /// Looks at the value of `key` without taking it.
+    pub(crate) fn peek(&self, key: &str) -> Option<Field<'n>> {
+        let entry = self.mapping.get(key)?;
+        Some(Field { node: &entry.node, path: self.path_of(key), key: entry.key })
+    }
+
     fn path_of(&self, key: &str) -> String {
         if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
     }

@@ -56,10 +56,11 @@ pub use loader::Loader;
 pub use locate::{CommandLine, locate};
 pub use masks::{Masks, is_secret_name};
 pub use model::{
-    Build, BuildSecret, Dependency, DependencyCondition, FileContent, FileGrant, FileObject, Healthcheck,
-    HostPorts, Logging, Mount, MountSource, Network, NetworkAttachment, NetworkMode, Port, Project,
-    Propagation, Protocol, PullPolicy, Recursive, Resources, RestartPolicy, Service, Ulimit, Volume,
-    VolumesFrom, VolumesSource,
+    BlockIo, Build, BuildSecret, CgroupMode, Dependency, DependencyCondition, Device, DeviceLimit,
+    DeviceRule, FileContent, FileGrant, FileObject, Healthcheck, HostPorts, IpcMode, Ipv6Pool, Isolation,
+    Link, Logging, MacAddress, Mount, MountSource, Network, NetworkAttachment, NetworkDriver, NetworkMode,
+    PidMode, Port, Project, Propagation, Protocol, PullPolicy, Recursive, Resources, RestartPolicy,
+    SeccompProfile, Security, Service, Ulimit, UtsMode, Volume, VolumesFrom, VolumesSource,
 };
 pub use provenance::{Beaten, Outcome, Provenance, Reason, Removal, VariableUse, Way};
 pub use references::{Operator, Reference};

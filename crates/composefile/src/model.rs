@@ -3,17 +3,25 @@
 //! Sources of every field: the Compose specification (<https://github.com/compose-spec/compose-spec>).
 
 mod build;
+mod device;
+mod isolation;
+mod network;
+mod security;
 mod volume;
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use coracle_oci::{HealthCommand, Platform, Reference};
-use coracle_report::Span;
+use coracle_report::{Diagnostic, Span};
 use indexmap::IndexMap;
 
 pub use build::{Build, BuildSecret, PullPolicy};
+pub use device::{BlockIo, Device, DeviceLimit, DeviceRule};
+pub use isolation::{CgroupMode, IpcMode, Isolation, PidMode, UtsMode};
+pub use network::{Ipv6Pool, Link, MacAddress, Network, NetworkAttachment, NetworkDriver, NetworkMode};
+pub use security::{SeccompProfile, Security};
 pub use volume::{Mount, MountSource, Propagation, Recursive, Volume, VolumesFrom, VolumesSource};
 
 /// A project: services and what they share.
@@ -100,6 +108,8 @@ pub struct Service {
     pub working_dir: Option<String>,
     /// Host name inside.
     pub hostname: Option<String>,
+    /// NIS domain name inside.
+    pub domainname: Option<String>,
     /// Fixed container name; forbids more than one replica.
     pub container_name: Option<String>,
     /// Whether a small init runs as pid 1.
@@ -127,7 +137,19 @@ pub struct Service {
     /// Size of `/dev/shm`, bytes.
     pub shm_size: Option<u64>,
     /// Device nodes of the host.
-    pub devices: Vec<PathBuf>,
+    pub devices: Vec<Device>,
+    /// Rules for devices beyond those.
+    pub device_rules: Vec<DeviceRule>,
+    /// Namespaces that it shares.
+    pub isolation: Isolation,
+    /// Further options of security.
+    pub security: Security,
+    /// The control group that its containers' are below.
+    pub cgroup_parent: Option<String>,
+    /// How soon the kernel ends it for want of memory, -1000 to 1000.
+    pub oom_score_adj: Option<i32>,
+    /// Annotations of the runtime specification.
+    pub annotations: IndexMap<String, String>,
     /// Signal that asks it to end; `None` keeps the image's.
     pub stop_signal: Option<String>,
     /// Time between that signal and SIGKILL; `None` is 10 s.
@@ -138,10 +160,20 @@ pub struct Service {
     pub dns: Vec<IpAddr>,
     /// Search domains.
     pub dns_search: Vec<String>,
+    /// Options of the resolver.
+    pub dns_options: Vec<String>,
+    /// Services that it knows by names of its own.
+    pub links: Vec<Link>,
+    /// Containers outside of the project that it knows by names of its own.
+    pub external_links: Vec<Link>,
+    /// Hardware address on its first network.
+    pub mac_address: Option<MacAddress>,
     /// Bounds of its log.
     pub logging: Logging,
     /// Profiles that include it; none means always.
     pub profiles: Vec<String>,
+    /// What it asks for that this engine cannot give, and without which it must not run: errors of an `up`.
+    pub refusals: Vec<Diagnostic>,
     /// `x-coracle: {optional: true}`: a service whose image cannot be had is skipped, not an error.
     pub optional: bool,
     /// `x-` attributes.
@@ -181,28 +213,6 @@ pub struct Port {
     pub target: u16,
     /// Protocol.
     pub protocol: Protocol,
-}
-
-/// How a service reaches a network.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum NetworkMode {
-    /// Through its `networks`.
-    Networks,
-    /// Not at all.
-    None,
-    /// In the host's namespace.
-    Host,
-    /// On the engine's default bridge (`network_mode: bridge`).
-    DefaultBridge,
-}
-
-/// A service on a network.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct NetworkAttachment {
-    /// Names beside the service's own.
-    pub aliases: Vec<String>,
-    /// A fixed address.
-    pub ipv4_address: Option<Ipv4Addr>,
 }
 
 /// What must hold of a service before one that depends on it starts.
@@ -282,6 +292,20 @@ pub struct Resources {
     pub cpuset: Option<String>,
     /// Processes and threads.
     pub pids: Option<u64>,
+    /// Length of the period in which `cpu_quota` is counted, microseconds.
+    pub cpu_period: Option<u64>,
+    /// Processor time in a period, microseconds.
+    pub cpu_quota: Option<i64>,
+    /// Length of the period in which `cpu_rt_runtime` is counted, microseconds.
+    pub cpu_rt_period: Option<u64>,
+    /// Real-time processor time in a period, microseconds.
+    pub cpu_rt_runtime: Option<i64>,
+    /// How readily its memory is swapped out, 0 to 100.
+    pub memory_swappiness: Option<u64>,
+    /// Whether its processes wait for memory rather than be ended.
+    pub oom_kill_disable: bool,
+    /// Weights and bounds of block devices.
+    pub block_io: BlockIo,
 }
 
 /// A limit of processes.
@@ -355,23 +379,4 @@ impl std::fmt::Debug for FileContent {
             Self::External(name) => f.debug_tuple("External").field(name).finish(),
         }
     }
-}
-
-/// A network.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Network {
-    /// Where it is defined; `None` for the implicit `default`.
-    pub span: Option<Span>,
-    /// Its name in the engine: `PROJECT_KEY` unless `name` or `external` says otherwise.
-    pub name: String,
-    /// Whether somebody else makes and removes it.
-    pub external: bool,
-    /// Whether nothing outside is reachable.
-    pub internal: bool,
-    /// Subnet, e.g. `172.28.0.0/16`.
-    pub subnet: Option<String>,
-    /// Gateway.
-    pub gateway: Option<Ipv4Addr>,
-    /// Labels.
-    pub labels: IndexMap<String, String>,
 }

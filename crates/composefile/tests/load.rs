@@ -367,6 +367,10 @@ fn what_authors_get_wrong() {
         ("mode and networks", "services:\n  a: {image: a, network_mode: host, networks: [x]}\n"),
         ("shared network", "services:\n  a: {image: a, network_mode: 'service:b'}\n"),
         (
+            "modes and addresses",
+            "services:\n  a:\n    image: a\n    ipc: open\n    pid: 'container:'\n    uts: 'service:b'\n    cgroup: x\n    mac_address: '01:00'\n    security_opt: [secomp=x, 'seccomp=gone.json']\n",
+        ),
+        (
             "near condition",
             "services:\n  a: {image: a, depends_on: {b: {condition: healthy}}}\n  b: {image: b}\n",
         ),

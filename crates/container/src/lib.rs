@@ -12,7 +12,8 @@ mod state;
 pub use id::{ContainerId, IdError};
 pub use mount::{Mount, MountKind, Propagation, Recursion, VolumesFrom};
 pub use spec::{
-    ContainerSpec, Healthcheck, LogOptions, NetworkAttachment, NetworkMode, Protocol, PublishedPort,
-    Resources, RestartPolicy, SecretFile, Ulimit,
+    BlockIo, CgroupMode, ContainerSpec, Device, DeviceAccess, DeviceLimit, DeviceRule, Healthcheck, IpcMode,
+    Isolation, Link, LogOptions, MacAddress, NetworkAttachment, NetworkMode, PidMode, Protocol,
+    PublishedPort, Resources, RestartPolicy, SecretFile, Security, Ulimit, UtsMode,
 };
 pub use state::{ContainerRecord, ContainerState, Health, HealthStatus, ProbeResult, ProcessIdentity};

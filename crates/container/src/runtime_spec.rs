@@ -9,18 +9,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use oci_spec::runtime::Spec;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use crate::{ContainerId, ContainerSpec, Recursion};
+use crate::{ContainerId, ContainerSpec, DeviceAccess, Recursion, UtsMode};
 
 mod capability;
 mod mounts;
+mod namespaces;
+mod resources;
 mod seccomp;
+mod seccomp_profile;
+
+pub use seccomp_profile::ProfileError;
 
 /// `PATH` of a container whose image sets none.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-/// Length of the period in which a CPU quota is counted, microseconds.
-const CPU_PERIOD: u64 = 100_000;
 /// Size of `/dev/shm` when none is asked, bytes.
 const SHM_SIZE: u64 = 64 << 20;
 
@@ -55,6 +58,26 @@ pub enum RuntimeSpecError {
     /// A soft limit above the hard one.
     #[error("the soft limit of `{0}` is above its hard limit")]
     UlimitOrder(String),
+    /// A kernel parameter that is not the container's own.
+    #[error("the kernel parameter `{key}` is not {whose}")]
+    Sysctl {
+        /// Its name.
+        key: String,
+        /// Whose it is not, and why.
+        whose: &'static str,
+    },
+    /// Two ways to say the same.
+    #[error("a number of processors excludes a quota and a period of processor time")]
+    CpuLimits,
+    /// Something else than a block device.
+    #[error("`{0}` is no block device of this host")]
+    BlockDevice(String),
+    /// A device outside of `/dev`.
+    #[error("a device can only be given below /dev, not as `{0}`")]
+    DevicePath(String),
+    /// A system call profile that cannot be read.
+    #[error("the seccomp profile cannot be used: {0}")]
+    Profile(#[from] ProfileError),
 }
 
 /// What the writer needs to know and may not find out.
@@ -76,22 +99,58 @@ pub struct Facts {
     pub network_namespace: NetworkNamespace,
     /// Whether the environment says the host's name.
     pub host_name_variable: bool,
+    /// The host's name, for a container that shares it.
+    pub host_name: String,
     /// The AppArmor profile to apply, where the host enforces one.
     pub apparmor_profile: Option<String>,
+    /// Whether the host enforces AppArmor profiles at all.
+    pub apparmor_enabled: bool,
     /// Mounts whose sources are host paths by now, in order.
     pub mounts: Vec<ResolvedMount>,
     /// Files bound over `/etc/hosts`, `/etc/hostname` and `/etc/resolv.conf`.
     pub etc: EtcFiles,
     /// Directory that holds the secrets as the shim lays them out, see [`secret_place`].
     pub secrets: Option<PathBuf>,
+    /// Where the shim binds namespaces, and `/dev/shm`, of other containers: `pid`, `ipc`, `shm`.
+    pub namespaces: PathBuf,
     /// Device nodes given through.
     pub devices: Vec<DeviceNode>,
+    /// Major and minor numbers of the block devices that limits speak of.
+    pub block_devices: BTreeMap<PathBuf, (i64, i64)>,
     /// Capabilities that the caller holds: `CapBnd` of `/proc/self/status`.
     pub available_capabilities: u64,
     /// Current hard limits by lower-case name; empty when the caller may raise limits (CAP_SYS_RESOURCE).
     pub hard_limits: BTreeMap<String, u64>,
     /// Whether swap is accounted per control group.
     pub swap_accounting: bool,
+    /// What else control groups of this kernel can do.
+    pub controls: Controls,
+    /// The caller's `oom_score_adj`, and whether it may lower it.
+    pub oom_score: OomScore,
+}
+
+/// What the control groups of a kernel can do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Controls {
+    /// `memory.swappiness`, of version 1.
+    pub swappiness: bool,
+    /// `memory.oom_control`, of version 1.
+    pub oom_control: bool,
+    /// Real-time processor time, of version 1.
+    pub realtime: bool,
+    /// A weight for block devices.
+    pub io_weight: bool,
+    /// Bounds for block devices.
+    pub io_throttle: bool,
+}
+
+/// How soon the kernel ends the caller for want of memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OomScore {
+    /// `/proc/self/oom_score_adj`.
+    pub current: i32,
+    /// Whether it may be lowered (CAP_SYS_RESOURCE).
+    pub may_lower: bool,
 }
 
 /// Whose network a container uses.
@@ -101,6 +160,8 @@ pub enum NetworkNamespace {
     Own,
     /// The host's.
     Host,
+    /// Another container's, which the shim joins.
+    Joined,
 }
 
 /// Files that replace those of the image.
@@ -146,8 +207,10 @@ pub enum ResolvedSource {
 /// A device node as found on the host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeviceNode {
-    /// Its path, the same inside.
+    /// Its path inside.
     pub path: PathBuf,
+    /// What may be done with it.
+    pub access: DeviceAccess,
     /// Whether it is a block device rather than a character device.
     pub block: bool,
     /// Major number.
@@ -201,8 +264,18 @@ pub fn oci_runtime_spec(container: &ContainerSpec, facts: &Facts) -> Result<Runt
     if args.is_empty() {
         return Err(RuntimeSpecError::NoCommand);
     }
-    let hostname = container.hostname.clone().unwrap_or_else(|| facts.id.short().to_owned());
-    let (network_sysctls, sysctls) = sysctls(container, facts);
+    let shared_name = container.isolation.uts == UtsMode::Host;
+    let hostname = match &container.hostname {
+        _ if shared_name => facts.host_name.clone(),
+        Some(name) => name.clone(),
+        None => facts.id.short().to_owned(),
+    };
+    let (network_sysctls, sysctls) = namespaces::sysctls(container, facts)?;
+    for node in &facts.devices {
+        if !node.path.starts_with("/dev") || node.path == std::path::Path::new("/dev") {
+            return Err(RuntimeSpecError::DevicePath(node.path.display().to_string()));
+        }
+    }
 
     let mut process = json!({
         "terminal": container.tty,
@@ -218,35 +291,114 @@ pub fn oci_runtime_spec(container: &ContainerSpec, facts: &Facts) -> Result<Runt
         // Absent and false differ: libcontainer loads the filter before it drops capabilities only when absent.
         process["noNewPrivileges"] = json!(true);
     }
-    if let Some(profile) = facts.apparmor_profile.as_ref().filter(|_| !container.privileged) {
+    if let Some(profile) = apparmor(container, facts, &mut notes) {
         process["apparmorProfile"] = json!(profile);
     }
+    if let Some(score) = oom_score(container, facts, &mut notes) {
+        process["oomScoreAdj"] = json!(score);
+    }
+    if container.security.labels.iter().any(|label| label != "disable") {
+        notes.push("labels of SELinux have no effect: it is not supported".to_owned());
+    }
 
+    let (masked, read_only) = system_paths(container);
     let mut linux = json!({
-        "cgroupsPath": facts.id.cgroup_path(),
-        "namespaces": [
-            { "type": "pid" }, { "type": "ipc" }, { "type": "uts" }, { "type": "mount" }, { "type": "cgroup" },
-        ],
-        "devices": facts.devices.iter().map(device).collect::<Vec<_>>(),
-        "resources": resources(container, facts, &mut notes),
+        "cgroupsPath": cgroup_path(container, &facts.id),
+        "namespaces": namespaces::list(container, facts),
+        "devices": facts.devices.iter().filter(|node| !is_usual(node)).map(resources::device).collect::<Vec<_>>(),
+        "resources": resources::resources(container, facts, &mut notes)?,
         "sysctl": sysctls,
         "rootfsPropagation": "slave",
-        "maskedPaths": if container.privileged { json!([]) } else { json!(MASKED_PATHS) },
-        "readonlyPaths": if container.privileged { json!([]) } else { json!(READONLY_PATHS) },
+        "maskedPaths": masked,
+        "readonlyPaths": read_only,
     });
     if !container.privileged && !container.seccomp_unconfined {
-        linux["seccomp"] = seccomp::profile(&granted.set, std::env::consts::ARCH);
+        linux["seccomp"] = match &container.security.seccomp_profile {
+            Some(text) => seccomp_profile::convert(text, &granted.set, std::env::consts::ARCH)?,
+            None => seccomp::profile(&granted.set, std::env::consts::ARCH),
+        };
     }
-    let document = json!({
+    let mut document = json!({
         "ociVersion": "1.2.0",
         "process": process,
         "root": { "path": facts.rootfs, "readonly": container.read_only },
-        "hostname": hostname,
         "mounts": mounts::list(container, facts),
         "linux": linux,
     });
+    if !shared_name {
+        document["hostname"] = json!(hostname);
+        if let Some(domain) = &container.domainname {
+            document["domainname"] = json!(domain);
+        }
+    }
+    if !container.annotations.is_empty() {
+        document["annotations"] = json!(container.annotations);
+    }
     let spec = serde_json::from_value(document).expect("the document has the specification's shape");
     Ok(RuntimeSpec { spec, network_sysctls, notes })
+}
+
+/// Checks a system call profile in Docker's JSON.
+pub fn check_seccomp_profile(text: &str) -> Result<(), ProfileError> {
+    seccomp_profile::convert(text, &BTreeSet::new(), std::env::consts::ARCH).map(drop)
+}
+
+/// Returns the path of a container's control group below each hierarchy's root.
+pub fn cgroup_path(container: &ContainerSpec, id: &ContainerId) -> String {
+    match container.cgroup_parent.as_deref().map(|parent| parent.trim_matches('/')) {
+        Some(parent) if !parent.is_empty() => format!("/{parent}{}", id.cgroup_path()),
+        _ => id.cgroup_path(),
+    }
+}
+
+/// Says whether a node is one of those that every container has.
+fn is_usual(node: &DeviceNode) -> bool {
+    let usual = ["null", "zero", "full", "tty", "random", "urandom", "console", "ptmx"];
+    usual.iter().any(|name| node.path.strip_prefix("/dev") == Ok(std::path::Path::new(name)))
+}
+
+fn apparmor(container: &ContainerSpec, facts: &Facts, notes: &mut Vec<String>) -> Option<String> {
+    match container.security.apparmor.as_deref() {
+        _ if container.privileged => None,
+        None => facts.apparmor_profile.clone(),
+        Some("unconfined") => None,
+        Some(profile) if facts.apparmor_enabled => Some(profile.to_owned()),
+        Some(profile) => {
+            notes.push(format!("the AppArmor profile `{profile}` has no effect: this kernel enforces none"));
+            None
+        }
+    }
+}
+
+fn oom_score(container: &ContainerSpec, facts: &Facts, notes: &mut Vec<String>) -> Option<i32> {
+    let score = container.oom_score_adj?;
+    if score < facts.oom_score.current && !facts.oom_score.may_lower {
+        let current = facts.oom_score.current;
+        notes
+            .push(format!("oom_score_adj stays at {current}: lowering it to {score} needs CAP_SYS_RESOURCE"));
+        return None;
+    }
+    Some(score)
+}
+
+/// Returns the paths that are hidden, and those that may not be written.
+fn system_paths(container: &ContainerSpec) -> (Vec<String>, Vec<String>) {
+    let security = &container.security;
+    let all = container.privileged || security.system_paths_unconfined;
+    let shown = |path: &&str| {
+        !all && !security.unmask.iter().any(|unmask| {
+            let same = unmask.trim_end_matches('/') == *path;
+            let below =
+                unmask.strip_suffix("/*").is_some_and(|parent| path.starts_with(&format!("{parent}/")));
+            same || below || unmask.eq_ignore_ascii_case("all")
+        })
+    };
+    let owned = |paths: &[&'static str]| -> Vec<String> {
+        paths.iter().copied().filter(shown).map(str::to_owned).collect()
+    };
+    let mut masked = owned(&MASKED_PATHS);
+    masked.extend(security.mask.iter().cloned());
+    (masked, owned(&READONLY_PATHS))
 }
 
 /// Returns the environment: Docker's own variables first, so that the image and the user override them.
@@ -264,24 +416,6 @@ fn environment(container: &ContainerSpec, facts: &Facts, hostname: &str) -> Vec<
         .filter_map(|(name, value)| Some(format!("{name}={}", value?)))
         .chain(wanted.iter().map(|(name, value)| format!("{name}={value}")))
         .collect()
-}
-
-/// Splits the sysctls into those of the network namespace and the rest.
-fn sysctls(container: &ContainerSpec, facts: &Facts) -> (BTreeMap<String, String>, BTreeMap<String, String>) {
-    let (mut network, rest): (BTreeMap<_, _>, BTreeMap<_, _>) = container
-        .sysctls
-        .iter()
-        .map(|(key, value)| (key.replace('/', "."), value.clone()))
-        .partition(|(key, _)| key.starts_with("net."));
-    if facts.network_namespace == NetworkNamespace::Own {
-        // As Docker: without privileges, a process may use port 80 and ping in a network of its own.
-        for (key, value) in
-            [("net.ipv4.ip_unprivileged_port_start", "0"), ("net.ipv4.ping_group_range", "0 2147483647")]
-        {
-            network.entry(key.to_owned()).or_insert_with(|| value.to_owned());
-        }
-    }
-    (network, rest)
 }
 
 fn rlimits(
@@ -334,76 +468,6 @@ fn rlimits(
     }
     list.reverse();
     Ok(list)
-}
-
-fn device(node: &DeviceNode) -> Value {
-    json!({
-        "path": node.path,
-        "type": if node.block { "b" } else { "c" },
-        "major": node.major,
-        "minor": node.minor,
-        "fileMode": node.mode & 0o777,
-        "uid": node.uid,
-        "gid": node.gid,
-    })
-}
-
-fn resources(container: &ContainerSpec, facts: &Facts, notes: &mut Vec<String>) -> Value {
-    let wanted = &container.resources;
-    let mut devices = vec![json!({ "allow": container.privileged, "access": "rwm" })];
-    if !container.privileged {
-        devices.extend(facts.devices.iter().map(|node| {
-            json!({
-                "allow": true,
-                "type": if node.block { "b" } else { "c" },
-                "major": node.major,
-                "minor": node.minor,
-                "access": "rwm",
-            })
-        }));
-    }
-    let mut resources = json!({ "devices": devices });
-
-    let mut memory = Map::new();
-    if let Some(limit) = wanted.memory {
-        memory.insert("limit".to_owned(), json!(limit));
-        let swap = wanted.memory_swap.unwrap_or_else(|| {
-            i64::try_from(limit).ok().and_then(|limit| limit.checked_mul(2)).unwrap_or(-1)
-        });
-        if facts.swap_accounting {
-            memory.insert("swap".to_owned(), json!(swap));
-        } else if wanted.memory_swap.is_some() {
-            notes.push(
-                "the limit of memory and swap is left out: this kernel does not account swap".to_owned(),
-            );
-        }
-    }
-    if let Some(reservation) = wanted.memory_reservation {
-        memory.insert("reservation".to_owned(), json!(reservation));
-    }
-    if !memory.is_empty() {
-        resources["memory"] = Value::Object(memory);
-    }
-
-    let mut cpu = Map::new();
-    if let Some(millicpus) = wanted.millicpus {
-        // The kernel refuses a quota below one millisecond.
-        cpu.insert("quota".to_owned(), json!((millicpus * CPU_PERIOD / 1000).max(1000)));
-        cpu.insert("period".to_owned(), json!(CPU_PERIOD));
-    }
-    if let Some(shares) = wanted.cpu_shares {
-        cpu.insert("shares".to_owned(), json!(shares));
-    }
-    if let Some(cpuset) = &wanted.cpuset {
-        cpu.insert("cpus".to_owned(), json!(cpuset));
-    }
-    if !cpu.is_empty() {
-        resources["cpu"] = Value::Object(cpu);
-    }
-    if let Some(pids) = wanted.pids {
-        resources["pids"] = json!({ "limit": i64::try_from(pids).unwrap_or(i64::MAX) });
-    }
-    resources
 }
 
 #[cfg(test)]

@@ -8,7 +8,22 @@ use coracle_oci::{HealthCommand, ImageId};
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
+mod device;
+mod isolation;
+mod network;
+mod security;
+
 use crate::mount::{Mount, VolumesFrom};
+
+pub use device::{BlockIo, Device, DeviceAccess, DeviceLimit, DeviceRule};
+pub use isolation::{CgroupMode, IpcMode, Isolation, PidMode, UtsMode};
+pub use network::{Link, MacAddress, NetworkAttachment, NetworkMode};
+pub use security::Security;
+
+/// Says that a field need not be written: records and digests of containers that do not use it stay as they were.
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
 
 /// A wanted container. Image defaults have been folded in: nothing here is looked up later.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -40,9 +55,15 @@ pub struct ContainerSpec {
     /// Host name; `None` means the id's first 12 digits.
     #[serde(default)]
     pub hostname: Option<String>,
+    /// NIS domain name.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub domainname: Option<String>,
     /// Labels.
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
+    /// Annotations of the runtime specification.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub annotations: BTreeMap<String, String>,
     /// Whether the container has a terminal.
     #[serde(default)]
     pub tty: bool,
@@ -73,6 +94,12 @@ pub struct ContainerSpec {
     /// Capabilities taken from the default set.
     #[serde(default)]
     pub cap_drop: Vec<String>,
+    /// Further options of security.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub security: Security,
+    /// Which namespaces are its own.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub isolation: Isolation,
     /// Mounts, in order.
     #[serde(default)]
     pub mounts: Vec<Mount>,
@@ -99,6 +126,12 @@ pub struct ContainerSpec {
     /// Search domains.
     #[serde(default)]
     pub dns_search: Vec<String>,
+    /// Options of the resolver, e.g. `ndots:2`.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub dns_options: Vec<String>,
+    /// Names that only this container knows others by.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub links: Vec<Link>,
     /// Limits.
     #[serde(default)]
     pub resources: Resources,
@@ -108,9 +141,18 @@ pub struct ContainerSpec {
     /// Kernel parameters of its namespaces.
     #[serde(default)]
     pub sysctls: BTreeMap<String, String>,
-    /// Device nodes of the host given through, by path.
+    /// Device nodes of the host given through.
     #[serde(default)]
-    pub devices: Vec<PathBuf>,
+    pub devices: Vec<Device>,
+    /// Rules of the device controller beyond those of `devices`.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub device_rules: Vec<DeviceRule>,
+    /// The control group that its own is below; `None` is the root.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub cgroup_parent: Option<String>,
+    /// How soon the kernel ends it for want of memory, -1000 to 1000.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub oom_score_adj: Option<i32>,
     /// Size of `/dev/shm`, bytes; `None` means 64 MiB.
     #[serde(default)]
     pub shm_size: Option<u64>,
@@ -147,32 +189,6 @@ pub struct SecretFile {
     pub gid: u32,
     /// Mode, e.g. `0o444`.
     pub mode: u32,
-}
-
-/// How a container reaches a network.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum NetworkMode {
-    /// Its own network namespace attached to `ContainerSpec::networks`.
-    Bridge,
-    /// Its own network namespace with only loopback.
-    None,
-    /// The host's network namespace.
-    Host,
-}
-
-/// One network a container is attached to.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct NetworkAttachment {
-    /// The network's name as stored, e.g. `shop-dev_default`; `bridge` is the default bridge.
-    pub network: String,
-    /// Names beside the container's own that resolve to it there.
-    #[serde(default)]
-    pub aliases: Vec<String>,
-    /// A fixed address.
-    #[serde(default)]
-    pub ipv4_address: Option<std::net::Ipv4Addr>,
 }
 
 /// Transport protocol of a published port.
@@ -219,6 +235,27 @@ pub struct Resources {
     pub cpuset: Option<String>,
     /// Number of processes and threads.
     pub pids: Option<u64>,
+    /// Length of the period in which `cpu_quota` is counted, microseconds.
+    #[serde(skip_serializing_if = "is_default")]
+    pub cpu_period: Option<u64>,
+    /// Processor time in a period, microseconds; excludes `millicpus`.
+    #[serde(skip_serializing_if = "is_default")]
+    pub cpu_quota: Option<i64>,
+    /// Length of the period in which `cpu_rt_runtime` is counted, microseconds.
+    #[serde(skip_serializing_if = "is_default")]
+    pub cpu_rt_period: Option<u64>,
+    /// Real-time processor time in a period, microseconds.
+    #[serde(skip_serializing_if = "is_default")]
+    pub cpu_rt_runtime: Option<i64>,
+    /// How readily its memory is swapped out, 0 to 100.
+    #[serde(skip_serializing_if = "is_default")]
+    pub memory_swappiness: Option<u64>,
+    /// Whether its processes wait for memory rather than be ended.
+    #[serde(skip_serializing_if = "is_default")]
+    pub oom_kill_disable: bool,
+    /// Weights and bounds of block devices.
+    #[serde(skip_serializing_if = "is_default")]
+    pub block_io: BlockIo,
 }
 
 /// A limit of a container's processes.

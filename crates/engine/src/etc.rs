@@ -38,29 +38,42 @@ impl HostResolver {
             config.servers.clone_from(&spec.dns);
         }
         if !spec.dns_search.is_empty() {
-            config.search.clone_from(&spec.dns_search);
+            // Docker: a dot alone means no domain at all.
+            config.search = spec.dns_search.iter().filter(|domain| *domain != ".").cloned().collect();
+        }
+        if !spec.dns_options.is_empty() {
+            config.options.clone_from(&spec.dns_options);
         }
         config.render()
     }
 }
 
 /// Returns the text of a container's `/etc/hosts`.
-pub fn hosts(hostname: &str, attachments: &Attachments, extra: &[(String, String)]) -> String {
+pub fn hosts(
+    hostname: &str,
+    domainname: Option<&str>,
+    attachments: &Attachments,
+    extra: &[(String, String)],
+) -> String {
     let mut text = String::from("127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n");
     text.push_str(
         "fe00::0\tip6-localnet\nff00::0\tip6-mcastprefix\nff02::1\tip6-allnodes\nff02::2\tip6-allrouters\n",
     );
-    let gateway = attachments.endpoints.first().map(|(_, network)| network.gateway);
+    let gateway = attachments.endpoints.first().map_or(Ipv4Addr::LOCALHOST, |(_, network)| network.gateway);
     for (name, address) in extra {
-        let address = match (address.as_str(), gateway) {
-            ("host-gateway", Some(gateway)) => gateway.to_string(),
-            ("host-gateway", None) => "127.0.0.1".to_owned(),
-            (address, _) => address.to_owned(),
+        let address = match address.as_str() {
+            "host-gateway" => gateway.to_string(),
+            address => address.to_owned(),
         };
         let _ = writeln!(text, "{address}\t{name}");
     }
+    // The full name first: it is the canonical one.
+    let name = match domainname {
+        Some(domain) if !hostname.contains('.') => format!("{hostname}.{domain} {hostname}"),
+        Some(_) | None => hostname.to_owned(),
+    };
     for (endpoint, _) in &attachments.endpoints {
-        let _ = writeln!(text, "{}\t{hostname}", endpoint.address);
+        let _ = writeln!(text, "{}\t{name}", endpoint.address);
     }
     text
 }
@@ -73,7 +86,7 @@ mod tests {
     fn hosts_name_extra_hosts() {
         let extra =
             [("api".to_owned(), "10.9.9.9".to_owned()), ("host".to_owned(), "host-gateway".to_owned())];
-        let text = hosts("web", &Attachments::default(), &extra);
+        let text = hosts("web", None, &Attachments::default(), &extra);
         assert!(text.starts_with("127.0.0.1\tlocalhost\n"));
         assert!(text.ends_with("10.9.9.9\tapi\n127.0.0.1\thost\n"));
     }

@@ -98,6 +98,7 @@ impl Keepers<'_> {
                         container: id.to_string(),
                         name: attached.name.clone(),
                         aliases,
+                        links: attached.links.clone(),
                         address: Some(endpoint.address),
                         ready: true,
                     });

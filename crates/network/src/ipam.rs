@@ -45,6 +45,14 @@ pub enum IpamError {
         /// The subnet it should lie in.
         subnet: Subnet,
     },
+    /// The range does not lie in the subnet.
+    #[error("range {range} does not lie in subnet {subnet}")]
+    Range {
+        /// What was asked for.
+        range: Subnet,
+        /// The subnet it should lie in.
+        subnet: Subnet,
+    },
     /// The requested address is not a host address of the subnet, or is its gateway.
     #[error("address {address} cannot be given to an endpoint of subnet {subnet}")]
     Unusable {
@@ -85,6 +93,37 @@ pub fn check_subnet(wanted: Subnet, taken: &[Subnet]) -> Result<(), IpamError> {
 /// Checks a gateway that the user chose.
 pub fn check_gateway(gateway: Ipv4Addr, subnet: Subnet) -> Result<(), IpamError> {
     if is_host(gateway, subnet) { Ok(()) } else { Err(IpamError::Gateway { gateway, subnet }) }
+}
+
+/// Checks the part of a subnet that addresses are chosen from.
+pub fn check_range(range: Subnet, subnet: Subnet) -> Result<(), IpamError> {
+    if range.prefix() >= subnet.prefix() && subnet.contains(range.network()) {
+        Ok(())
+    } else {
+        Err(IpamError::Range { range, subnet })
+    }
+}
+
+/// As [`choose_address`], but what nobody asked for comes from `range`.
+pub fn choose_address_in(
+    range: Subnet,
+    subnet: Subnet,
+    gateway: Ipv4Addr,
+    taken: &BTreeSet<Ipv4Addr>,
+    last: Option<Ipv4Addr>,
+) -> Result<Ipv4Addr, IpamError> {
+    let (first, end) = (range.network().to_bits(), range.broadcast().to_bits());
+    let count = u64::from(end - first) + 1;
+    let start = match last {
+        Some(last) if range.contains(last) => u64::from(last.to_bits() - first) + 1,
+        Some(_) | None => 0,
+    };
+    // Those that are taken can be in the way, the gateway, and the subnet's first and last address.
+    let tries = count.min(taken.len() as u64 + 4);
+    (0..tries)
+        .map(|step| Ipv4Addr::from_bits(first + ((start + step) % count) as u32))
+        .find(|address| *address != gateway && is_host(*address, subnet) && !taken.contains(address))
+        .ok_or(IpamError::Full(range))
 }
 
 /// Returns an address for a new endpoint: the `requested` one if it is free, else the first free one after `last`
@@ -175,6 +214,24 @@ mod tests {
         assert_eq!(choose_address(net, gateway, &taken, None, last), Err(IpamError::Full(net)));
         taken.remove(&address("10.1.0.4"));
         assert_eq!(choose_address(net, gateway, &taken, None, last), Ok(address("10.1.0.4")));
+    }
+
+    #[test]
+    fn addresses_come_from_a_range() {
+        let (net, range) = (subnet("10.1.0.0/24"), subnet("10.1.0.0/30"));
+        assert_eq!(check_range(range, net), Ok(()));
+        assert!(check_range(subnet("10.2.0.0/30"), net).is_err());
+        assert!(check_range(subnet("10.1.0.0/16"), net).is_err());
+        let gateway = address("10.1.0.1");
+        let mut taken = BTreeSet::new();
+        let mut given = Vec::new();
+        let mut last = None;
+        while let Ok(next) = choose_address_in(range, net, gateway, &taken, last) {
+            given.push(next.octets()[3]);
+            taken.insert(next);
+            last = Some(next);
+        }
+        assert_eq!(given, [2, 3]);
     }
 
     #[test]

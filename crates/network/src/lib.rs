@@ -1,6 +1,6 @@
 //! Address plan and rule set as data; netlink, nftables, DNS and published ports apply them.
 //!
-//! Pure: [`subnet`], [`ipam`], [`names`], [`rules`], [`table`], [`dns`]. In the kernel: [`netlink`], [`nftables`]. Shared
+//! Pure: [`subnet`], [`ipam`], [`names`], [`options`], [`rules`], [`table`], [`dns`]. In the kernel: [`netlink`], [`nftables`]. Shared
 //! by processes: [`Addresses`], [`keeper`]. Everything acts in the network namespace of the calling thread.
 
 mod addresses;
@@ -11,6 +11,7 @@ mod lock;
 pub mod names;
 pub mod netlink;
 pub mod nftables;
+pub mod options;
 mod port;
 pub mod ports;
 mod record;
@@ -20,6 +21,7 @@ pub mod table;
 
 pub use addresses::{Addresses, AddressesError};
 pub use lock::Lock;
+pub use options::{NetworkOptions, OptionError};
 pub use port::{Protocol, PublishedPort, UnknownProtocol};
 pub use record::NetworkRecord;
 pub use rules::{NetworkRules, RuleSet};

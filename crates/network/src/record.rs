@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::options::NetworkOptions;
 use crate::rules::NetworkRules;
 use crate::subnet::Subnet;
 
@@ -25,6 +26,18 @@ pub struct NetworkRecord {
     pub bridge: String,
     /// Whether it reaches nothing outside.
     pub internal: bool,
+    /// The part of the subnet that addresses are chosen from; `None` is all of it.
+    #[serde(default)]
+    pub range: Option<Subnet>,
+    /// Addresses that no container gets unless it asks, by what they are for.
+    #[serde(default)]
+    pub reserved: BTreeMap<String, Ipv4Addr>,
+    /// What else it was told.
+    #[serde(default)]
+    pub options: NetworkOptions,
+    /// What it was told, under Docker's names, for display.
+    #[serde(default)]
+    pub driver_options: BTreeMap<String, String>,
     /// The user's and Compose's labels.
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
@@ -45,7 +58,7 @@ impl NetworkRecord {
             subnet: self.subnet,
             gateway: self.gateway,
             internal: self.internal,
-            masquerade: !self.internal,
+            masquerade: !self.internal && self.options.masquerade,
         }
     }
 }

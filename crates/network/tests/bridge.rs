@@ -401,3 +401,47 @@ fn links_end_with_their_container() {
         std::thread::yield_now();
     }
 }
+
+#[test]
+fn a_link_as_it_was_asked_for() {
+    if !privileged() {
+        return;
+    }
+    let mut world = World::new();
+    let network = world.network("10.1.0.0/24", false);
+    let rules = &world.networks[network];
+    let connect = |last: u8, isolated: bool| {
+        let namespace = NetworkNamespace::new().unwrap();
+        let address = Ipv4Addr::new(10, 1, 0, last);
+        let mut link = world::interface(
+            &rules.bridge,
+            &format!("crvasked{last}"),
+            address,
+            rules.subnet,
+            Some(rules.gateway),
+        );
+        link.name = "lan0".to_owned();
+        link.hardware = Some([0x02, 0x42, 0xac, 0, 0, last]);
+        link.link_local = vec!["169.254.7.7".parse().unwrap(), "fe80::7".parse().unwrap()];
+        link.sysctls = vec![("ipv4.conf.lan0.log_martians".to_owned(), "1".to_owned())];
+        link.isolated = isolated;
+        world.host.run(|| attach(namespace.as_fd(), &Attachment { interfaces: vec![link] }).unwrap());
+        namespace
+    };
+    let (one, two, open) = (connect(2, true), connect(3, true), connect(4, false));
+    world.apply(&[]);
+    let _server = PeerTeller::start(&two, 80);
+    let two_address = Ipv4Addr::new(10, 1, 0, 3);
+    assert_eq!(one.run(|| silent((two_address, 80))), None, "isolated links do not reach each other");
+    assert_eq!(world.host.run(|| ask((two_address, 80))).as_deref(), Some("10.1.0.1"));
+    let martians = "/proc/sys/net/ipv4/conf/lan0/log_martians";
+    assert_eq!(one.run(|| std::fs::read_to_string(martians).unwrap()).trim(), "1");
+    if let Some(addresses) = ip(&open, &["-o", "address"]) {
+        for address in ["10.1.0.4/24", "169.254.7.7/16", "fe80::7/64"] {
+            assert!(addresses.contains(address), "{addresses}");
+        }
+        let links = ip(&open, &["-o", "link", "show", "lan0"]).unwrap();
+        assert!(links.contains("02:42:ac:00:00:04"), "{links}");
+    }
+    world.clear();
+}

@@ -111,6 +111,7 @@ fn endpoint(name: &str, address: Ipv4Addr) -> Endpoint {
         container: format!("id-{name}"),
         name: name.to_owned(),
         aliases: Vec::new(),
+        links: Vec::new(),
         address: Some(address),
         ready: true,
     }

@@ -6,20 +6,21 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use coracle_container::runtime_spec::{
-    EtcFiles, Facts, NetworkNamespace, ResolvedMount, oci_runtime_spec, secret_place,
+    Controls, DeviceNode, EtcFiles, Facts, NetworkNamespace, OomScore, ResolvedMount, cgroup_path,
+    oci_runtime_spec, secret_place,
 };
-use coracle_container::{ContainerId, ContainerSpec, Healthcheck, RestartPolicy};
+use coracle_container::{ContainerId, ContainerSpec, Healthcheck, PidMode, RestartPolicy};
 use coracle_oci::HealthCommand;
 use coracle_shim::cgroup;
 use coracle_shim::config::{
-    CONFIG_FILE, HealthCheck, Log, Network, Overlay, Restart, SPEC_FILE, Secret, SecretVariable, ShimConfig,
-    Source, Stdin, WorkingDirectory,
+    CONFIG_FILE, HealthCheck, Log, Network, Overlay, Partner, Restart, SPEC_FILE, Secret, SecretVariable,
+    Shared, ShimConfig, Source, Stdin, WorkingDirectory,
 };
 use coracle_shim::journal::Journal;
 
 use oci_spec::runtime::Spec;
 
-use crate::{Paths, ResolvedUser, RuntimeError, facts, filters, signal_number};
+use crate::{Paths, ResolvedUser, RuntimeError, cgroups, facts, filters, signal_number};
 
 /// Everything that had to be looked up or made before a container can start.
 #[derive(Clone, Debug)]
@@ -40,6 +41,8 @@ pub struct Prepared {
     pub etc: EtcFiles,
     /// Whose network it uses.
     pub network: NetworkNamespace,
+    /// Containers whose namespaces it shares; exactly one for the network when that is joined.
+    pub partners: Vec<SharedWith>,
     /// What its standard input is.
     pub stdin: Stdin,
     /// Arguments of this program that clean up after the final exit, e.g. `reap <id>`; empty means nobody is called.
@@ -50,6 +53,17 @@ pub struct Prepared {
     pub host_name_variable: bool,
     /// Whether mount points made in the root file system are taken out again, as a build step needs.
     pub remove_mount_points: bool,
+}
+
+/// A container whose namespace another one shares.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SharedWith {
+    /// Which namespace.
+    pub shared: Shared,
+    /// The container.
+    pub id: ContainerId,
+    /// Its name, for messages.
+    pub name: String,
 }
 
 impl Paths {
@@ -78,18 +92,14 @@ pub(crate) fn write(
         make_directory(directory)?;
     }
     let available = facts::available_capabilities();
-    let devices = if container.privileged {
-        facts::all_devices()
-    } else {
-        let mut devices = Vec::new();
-        for path in &container.devices {
-            let missing = || std::io::Error::new(std::io::ErrorKind::NotFound, "there is no such device");
-            let node =
-                facts::device(path).ok_or_else(|| RuntimeError::file("give the device", path)(missing()))?;
-            devices.push(node);
-        }
-        devices
-    };
+    let devices = devices(container)?;
+    let abilities = cgroup::abilities();
+    let block_devices = container
+        .resources
+        .block_io
+        .device_limits()
+        .filter_map(|limit| Some((limit.path.clone(), facts::block_device(&limit.path)?)))
+        .collect();
     let known = Facts {
         id: id.clone(),
         rootfs: ShimConfig::rootfs(&bundle),
@@ -99,14 +109,26 @@ pub(crate) fn write(
         home: prepared.user.home.clone(),
         network_namespace: prepared.network,
         host_name_variable: prepared.host_name_variable,
+        host_name: facts::host_name(),
         apparmor_profile: facts::apparmor_profile("coracle-default"),
+        apparmor_enabled: facts::apparmor_enabled(),
         mounts: prepared.mounts.clone(),
         etc: prepared.etc.clone(),
         secrets: (!container.secrets.is_empty()).then(|| ShimConfig::secrets(&bundle)),
+        namespaces: ShimConfig::namespaces(&bundle),
         devices,
+        block_devices,
         available_capabilities: available,
         hard_limits: facts::hard_limits(available),
         swap_accounting: cgroup::accounts_swap(),
+        controls: Controls {
+            swappiness: abilities.swappiness,
+            oom_control: abilities.swappiness,
+            realtime: abilities.realtime,
+            io_weight: abilities.io_weight,
+            io_throttle: abilities.io_throttle,
+        },
+        oom_score: OomScore { current: facts::oom_score(), may_lower: facts::may_raise_limits(available) },
     };
     let mut written = oci_runtime_spec(container, &known)?;
     let filtered = filters::take(paths, &mut written.spec, &bundle)?;
@@ -117,14 +139,18 @@ pub(crate) fn write(
 
     let config = ShimConfig {
         id: id.as_str().to_owned(),
-        cgroup: id.cgroup_path(),
+        cgroup: cgroup_path(container, id),
         overlay: prepared.overlay.clone(),
         views: prepared.views.clone(),
         sources: prepared.sources.clone(),
         network: match prepared.network {
             NetworkNamespace::Own => Network::Own,
             NetworkNamespace::Host => Network::Inherited,
+            NetworkNamespace::Joined => Network::Joined,
         },
+        partners: partners(paths, prepared),
+        kill_all: container.isolation.pid != PidMode::Private,
+        oom_kill_disable: container.resources.oom_kill_disable,
         network_sysctls: written.network_sysctls,
         secrets: secrets(container),
         secret_environment: prepared.secret_environment.clone(),
@@ -157,10 +183,43 @@ pub(crate) fn write(
         bound_to_client: prepared.bound_to_client,
         remove_mount_points: prepared.remove_mount_points,
     };
+    cgroups::note_parent(paths, &config.cgroup)?;
     let text = serde_json::to_vec(&config)
         .map_err(|source| RuntimeError::Record { path: bundle.join(CONFIG_FILE), source })?;
     write_file(&bundle.join(CONFIG_FILE), &text)?;
     Ok(written.notes)
+}
+
+/// Looks the wanted devices up; a directory gives every node below it.
+fn devices(container: &ContainerSpec) -> Result<Vec<DeviceNode>, RuntimeError> {
+    if container.privileged {
+        return Ok(facts::all_devices());
+    }
+    let mut devices: Vec<DeviceNode> = Vec::new();
+    for device in &container.devices {
+        let missing = || std::io::Error::new(std::io::ErrorKind::NotFound, "there is no such device");
+        let found = facts::devices_at(&device.source);
+        if found.is_empty() {
+            return Err(RuntimeError::file("give the device", &device.source)(missing()));
+        }
+        for node in found {
+            let below = node.path.strip_prefix(&device.source).unwrap_or(Path::new(""));
+            let path =
+                if below.as_os_str().is_empty() { device.target.clone() } else { device.target.join(below) };
+            devices.retain(|earlier| earlier.path != path);
+            devices.push(DeviceNode { path, access: device.access, ..node });
+        }
+    }
+    Ok(devices)
+}
+
+fn partners(paths: &Paths, prepared: &Prepared) -> Vec<Partner> {
+    let partner = |with: &SharedWith| Partner {
+        shared: with.shared,
+        name: with.name.clone(),
+        state: paths.state(&with.id),
+    };
+    prepared.partners.iter().map(partner).collect()
 }
 
 /// Takes the capabilities out of the specification: the shim drops the others itself, after it loaded the filter.

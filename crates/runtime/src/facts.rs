@@ -5,6 +5,7 @@ use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
+use coracle_container::DeviceAccess;
 use coracle_container::runtime_spec::DeviceNode;
 use rustix::process::Resource;
 
@@ -22,9 +23,47 @@ pub(crate) fn available_capabilities() -> u64 {
         .unwrap_or(0)
 }
 
+/// Says whether a process with these capabilities may raise limits.
+pub(crate) fn may_raise_limits(capabilities: u64) -> bool {
+    capabilities & CAP_SYS_RESOURCE != 0
+}
+
+/// Returns how soon the kernel ends this process for want of memory.
+pub(crate) fn oom_score() -> i32 {
+    fs::read_to_string("/proc/self/oom_score_adj").ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0)
+}
+
+/// Returns the host's name.
+pub(crate) fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+/// Returns the numbers of the block device at `path`; `None` when there is none.
+pub(crate) fn block_device(path: &Path) -> Option<(i64, i64)> {
+    device(path).filter(|node| node.block).map(|node| (node.major, node.minor))
+}
+
+/// Returns the device nodes at `path`: itself, or all below a directory. Nothing when there are none.
+pub(crate) fn devices_at(path: &Path) -> Vec<DeviceNode> {
+    const DEEPEST: usize = 4;
+    fn walk(path: &Path, depth: usize, out: &mut Vec<DeviceNode>) {
+        if let Some(node) = device(path) {
+            out.push(node);
+        } else if depth < DEEPEST
+            && let Ok(entries) = fs::read_dir(path)
+        {
+            entries.filter_map(Result::ok).for_each(|entry| walk(&entry.path(), depth + 1, out));
+        }
+    }
+    let mut out = Vec::new();
+    walk(path, 0, &mut out);
+    out.sort_by(|one, other| one.path.cmp(&other.path));
+    out
+}
+
 /// Returns the hard limits that bind, by lower-case name; none when this process may raise them.
 pub(crate) fn hard_limits(capabilities: u64) -> BTreeMap<String, u64> {
-    if capabilities & CAP_SYS_RESOURCE != 0 {
+    if may_raise_limits(capabilities) {
         return BTreeMap::new();
     }
     [
@@ -59,6 +98,7 @@ pub(crate) fn device(path: &Path) -> Option<DeviceNode> {
     }
     Some(DeviceNode {
         path: path.to_path_buf(),
+        access: DeviceAccess::default(),
         block: kind.is_block_device(),
         major: i64::from(rustix::fs::major(metadata.rdev())),
         minor: i64::from(rustix::fs::minor(metadata.rdev())),
@@ -98,13 +138,16 @@ pub(crate) fn all_devices() -> Vec<DeviceNode> {
     list
 }
 
+/// Returns whether AppArmor enforces profiles on this host.
+pub(crate) fn apparmor_enabled() -> bool {
+    fs::read_to_string("/sys/module/apparmor/parameters/enabled").is_ok_and(|text| text.starts_with('Y'))
+}
+
 /// Returns whether AppArmor enforces profiles on this host and has the one named.
 pub(crate) fn apparmor_profile(name: &str) -> Option<String> {
-    let enabled =
-        fs::read_to_string("/sys/module/apparmor/parameters/enabled").is_ok_and(|text| text.starts_with('Y'));
     let loaded = || {
         fs::read_to_string("/sys/kernel/security/apparmor/profiles")
             .is_ok_and(|text| text.lines().any(|line| line.split(' ').next() == Some(name)))
     };
-    (enabled && loaded()).then(|| name.to_owned())
+    (apparmor_enabled() && loaded()).then(|| name.to_owned())
 }

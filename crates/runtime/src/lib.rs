@@ -6,6 +6,7 @@
 
 mod attach;
 mod bundle;
+mod cgroups;
 mod connection;
 mod error;
 mod exec;
@@ -22,10 +23,10 @@ mod stop;
 mod user;
 
 pub use attach::{Attachment, Chunk, Input};
-pub use bundle::Prepared;
+pub use bundle::{Prepared, SharedWith};
 pub use connection::{Ended, Waiter};
 pub use coracle_shim::cgroup::Usage;
-pub use coracle_shim::config::{Overlay, Propagation, SecretVariable, Source, Stdin};
+pub use coracle_shim::config::{Overlay, Propagation, SecretVariable, Shared, Source, Stdin};
 pub use coracle_shim::exec::ExecUser;
 pub use coracle_shim::journal::Entry;
 pub use error::RuntimeError;

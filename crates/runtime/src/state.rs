@@ -5,7 +5,6 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use coracle_container::{ContainerId, ContainerState};
-use coracle_shim::cgroup::{Cgroup, Usage};
 use coracle_shim::identity::ProcessIdentity;
 use coracle_shim::state::ShimState;
 use jiff::Timestamp;
@@ -133,27 +132,6 @@ impl Runtime {
         drop(lock);
         let _ = fs::remove_file(self.paths.socket(id));
         self.recorded(id).map(|state| state.unwrap_or(ContainerState::Created))
-    }
-
-    /// Ends every process of the container's control group and removes the group. One that is gone is no error.
-    pub fn remove_cgroup(&self, id: &ContainerId) -> Result<(), RuntimeError> {
-        let path = id.cgroup_path();
-        let cgroup = Cgroup::new(&path);
-        if cgroup.exists() {
-            cgroup.kill();
-            cgroup.remove().map_err(RuntimeError::file("remove the control group", path))?;
-        }
-        Ok(())
-    }
-
-    /// Returns what the container uses now; all zero when it does not run.
-    pub fn stats(&self, id: &ContainerId) -> Usage {
-        Cgroup::new(&id.cgroup_path()).usage()
-    }
-
-    /// Returns the processes of the container, by their numbers on the host.
-    pub fn processes(&self, id: &ContainerId) -> Vec<i32> {
-        Cgroup::new(&id.cgroup_path()).processes().into_iter().collect()
     }
 
     /// Returns the shim's process id, if the record names one that lives.

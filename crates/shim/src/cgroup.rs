@@ -37,6 +37,45 @@ pub fn accounts_swap() -> bool {
     }
 }
 
+/// What control groups of this kernel can do beside counting memory and processes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Abilities {
+    /// `memory.swappiness` and `memory.oom_control`.
+    pub swappiness: bool,
+    /// Real-time processor time.
+    pub realtime: bool,
+    /// A weight for block devices.
+    pub io_weight: bool,
+    /// Bounds for block devices.
+    pub io_throttle: bool,
+}
+
+/// Finds out what the control groups of this kernel can do.
+pub fn abilities() -> Abilities {
+    let root = Path::new(MOUNT);
+    match version() {
+        Version::V1 => Abilities {
+            swappiness: root.join("memory/memory.swappiness").exists(),
+            realtime: root.join("cpu/cpu.rt_runtime_us").exists(),
+            // The root group has no weight of its own, only the accounts of the scheduler that would heed it.
+            io_weight: ["blkio.weight", "blkio.bfq.io_serviced"]
+                .iter()
+                .any(|file| root.join("blkio").join(file).exists()),
+            io_throttle: root.join("blkio/blkio.throttle.read_bps_device").exists(),
+        },
+        Version::V2 => {
+            let has_io = fs::read_to_string(root.join("cgroup.controllers"))
+                .is_ok_and(|text| text.split_ascii_whitespace().any(|name| name == "io"));
+            let weighs = |directory: &Path| {
+                ["io.weight", "io.bfq.weight"].iter().any(|file| directory.join(file).exists())
+            };
+            let weight = root.join("io.cost.qos").exists()
+                || fs::read_dir(root).is_ok_and(|groups| groups.flatten().any(|group| weighs(&group.path())));
+            Abilities { swappiness: false, realtime: false, io_weight: has_io && weight, io_throttle: has_io }
+        }
+    }
+}
+
 /// What a group has used so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
@@ -188,6 +227,25 @@ impl Cgroup {
             }
         }
         last
+    }
+
+    /// Removes the group if nothing is in or below it; one that is not there is no error.
+    pub fn remove_empty(&self) -> io::Result<()> {
+        for directory in &self.directories {
+            match fs::remove_dir(directory) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes processes of the group wait for memory rather than be ended; version 2 has no such control.
+    pub(crate) fn hold_off_oom_kills(&self) -> io::Result<()> {
+        match self.version {
+            Version::V1 => fs::write(self.controller("memory").join("memory.oom_control"), "1"),
+            Version::V2 => Ok(()),
+        }
     }
 
     /// Returns how often the kernel ended a process of the group for want of memory.

@@ -8,6 +8,7 @@
 //! <bundle>/secrets        tmpfs with secrets, in the shim's own mount namespace
 //! <bundle>/views/<n>      further overlays, in the shim's own mount namespace
 //! <bundle>/sources/<n>    what binds show, in the shim's own mount namespace
+//! <bundle>/namespaces     namespaces of other containers, in the shim's own mount namespace
 //! <bundle>/runtime        libcontainer's state
 //! ```
 
@@ -44,6 +45,15 @@ pub struct ShimConfig {
     pub sources: Vec<Source>,
     /// Whose network it uses.
     pub network: Network,
+    /// Namespaces of other containers that it shares.
+    #[serde(default)]
+    pub partners: Vec<Partner>,
+    /// Whether its processes outlive its first one unless they are ended: it has no process namespace of its own.
+    #[serde(default)]
+    pub kill_all: bool,
+    /// Whether its processes wait for memory rather than be ended.
+    #[serde(default)]
+    pub oom_kill_disable: bool,
     /// Sysctls set in the network namespace it makes.
     pub network_sysctls: BTreeMap<String, String>,
     /// Files put on a tmpfs at each start.
@@ -113,6 +123,11 @@ impl ShimConfig {
         bundle.join("sources").join(number.to_string())
     }
 
+    /// Returns the place of other containers' namespaces in `bundle`.
+    pub fn namespaces(bundle: &Path) -> PathBuf {
+        bundle.join("namespaces")
+    }
+
     /// Returns the place of the secrets' tmpfs in `bundle`.
     pub fn secrets(bundle: &Path) -> PathBuf {
         bundle.join("secrets")
@@ -170,6 +185,53 @@ pub enum Network {
     Own,
     /// The caller's.
     Inherited,
+    /// That of the partner that shares it.
+    Joined,
+}
+
+/// Another container, one of whose namespaces is shared.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Partner {
+    /// Which one.
+    pub shared: Shared,
+    /// The container's name, for messages.
+    pub name: String,
+    /// Where its shim records its state.
+    pub state: PathBuf,
+}
+
+/// A namespace that can be shared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Shared {
+    /// Network.
+    Network,
+    /// Inter-process communication, with `/dev/shm`.
+    Ipc,
+    /// Processes.
+    Pid,
+}
+
+impl Shared {
+    /// Returns the name of its file below `/proc/PID/ns`.
+    pub fn file(self) -> &'static str {
+        match self {
+            Self::Network => "net",
+            Self::Ipc => "ipc",
+            Self::Pid => "pid",
+        }
+    }
+}
+
+impl std::fmt::Display for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Network => "network",
+            Self::Ipc => "inter-process communication",
+            Self::Pid => "processes",
+        })
+    }
 }
 
 /// What a container's standard input is.

@@ -123,6 +123,10 @@ fn prepare(
     for limit in process.rlimits().iter().flatten() {
         kernel.set_rlimit(limit).map_err(|error| ours("cannot set a resource limit", &error))?;
     }
+    if let Some(score) = process.oom_score_adj() {
+        std::fs::write("/proc/self/oom_score_adj", score.to_string())
+            .map_err(fail("cannot set oom_score_adj"))?;
+    }
     let no_new_privileges = process.no_new_privileges() == Some(true) && !request.privileged;
     if no_new_privileges {
         rustix::thread::set_no_new_privs(true).map_err(|error| ours("cannot give up privileges", &error))?;

@@ -61,11 +61,18 @@ pub fn compile(profile: &LinuxSeccomp, out: &File) -> Result<(), FilterError> {
 fn action(action: LinuxSeccompAction, errno: Option<u32>) -> Result<ScmpAction, FilterError> {
     match action {
         LinuxSeccompAction::ScmpActAllow => Ok(ScmpAction::Allow),
+        LinuxSeccompAction::ScmpActKill | LinuxSeccompAction::ScmpActKillThread => Ok(ScmpAction::KillThread),
+        LinuxSeccompAction::ScmpActKillProcess => Ok(ScmpAction::KillProcess),
+        LinuxSeccompAction::ScmpActTrap => Ok(ScmpAction::Trap),
+        LinuxSeccompAction::ScmpActLog => Ok(ScmpAction::Log),
+        LinuxSeccompAction::ScmpActTrace => {
+            Ok(ScmpAction::Trace(errno.and_then(|errno| u16::try_from(errno).ok()).unwrap_or(0)))
+        }
         LinuxSeccompAction::ScmpActErrno => {
             let errno = errno.and_then(|errno| i32::try_from(errno).ok()).unwrap_or(libc::EPERM);
             Ok(ScmpAction::Errno(errno))
         }
-        other => Err(FilterError::Unsupported(other.to_string())),
+        LinuxSeccompAction::ScmpActNotify => Err(FilterError::Unsupported("SCMP_ACT_NOTIFY".to_owned())),
     }
 }
 
@@ -77,6 +84,9 @@ fn arch(arch: Arch) -> Result<ScmpArch, FilterError> {
         Arch::ScmpArchX32 => Ok(ScmpArch::X32),
         Arch::ScmpArchArm => Ok(ScmpArch::Arm),
         Arch::ScmpArchAarch64 => Ok(ScmpArch::Aarch64),
+        Arch::ScmpArchPpc64le => Ok(ScmpArch::Ppc64Le),
+        Arch::ScmpArchS390x => Ok(ScmpArch::S390X),
+        Arch::ScmpArchRiscv64 => Ok(ScmpArch::Riscv64),
         other => Err(FilterError::Unsupported(other.to_string())),
     }
 }
@@ -85,12 +95,15 @@ fn comparison(argument: &LinuxSeccompArg) -> Result<ScmpArgCompare, FilterError>
     let index = u32::try_from(argument.index()).unwrap_or(u32::MAX);
     let (operator, datum) = match argument.op() {
         LinuxSeccompOperator::ScmpCmpNe => (ScmpCompareOp::NotEqual, argument.value()),
+        LinuxSeccompOperator::ScmpCmpLt => (ScmpCompareOp::Less, argument.value()),
+        LinuxSeccompOperator::ScmpCmpLe => (ScmpCompareOp::LessOrEqual, argument.value()),
+        LinuxSeccompOperator::ScmpCmpGe => (ScmpCompareOp::GreaterEqual, argument.value()),
+        LinuxSeccompOperator::ScmpCmpGt => (ScmpCompareOp::Greater, argument.value()),
         LinuxSeccompOperator::ScmpCmpEq => (ScmpCompareOp::Equal, argument.value()),
         // The value is the mask here, the second value what the masked argument must be.
         LinuxSeccompOperator::ScmpCmpMaskedEq => {
             (ScmpCompareOp::MaskedEqual(argument.value()), argument.value_two().unwrap_or(0))
         }
-        other => return Err(FilterError::Unsupported(other.to_string())),
     };
     Ok(ScmpArgCompare::new(index, operator, datum))
 }

@@ -35,6 +35,7 @@ mod executor;
 mod health;
 mod launch;
 mod log;
+mod partners;
 mod probe;
 mod restart;
 mod rootfs;

@@ -15,7 +15,7 @@ use rustix::io::Errno;
 use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
 
 use crate::config::{Network, Secret, SecretVariable, ShimConfig};
-use crate::{rootfs, syscall};
+use crate::{partners, rootfs, syscall};
 
 /// How long a shim waits for the lock of its container.
 const LOCK_PATIENCE: Duration = Duration::from_secs(3);
@@ -48,6 +48,7 @@ pub(crate) fn enter_own_world(config: &ShimConfig, bundle: &Path) -> io::Result<
     let host =
         HostNamespaces { mount: File::open("/proc/self/ns/mnt")?, network: File::open("/proc/self/ns/net")? };
     let own_network = config.network == Network::Own;
+    partners::join_network(config)?;
     syscall::unshare(own_network)?;
     // What the host mounts later still comes in, what is mounted here never gets out.
     let propagation = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
@@ -56,6 +57,8 @@ pub(crate) fn enter_own_world(config: &ShimConfig, bundle: &Path) -> io::Result<
         let socket =
             rustix::net::socket(rustix::net::AddressFamily::INET, rustix::net::SocketType::DGRAM, None)?;
         syscall::loopback_up(socket.as_fd())?;
+    }
+    if config.network != Network::Inherited {
         for (key, value) in &config.network_sysctls {
             let path = Path::new("/proc/sys").join(key.replace('.', "/"));
             fs::write(&path, value).map_err(|error| {
@@ -87,6 +90,7 @@ pub(crate) fn enter_own_world(config: &ShimConfig, bundle: &Path) -> io::Result<
 /// Takes the root file system and the secrets away from the shim's own namespace, so that what lies below can be
 /// deleted by whoever is told that the container has ended.
 pub(crate) fn unmount(config: &ShimConfig, bundle: &Path) {
+    partners::unbind(config, bundle);
     let views = (0..config.views.len()).map(|number| ShimConfig::view(bundle, number));
     let sources = (0..config.sources.len()).map(|number| ShimConfig::source(bundle, number));
     for path in sources.chain(views).chain([ShimConfig::rootfs(bundle), ShimConfig::secrets(bundle)]) {

@@ -375,6 +375,10 @@ impl Supervisor {
                     self.phase = Phase::Draining { run: run.clone(), code: ended.code, until };
                     self.kill_at = None;
                     self.next_probe = None;
+                    if self.config.kill_all {
+                        // Without a process namespace of their own, nobody ends the others with the first.
+                        Cgroup::new(&self.config.cgroup).kill();
+                    }
                 }
                 Phase::Created { pid } if *pid == ended.pid => {
                     self.end = Some(End {

@@ -20,6 +20,7 @@ pub mod graph;
 pub mod images;
 pub mod inspect;
 pub mod keeper;
+mod kernel_args;
 pub mod kill;
 pub mod load;
 pub mod logs;

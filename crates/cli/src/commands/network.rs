@@ -1,6 +1,9 @@
 //! `coracle network`: bridge networks.
 
+use std::collections::BTreeMap;
+
 use coracle_engine::{Failure, NetworkRequest, Result};
+use coracle_report::Diagnostic;
 use serde_json::json;
 
 use super::{Done, each};
@@ -18,9 +21,21 @@ pub enum Network {
         /// The bridge's address.
         #[arg(long)]
         gateway: Option<std::net::Ipv4Addr>,
+        /// The part of its addresses that containers get.
+        #[arg(long, value_name = "SUBNET")]
+        ip_range: Option<String>,
+        /// An address that no container gets unless it asks.
+        #[arg(long, value_name = "NAME=IP")]
+        aux_address: Vec<String>,
         /// Reach nothing outside.
         #[arg(long)]
         internal: bool,
+        /// Containers may be attached by hand; they always may.
+        #[arg(long)]
+        attachable: bool,
+        /// Set an option of the driver.
+        #[arg(short, long, value_name = "NAME=VALUE")]
+        opt: Vec<String>,
         /// Set a label.
         #[arg(long, value_name = "NAME[=VALUE]")]
         label: Vec<String>,
@@ -60,12 +75,29 @@ pub fn run(context: &Context, command: Network) -> Result<Done> {
     let engine = context.quiet_engine()?;
     let networks = engine.networks();
     match command {
-        Network::Create { subnet, gateway, internal, label, driver: _, name } => {
-            let labels = label.iter().map(|text| {
-                let (name, value) = text.split_once('=').unwrap_or((text, ""));
-                (name.to_owned(), value.to_owned())
-            });
-            let request = NetworkRequest { name, subnet, gateway, internal, labels: labels.collect() };
+        Network::Create {
+            subnet,
+            gateway,
+            ip_range: range,
+            aux_address,
+            internal,
+            attachable: _,
+            opt,
+            label,
+            driver: _,
+            name,
+        } => {
+            let mut reserved = BTreeMap::new();
+            for (name, text) in pairs(&aux_address) {
+                let address = text.parse().map_err(|_| {
+                    let message = format!("--aux-address `{name}={text}` is not of the form NAME=IP");
+                    Failure::user(Diagnostic::error("usage", message))
+                })?;
+                reserved.insert(name, address);
+            }
+            let (driver_options, labels) = (pairs(&opt), pairs(&label));
+            let request =
+                NetworkRequest { name, subnet, gateway, range, reserved, internal, driver_options, labels };
             let record = networks.create(request)?;
             context.printer.data(record.id);
         }
@@ -98,4 +130,12 @@ pub fn run(context: &Context, command: Network) -> Result<Done> {
         Network::Rm { names } => return Ok(each(context, &names, |name| networks.remove(name))),
     }
     Ok(Done::Ok)
+}
+
+fn pairs(texts: &[String]) -> BTreeMap<String, String> {
+    let pair = |text: &String| {
+        let (name, value) = text.split_once('=').unwrap_or((text, ""));
+        (name.to_owned(), value.to_owned())
+    };
+    texts.iter().map(pair).collect()
 }

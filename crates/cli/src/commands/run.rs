@@ -5,7 +5,8 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use coracle_container::{
-    LogOptions, Mount, NetworkAttachment, NetworkMode, PublishedPort, Resources, RestartPolicy, Ulimit,
+    Device, LogOptions, Mount, NetworkAttachment, NetworkMode, PublishedPort, Resources, RestartPolicy,
+    Ulimit,
 };
 use coracle_engine::{AttachStreams, ContainerRequest, Failure, HealthRequest, Pull, Result};
 use coracle_oci::HealthCommand;
@@ -13,6 +14,7 @@ use coracle_report::Diagnostic;
 use indexmap::IndexMap;
 
 use super::Done;
+use super::kernel_args::{self, KernelArgs};
 use crate::context::Context;
 use crate::reporters::Progress;
 use crate::values;
@@ -105,7 +107,7 @@ pub struct ContainerArgs {
     /// Publish every exposed port on a free one.
     #[arg(short = 'P', long, help_heading = "Network")]
     pub publish_all: bool,
-    /// Attach to a network: a name, `none` or `host`.
+    /// Attach to a network: a name, `none`, `host` or `container:NAME`.
     #[arg(long, alias = "net", value_name = "NETWORK", help_heading = "Network")]
     pub network: Vec<String>,
     /// Another name of the container on its networks.
@@ -150,15 +152,15 @@ pub struct ContainerArgs {
     /// Drop a capability.
     #[arg(long, help_heading = "Security")]
     pub cap_drop: Vec<String>,
-    /// no-new-privileges, seccomp=unconfined.
-    #[arg(long, help_heading = "Security")]
+    /// no-new-privileges, seccomp=FILE|unconfined, apparmor=PROFILE, label=LABEL, systempaths=unconfined.
+    #[arg(long, value_name = "OPTION", help_heading = "Security")]
     pub security_opt: Vec<String>,
     /// Allow everything.
     #[arg(long, help_heading = "Security")]
     pub privileged: bool,
     /// Give a device through.
-    #[arg(long, help_heading = "Security")]
-    pub device: Vec<PathBuf>,
+    #[arg(long, value_name = "SOURCE[:TARGET][:rwm]", help_heading = "Security")]
+    pub device: Vec<Device>,
     /// Set a kernel parameter of its namespaces.
     #[arg(long, value_name = "NAME=VALUE", help_heading = "Security")]
     pub sysctl: Vec<String>,
@@ -198,6 +200,8 @@ pub struct ContainerArgs {
     /// Bounds of the log: max-size=10m, max-file=3.
     #[arg(long, value_name = "NAME=VALUE", help_heading = "Log")]
     pub log_opt: Vec<String>,
+    #[command(flatten)]
+    pub kernel: KernelArgs,
     /// Fetch the image: missing, always, never.
     #[arg(long, value_enum, default_value_t = PullArg::Missing)]
     pub pull: PullArg,
@@ -293,31 +297,25 @@ pub fn request(args: &ContainerArgs) -> Result<ContainerRequest> {
             "none" => network_mode = Some(NetworkMode::None),
             "host" => network_mode = Some(NetworkMode::Host),
             "bridge" | "default" => {}
-            name => networks.push(NetworkAttachment {
-                network: name.to_owned(),
-                aliases: args.network_alias.clone(),
-                ipv4_address: args.ip,
-            }),
+            name => match name.strip_prefix("container:") {
+                Some(other) => network_mode = Some(NetworkMode::Container(other.to_owned())),
+                None => networks.push(NetworkAttachment {
+                    network: name.to_owned(),
+                    aliases: args.network_alias.clone(),
+                    ipv4_address: args.ip,
+                    ..NetworkAttachment::default()
+                }),
+            },
         }
     }
     if network_mode.is_some() && args.network.len() > 1 {
-        return Err(conflict("--network none and host stand alone"));
+        return Err(conflict("--network none, host and container:NAME stand alone"));
     }
     if network_mode == Some(NetworkMode::Host) && !args.publish.is_empty() {
         return Err(conflict("--publish has no effect with --network host; leave one of them out"));
     }
-    let (mut no_new_privileges, mut seccomp_unconfined) = (false, false);
-    for option in &args.security_opt {
-        match option.as_str() {
-            "no-new-privileges" | "no-new-privileges:true" | "no-new-privileges=true" => {
-                no_new_privileges = true;
-            }
-            "no-new-privileges:false" | "no-new-privileges=false" => no_new_privileges = false,
-            "seccomp=unconfined" | "seccomp:unconfined" => seccomp_unconfined = true,
-            "label=disable" | "label:disable" | "apparmor=unconfined" | "apparmor:unconfined" => {}
-            other => return Err(conflict(&format!("security option `{other}` is not known"))),
-        }
-    }
+    args.kernel.place_mac_address(&mut networks, network_mode.is_none())?;
+    let options = kernel_args::security(&args.security_opt, &here).map_err(|why| conflict(&why))?;
     Ok(ContainerRequest {
         name: args.name.clone(),
         image: image.clone(),
@@ -332,15 +330,19 @@ pub fn request(args: &ContainerArgs) -> Result<ContainerRequest> {
         user: args.user.clone(),
         group_add: args.group_add.clone(),
         hostname: args.hostname.clone(),
+        domainname: args.kernel.domainname.clone(),
         labels: pairs(&args.label),
+        annotations: pairs(&args.kernel.annotation),
         tty: args.tty,
         open_stdin: args.interactive,
         init: args.init,
         auto_remove: args.rm,
         read_only: args.read_only,
         privileged: args.privileged,
-        no_new_privileges,
-        seccomp_unconfined,
+        no_new_privileges: options.no_new_privileges,
+        seccomp_unconfined: options.seccomp_unconfined,
+        security: options.security,
+        isolation: args.kernel.isolation(),
         cap_add: args.cap_add.clone(),
         cap_drop: args.cap_drop.clone(),
         mounts: mounts(args, &here)?,
@@ -352,6 +354,8 @@ pub fn request(args: &ContainerArgs) -> Result<ContainerRequest> {
         extra_hosts: args.add_host.iter().map(|text| host(text)).collect::<Result<_>>()?,
         dns: args.dns.clone(),
         dns_search: args.dns_search.clone(),
+        dns_options: args.kernel.dns_option.clone(),
+        links: args.kernel.link.clone(),
         resources: Resources {
             memory: args.memory,
             memory_reservation: args.memory_reservation,
@@ -359,11 +363,14 @@ pub fn request(args: &ContainerArgs) -> Result<ContainerRequest> {
             cpu_shares: args.cpu_shares,
             cpuset: args.cpuset_cpus.clone(),
             pids: args.pids_limit.and_then(|limit| u64::try_from(limit).ok()).filter(|limit| *limit > 0),
-            ..Resources::default()
+            ..args.kernel.resources()?
         },
         ulimits: args.ulimit.clone(),
         sysctls: pairs(&args.sysctl),
         devices: args.device.clone(),
+        device_rules: args.kernel.device_cgroup_rule.clone(),
+        cgroup_parent: args.kernel.cgroup_parent.clone(),
+        oom_score_adj: args.kernel.oom_score_adj,
         shm_size: args.shm_size,
         restart: args.restart,
         healthcheck: HealthRequest {

@@ -1,6 +1,6 @@
-//! Limits and policies: `deploy`, `mem_limit` and its kin, `restart`, `ulimits`, `logging`, `security_opt`.
+//! Limits and policies: `deploy`, `mem_limit` and its kin, `restart`, `ulimits`, `logging`.
 
-use coracle_report::Hint;
+use coracle_report::Diagnostic;
 
 use crate::fields::{Field, Fields};
 use crate::model::{Logging, Resources, RestartPolicy, Ulimit};
@@ -8,6 +8,7 @@ use crate::scalar;
 use crate::source::Findings;
 
 use super::Decoder;
+use super::devices::block_io;
 
 /// Attributes of `deploy` that need a cluster or a rollout.
 const DEPLOY_LATER: &[&str] =
@@ -19,6 +20,8 @@ pub(super) struct Deploy {
     pub(super) replicas: Option<u32>,
     pub(super) restart: Option<RestartPolicy>,
     pub(super) resources: Resources,
+    /// What it asks for that cannot be given.
+    pub(super) refusals: Vec<Diagnostic>,
 }
 
 impl Decoder<'_> {
@@ -32,15 +35,16 @@ impl Decoder<'_> {
             deploy.restart = self.restart_policy(&field);
         }
         if let Some(mut resources) = fields.take("resources").and_then(|field| field.mapping(self.findings)) {
-            self.deploy_resources(&mut resources, &mut deploy.resources);
+            self.deploy_resources(&mut resources, &mut deploy);
             resources.finish(&[], self.findings);
         }
         fields.finish(DEPLOY_LATER, self.findings);
         deploy
     }
 
-    fn deploy_resources(&mut self, resources: &mut Fields<'_>, out: &mut Resources) {
+    fn deploy_resources(&mut self, resources: &mut Fields<'_>, deploy: &mut Deploy) {
         let findings = &mut *self.findings;
+        let out = &mut deploy.resources;
         if let Some(mut limits) = resources.take("limits").and_then(|field| field.mapping(findings)) {
             out.millicpus = limits.take("cpus").and_then(|field| field.parse(findings, scalar::millicpus));
             out.memory = limits.take("memory").and_then(|field| field.parse(findings, scalar::bytes));
@@ -52,7 +56,12 @@ impl Decoder<'_> {
                 reserved.take("cpus").and_then(|field| field.parse(findings, scalar::millicpus));
             out.memory_reservation =
                 reserved.take("memory").and_then(|field| field.parse(findings, scalar::bytes));
-            reserved.finish(&["generic_resources", "devices"], findings);
+            let devices = reserved.take("devices");
+            reserved.finish(&["generic_resources"], findings);
+            if let Some(field) = devices {
+                let wanted = !matches!(field.node.items(), Some([]));
+                deploy.refusals.extend(self.gpu(&field, wanted));
+            }
         }
     }
 
@@ -102,6 +111,26 @@ impl Decoder<'_> {
         });
         out.cpu_shares = fields.take("cpu_shares").and_then(|field| field.number(findings));
         out.cpuset = fields.text("cpuset", findings);
+        out.cpu_period = fields.take("cpu_period").and_then(|field| field.parse(findings, microseconds));
+        out.cpu_quota = fields.take("cpu_quota").and_then(|field| field.parse(findings, quota));
+        out.cpu_rt_period =
+            fields.take("cpu_rt_period").and_then(|field| field.parse(findings, microseconds));
+        out.cpu_rt_runtime = fields.take("cpu_rt_runtime").and_then(|field| field.parse(findings, quota));
+        out.memory_swappiness = fields.take("mem_swappiness").and_then(|field| {
+            field.parse(findings, |text| match text.parse() {
+                Ok(swappiness) if swappiness <= 100 => Ok(swappiness),
+                Ok(_) | Err(_) => Err(format!("`{text}` is not a number from 0 to 100")),
+            })
+        });
+        out.oom_kill_disable = fields.boolean("oom_kill_disable", findings);
+        if let Some(field) = fields.take("blkio_config") {
+            out.block_io = block_io(&field, findings);
+        }
+        // 0 is no limit at all, as Docker has it.
+        out.cpu_period = out.cpu_period.filter(|period| *period > 0);
+        out.cpu_quota = out.cpu_quota.filter(|quota| *quota != 0);
+        out.cpu_rt_period = out.cpu_rt_period.filter(|period| *period > 0);
+        out.cpu_rt_runtime = out.cpu_rt_runtime.filter(|runtime| *runtime != 0);
         // No limit at all is written 0, as Docker has it.
         out.memory = out.memory.filter(|memory| *memory > 0);
         out.millicpus = out.millicpus.filter(|cpus| *cpus > 0);
@@ -187,35 +216,21 @@ impl Decoder<'_> {
         fields.finish(&[], findings);
         logging
     }
+}
 
-    /// Reads `security_opt`: whether programs gain no privileges, and whether the seccomp filter is off.
-    pub(super) fn security(&mut self, fields: &mut Fields<'_>) -> (bool, bool) {
-        let (mut no_new_privileges, mut seccomp_unconfined) = (false, false);
-        let Some(field) = fields.take("security_opt") else { return (false, false) };
-        for item in field.list(self.findings) {
-            let Some(text) = item.text(self.findings) else { continue };
-            let (name, value) = text.split_once(['=', ':']).unwrap_or((text, "true"));
-            match (name, value) {
-                ("no-new-privileges", value) => match scalar::boolean(value) {
-                    Ok(value) => no_new_privileges = value,
-                    Err(reason) => {
-                        item.bad(self.findings, &reason);
-                    }
-                },
-                ("seccomp", "unconfined") => seccomp_unconfined = true,
-                ("seccomp" | "apparmor" | "label" | "systempaths" | "credentialspec", _) => {
-                    let message = format!("{}: `{text}` is not honoured yet; it is ignored", item.path);
-                    self.findings.warning("not-honoured", item.node.mark, message);
-                }
-                _ => {
-                    let known = ["no-new-privileges", "seccomp", "apparmor", "label"];
-                    let near = scalar::nearest(name, known);
-                    let error = item.bad(self.findings, &format!("unknown security option `{name}`"));
-                    error.hints.extend(near.map(|near| Hint(format!("did you mean `{near}`?"))));
-                }
-            }
-        }
-        (no_new_privileges, seccomp_unconfined)
+/// Reads a time in microseconds, or with a unit.
+fn microseconds(text: &str) -> Result<u64, String> {
+    if let Ok(number) = text.parse() {
+        return Ok(number);
+    }
+    scalar::duration(text).map(|duration| duration.as_micros() as u64)
+}
+
+/// Reads a time in microseconds where -1 means without limit.
+fn quota(text: &str) -> Result<i64, String> {
+    match text {
+        "-1" => Ok(-1),
+        text => microseconds(text).map(|micros| i64::try_from(micros).unwrap_or(i64::MAX)),
     }
 }
 

@@ -1,13 +1,17 @@
 //! The merged tree to a [`Project`](crate::Project): one file per noun.
 
 mod build;
+mod devices;
 pub(crate) mod environment;
 mod health;
+mod isolation;
 mod limits;
 mod mounts;
 mod network;
+mod networks;
 mod objects;
 mod project;
+mod security;
 mod service;
 
 use std::path::{Component, Path, PathBuf};

@@ -1,13 +1,15 @@
 //! `ports`, `networks`, `network_mode` and the other ways of a service to the outside.
 
+use coracle_report::Span;
 use indexmap::IndexMap;
 
 use crate::fields::{Field, Fields};
-use crate::model::{HostPorts, NetworkAttachment, NetworkMode, Port, Protocol};
+use crate::model::{HostPorts, Link, MacAddress, NetworkAttachment, NetworkMode, Port, Protocol};
 use crate::ports;
 use crate::tree::Value;
 
 use super::Decoder;
+use super::isolation::{Reference, reference};
 
 impl Decoder<'_> {
     pub(super) fn ports(&mut self, field: &Field<'_>) -> Vec<Port> {
@@ -86,10 +88,13 @@ impl Decoder<'_> {
                 "bridge" | "default" => Ok(NetworkMode::DefaultBridge),
                 "none" => Ok(NetworkMode::None),
                 "host" => Ok(NetworkMode::Host),
-                _ if text.starts_with("service:") || text.starts_with("container:") => {
-                    Err(format!("`{text}`: sharing another container's network is not supported yet"))
-                }
-                _ => Err(format!("`{text}` is none of `bridge`, `none` and `host`")),
+                _ => match reference(text)? {
+                    Reference::Service(name) => Ok(NetworkMode::Service(name.to_owned())),
+                    Reference::Container(name) => Ok(NetworkMode::Container(name.to_owned())),
+                    Reference::Word(_) => Err(format!(
+                        "`{text}` is none of `bridge`, `none`, `host`, `service:NAME` and `container:NAME`"
+                    )),
+                },
             })
         });
         if let Some(mode) = mode {
@@ -115,24 +120,84 @@ impl Decoder<'_> {
             return None;
         }
         let mut fields = field.mapping(self.findings)?;
-        let attachment = NetworkAttachment {
+        let mut attachment = NetworkAttachment {
             aliases: fields.texts("aliases", self.findings),
             ipv4_address: fields.take("ipv4_address").and_then(|field| {
                 let read = |text: &str| text.parse().map_err(|_| format!("`{text}` is not an IPv4 address"));
                 field.parse(self.findings, read)
             }),
+            ipv6_address: fields.take("ipv6_address").and_then(|field| {
+                let read = |text: &str| text.parse().map_err(|_| format!("`{text}` is not an IPv6 address"));
+                field.parse(self.findings, read)
+            }),
+            link_local_ips: fields
+                .take("link_local_ips")
+                .map(|field| self.addresses(&field))
+                .unwrap_or_default(),
+            mac_address: fields.take("mac_address").and_then(|field| field.parse(self.findings, mac_address)),
+            interface_name: fields
+                .take("interface_name")
+                .and_then(|field| field.parse(self.findings, interface_name)),
+            sysctls: Vec::new(),
+            priority: fields.take("priority").and_then(|field| field.number(self.findings)).unwrap_or(0),
+            gateway_priority: fields
+                .take("gw_priority")
+                .and_then(|field| field.number(self.findings))
+                .unwrap_or(0),
         };
-        let later = [
-            "interface_name",
-            "ipv6_address",
-            "link_local_ips",
-            "mac_address",
-            "driver_opts",
-            "priority",
-            "gw_priority",
-        ];
-        fields.finish(&later, self.findings);
+        if let Some(field) = fields.peek("ipv6_address").filter(|_| attachment.ipv6_address.is_some()) {
+            let message = format!("{}: networks have no IPv6 addresses yet", field.path);
+            self.findings.warning("not-honoured", field.key, message);
+        }
+        if let Some(options) = fields.take("driver_opts") {
+            for (name, option) in options.entries(self.findings) {
+                let Some(value) = option.text(self.findings) else { continue };
+                match name {
+                    "com.docker.network.endpoint.sysctls" => {
+                        attachment.sysctls = value.split(',').map(str::to_owned).collect();
+                    }
+                    "com.docker.network.endpoint.ifname" => {
+                        attachment.interface_name = option.parse(self.findings, interface_name);
+                    }
+                    _ => {
+                        let message = format!("{}: no such option of the driver; it is ignored", option.path);
+                        self.findings.warning("not-honoured", option.key, message);
+                    }
+                }
+            }
+        }
+        fields.finish(&[], self.findings);
         Some(attachment)
+    }
+
+    /// Reads `links` or `external_links`: `TARGET[:ALIAS]`.
+    pub(super) fn links(&mut self, fields: &mut Fields<'_>, key: &'static str) -> Vec<Link> {
+        let mut links = Vec::new();
+        let Some(field) = fields.take(key) else { return links };
+        for item in field.list(self.findings) {
+            let Some(text) = item.text(self.findings) else { continue };
+            let (target, alias) = text.split_once(':').unwrap_or((text, text));
+            if target.is_empty() || alias.is_empty() || alias.contains(':') {
+                item.bad(self.findings, &format!("`{text}` is not of the form NAME[:ALIAS]"));
+                continue;
+            }
+            let span = self.span(item.node.mark);
+            links.push(Link { span, target: target.to_owned(), alias: alias.to_owned() });
+        }
+        links
+    }
+
+    /// Returns the services that links and shared namespaces name, and where: those start first.
+    pub(super) fn shared_services(&self, links: &[Link], fields: &Fields<'_>) -> Vec<(String, Span)> {
+        let mut services: Vec<_> =
+            links.iter().map(|link| (link.target.clone(), link.span.clone())).collect();
+        for key in ["network_mode", "ipc", "pid"] {
+            let Some(field) = fields.peek(key) else { continue };
+            if let Some(Ok(Reference::Service(name))) = field.node.text().map(reference) {
+                services.push((name.to_owned(), self.span(field.node.mark)));
+            }
+        }
+        services
     }
 
     /// Reads `extra_hosts` to pairs of name and address.
@@ -150,5 +215,34 @@ impl Decoder<'_> {
             }
         }
         out
+    }
+}
+
+/// Reads a hardware address of one link.
+pub(super) fn mac_address(text: &str) -> Result<MacAddress, String> {
+    let wrong = || format!("`{text}` is no hardware address such as `02:42:ac:11:00:02`");
+    let separator = if text.contains('-') { '-' } else { ':' };
+    let parts: Vec<&str> = text.split(separator).collect();
+    let mut bytes = [0; 6];
+    if parts.len() != bytes.len() {
+        return Err(wrong());
+    }
+    for (byte, part) in bytes.iter_mut().zip(parts) {
+        let legal = part.len() == 2 && part.bytes().all(|digit| digit.is_ascii_hexdigit());
+        *byte = u8::from_str_radix(part, 16).ok().filter(|_| legal).ok_or_else(wrong)?;
+    }
+    if bytes[0] & 1 == 1 {
+        return Err(format!("`{text}` is the address of a group, not of one link"));
+    }
+    Ok(MacAddress(bytes))
+}
+
+/// Reads the name of a link.
+fn interface_name(text: &str) -> Result<String, String> {
+    let legal = |letter: char| letter.is_ascii_alphanumeric() || "._-".contains(letter);
+    if (1..=15).contains(&text.len()) && text.chars().all(legal) && !matches!(text, "." | ".." | "lo") {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("`{text}` is no name of a link: up to 15 letters, digits, `.`, `_` and `-`"))
     }
 }

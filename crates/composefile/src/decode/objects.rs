@@ -1,10 +1,10 @@
-//! Top-level `networks`, `volumes`, `secrets` and `configs`, and what services are granted of the last two.
+//! Top-level `volumes`, `secrets` and `configs`, and what services are granted of the last two.
 
 use coracle_report::Hint;
 use indexmap::IndexMap;
 
 use crate::fields::{Field, Fields};
-use crate::model::{FileContent, FileGrant, FileObject, Network, Volume};
+use crate::model::{FileContent, FileGrant, FileObject, Volume};
 use crate::tree::Value;
 
 use super::Decoder;
@@ -31,7 +31,7 @@ impl GrantKind {
 
 impl Decoder<'_> {
     /// Reads `name` and `external`: the name in the engine, and whether somebody else makes it.
-    fn name(&mut self, key: &str, fields: &mut Fields<'_>) -> (String, bool) {
+    pub(super) fn name(&mut self, key: &str, fields: &mut Fields<'_>) -> (String, bool) {
         let mut name = fields.text("name", self.findings);
         let external = fields.take("external").is_some_and(|field| {
             if let Value::Mapping(_) = field.node.value {
@@ -50,47 +50,6 @@ impl Decoder<'_> {
             None => format!("{}_{key}", self.project_name),
         };
         (name, external)
-    }
-
-    pub(super) fn network(&mut self, key: &str, field: &Field<'_>) -> Option<Network> {
-        let span = Some(self.span(field.key));
-        let empty = crate::tree::Mapping::new();
-        let mut fields = match field.node.value {
-            Value::Null => Fields::new(&empty, field.path.clone()),
-            Value::Scalar(_) | Value::Sequence(_) | Value::Mapping(_) => field.mapping(self.findings)?,
-        };
-        let (name, external) = self.name(key, &mut fields);
-        if let Some(driver) = fields.take("driver") {
-            driver.parse(self.findings, |text| match text {
-                "bridge" | "default" | "" => Ok(()),
-                _ => Err(format!("network driver `{text}` is not supported, only `bridge` is")),
-            });
-        }
-        let internal = fields.boolean("internal", self.findings);
-        let (mut subnet, mut gateway) = (None, None);
-        if let Some(mut ipam) = fields.take("ipam").and_then(|field| field.mapping(self.findings)) {
-            if let Some(config) = ipam.take("config") {
-                for item in config.list(self.findings) {
-                    let Some(mut pool) = item.mapping(self.findings) else { continue };
-                    let found = pool.take("subnet").and_then(|field| field.parse(self.findings, ipv4_subnet));
-                    let door = pool.take("gateway").and_then(|field| {
-                        let read =
-                            |text: &str| text.parse().map_err(|_| format!("`{text}` is not an IPv4 address"));
-                        field.parse(self.findings, read)
-                    });
-                    subnet = subnet.or(found);
-                    gateway = gateway.or(door);
-                    pool.finish(&["ip_range", "aux_addresses"], self.findings);
-                }
-            }
-            ipam.finish(&["driver", "options"], self.findings);
-        }
-        let labels = fields.take("labels").map(|field| field.filled_pairs(self.findings));
-        fields.take("enable_ipv4");
-        fields.take("attachable");
-        fields.finish(&["driver_opts", "enable_ipv6"], self.findings);
-        let labels = labels.unwrap_or_default();
-        Some(Network { span, name, external, internal, subnet, gateway, labels })
     }
 
     pub(super) fn volume(&mut self, key: &str, field: &Field<'_>) -> Option<Volume> {
@@ -239,13 +198,4 @@ impl Decoder<'_> {
         }
         grants
     }
-}
-
-/// Checks an IPv4 subnet in CIDR form.
-fn ipv4_subnet(text: &str) -> Result<String, String> {
-    let fail = || format!("`{text}` is not an IPv4 subnet such as `172.28.0.0/16`");
-    let (address, bits) = text.split_once('/').ok_or_else(fail)?;
-    let legal = address.parse::<std::net::Ipv4Addr>().is_ok()
-        && bits.parse::<u8>().is_ok_and(|bits| (1..=30).contains(&bits));
-    if legal { Ok(text.to_owned()) } else { Err(fail()) }
 }

@@ -7,7 +7,7 @@ use coracle_report::Diagnostic;
 use indexmap::IndexMap;
 
 use crate::fields::{Field, Fields};
-use crate::model::{MountSource, Network, NetworkMode, Project, Service};
+use crate::model::{MountSource, Network, NetworkDriver, NetworkMode, Project, Service};
 use crate::scalar;
 use crate::tree::{Mapping, Node};
 
@@ -235,11 +235,17 @@ fn implicit_parts(project: &mut Project) {
         let network = Network {
             span: None,
             name: format!("{}_default", project.name),
+            driver: NetworkDriver::Bridge,
             external: false,
             internal: false,
             subnet: None,
             gateway: None,
+            range: None,
+            reserved: IndexMap::new(),
+            ipv6: None,
+            driver_options: IndexMap::new(),
             labels: IndexMap::new(),
+            refusals: Vec::new(),
         };
         project.networks.insert("default".to_owned(), network);
     }

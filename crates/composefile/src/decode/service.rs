@@ -1,6 +1,5 @@
 //! One service.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use coracle_oci::Reference;
@@ -13,46 +12,11 @@ use crate::scalar;
 use crate::tree::Value;
 
 use super::Decoder;
+use super::network::mac_address;
 use super::objects::GrantKind;
 
 /// Attributes of a service that the specification knows and the engine does not honour yet.
-const LATER: &[&str] = &[
-    "develop",
-    "annotations",
-    "attach",
-    "blkio_config",
-    "cgroup",
-    "cgroup_parent",
-    "cpu_count",
-    "cpu_percent",
-    "cpu_quota",
-    "cpu_period",
-    "cpu_rt_period",
-    "cpu_rt_runtime",
-    "credential_spec",
-    "device_cgroup_rules",
-    "dns_opt",
-    "domainname",
-    "provider",
-    "external_links",
-    "gpus",
-    "ipc",
-    "isolation",
-    "links",
-    "mac_address",
-    "mem_swappiness",
-    "models",
-    "oom_kill_disable",
-    "oom_score_adj",
-    "pid",
-    "post_start",
-    "pre_stop",
-    "runtime",
-    "storage_opt",
-    "use_api_socket",
-    "uts",
-    "userns_mode",
-];
+const LATER: &[&str] = &["develop", "attach", "provider", "models", "post_start", "pre_stop"];
 
 impl Decoder<'_> {
     pub(super) fn service(&mut self, name: &str, field: &Field<'_>) -> Option<Service> {
@@ -75,14 +39,21 @@ impl Decoder<'_> {
             fixed.bad(self.findings, &reason);
         }
         let (network_mode, networks) = self.networks(&mut fields);
-        let (no_new_privileges, seccomp_unconfined) = self.security(&mut fields);
+        let security = self.security(&mut fields);
+        let isolation = self.isolation(&mut fields);
+        let mut refusals = deploy.refusals;
+        refusals.extend(self.out_of_reach(&mut fields));
+        let mut depends_on =
+            fields.take("depends_on").map(|field| self.depends_on(&field)).unwrap_or_default();
+        let links = self.links(&mut fields, "links");
+        for (name, span) in self.shared_services(&links, &fields) {
+            imply(&mut depends_on, &name, span, true);
+        }
         let resources = self.resources(&mut fields, deploy.resources);
         let environment = self.environment(&mut fields);
         let mounts = self.mounts(&mut fields);
         let volumes_from =
             fields.take("volumes_from").map(|field| self.volumes_from(&field)).unwrap_or_default();
-        let mut depends_on =
-            fields.take("depends_on").map(|field| self.depends_on(&field)).unwrap_or_default();
         for from in &volumes_from {
             if let VolumesSource::Service(name) = &from.source {
                 imply(&mut depends_on, name, from.span.clone(), false);
@@ -125,6 +96,7 @@ impl Decoder<'_> {
                 .take("working_dir")
                 .and_then(|field| field.text(self.findings).and_then(|text| self.target(&field, text))),
             hostname: fields.text("hostname", self.findings),
+            domainname: fields.text("domainname", self.findings),
             container_name: container_name.and_then(|field| {
                 field.parse(self.findings, |text| {
                     let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
@@ -143,15 +115,30 @@ impl Decoder<'_> {
             read_only: fields.boolean("read_only", self.findings),
             cap_add: capabilities(fields.texts("cap_add", self.findings)),
             cap_drop: capabilities(fields.texts("cap_drop", self.findings)),
-            no_new_privileges,
-            seccomp_unconfined,
+            no_new_privileges: security.no_new_privileges,
+            seccomp_unconfined: security.seccomp_unconfined,
+            security: security.security,
+            isolation,
             ulimits: fields.take("ulimits").map(|field| self.ulimits(&field)).unwrap_or_default(),
             sysctls: fields
                 .take("sysctls")
                 .map(|field| field.filled_pairs(self.findings))
                 .unwrap_or_default(),
             shm_size: fields.take("shm_size").and_then(|field| field.parse(self.findings, scalar::bytes)),
-            devices: fields.take("devices").map(|field| self.devices(&field)).unwrap_or_default(),
+            devices: fields
+                .take("devices")
+                .map(|field| self.devices(&field, &mut refusals))
+                .unwrap_or_default(),
+            device_rules: fields
+                .take("device_cgroup_rules")
+                .map(|field| self.device_rules(&field))
+                .unwrap_or_default(),
+            cgroup_parent: fields.text("cgroup_parent", self.findings),
+            oom_score_adj: fields.take("oom_score_adj").and_then(|field| field.number(self.findings)),
+            annotations: fields
+                .take("annotations")
+                .map(|field| field.filled_pairs(self.findings))
+                .unwrap_or_default(),
             stop_signal: fields.text("stop_signal", self.findings),
             stop_grace_period: fields
                 .take("stop_grace_period")
@@ -159,11 +146,17 @@ impl Decoder<'_> {
             extra_hosts: fields.take("extra_hosts").map(|field| self.extra_hosts(&field)).unwrap_or_default(),
             dns: fields.take("dns").map(|field| self.addresses(&field)).unwrap_or_default(),
             dns_search: fields.texts("dns_search", self.findings),
+            dns_options: fields.texts("dns_opt", self.findings),
+            links,
+            external_links: self.links(&mut fields, "external_links"),
+            mac_address: fields.take("mac_address").and_then(|field| field.parse(self.findings, mac_address)),
             logging: fields.take("logging").map(|field| self.logging(&field)).unwrap_or_default(),
             profiles: fields.texts("profiles", self.findings),
+            refusals: Vec::new(),
             optional: fields.take("x-coracle").is_some_and(|field| self.own_extension(&field)),
             extensions: IndexMap::new(),
         };
+        service.refusals = refusals;
         service.extensions = fields.finish(LATER, self.findings);
         image.map(|_| service)
     }
@@ -282,39 +275,7 @@ impl Decoder<'_> {
         out
     }
 
-    fn devices(&mut self, field: &Field<'_>) -> Vec<PathBuf> {
-        let mut devices = Vec::new();
-        for item in field.list(self.findings) {
-            let (source, target) = if let Some(text) = item.node.text() {
-                let mut parts = text.split(':');
-                (parts.next().map(str::to_owned), parts.next().map(str::to_owned))
-            } else {
-                let Some(mut fields) = item.mapping(self.findings) else { continue };
-                let source = fields.text("source", self.findings);
-                let target = fields.text("target", self.findings);
-                if let Some(permissions) =
-                    fields.take("permissions").filter(|field| field.node.text() != Some("rwm"))
-                {
-                    let message = format!("{} is not honoured yet; it is ignored", permissions.path);
-                    self.findings.warning("not-honoured", permissions.node.mark, message);
-                }
-                fields.finish(&[], self.findings);
-                (source, target)
-            };
-            let Some(source) = source.filter(|source| source.starts_with('/')) else {
-                item.bad(self.findings, "a device is an absolute path of the host");
-                continue;
-            };
-            if target.is_some_and(|target| target != source) {
-                let message = format!("{}: another path inside is not honoured yet", item.path);
-                self.findings.warning("not-honoured", item.node.mark, message);
-            }
-            devices.push(PathBuf::from(source));
-        }
-        devices
-    }
-
-    fn addresses(&mut self, field: &Field<'_>) -> Vec<std::net::IpAddr> {
+    pub(super) fn addresses(&mut self, field: &Field<'_>) -> Vec<std::net::IpAddr> {
         let read = |text: &str| text.parse().map_err(|_| format!("`{text}` is not an IP address"));
         let items = field.list(self.findings);
         items.iter().filter_map(|item| item.parse(self.findings, read)).collect()

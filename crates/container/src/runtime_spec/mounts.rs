@@ -5,12 +5,12 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::{Facts, ResolvedMount, ResolvedSource, SHM_SIZE, secret_place};
-use crate::{ContainerSpec, Recursion};
+use crate::{ContainerSpec, IpcMode, Recursion};
 
 /// Returns all mounts: the kernel's file systems, then the user's from the root down, then files of `/etc` that the
 /// user did not mount, then secrets.
 pub(super) fn list(container: &ContainerSpec, facts: &Facts) -> Vec<Value> {
-    let mut list = system(container);
+    let mut list = system(container, facts);
     let mut wanted: Vec<_> = facts.mounts.iter().collect();
     // A mount must not hide another that lies below it.
     wanted.sort_by_key(|mount| mount.target.split('/').filter(|part| !part.is_empty()).count());
@@ -96,9 +96,25 @@ fn bind(source: &Path, target: &str, read_only: bool) -> Value {
     })
 }
 
-fn system(container: &ContainerSpec) -> Vec<Value> {
+fn system(container: &ContainerSpec, facts: &Facts) -> Vec<Value> {
+    let mut list = kernel(container);
+    match container.isolation.ipc {
+        IpcMode::Private | IpcMode::Shareable => {
+            let size = format!("size={}", container.shm_size.unwrap_or(SHM_SIZE));
+            list.push(json!({
+                "destination": "/dev/shm", "type": "tmpfs", "source": "shm",
+                "options": ["nosuid", "noexec", "nodev", "mode=1777", size],
+            }));
+        }
+        IpcMode::None => {}
+        IpcMode::Host => list.push(bind(Path::new("/dev/shm"), "/dev/shm", false)),
+        IpcMode::Container(_) => list.push(bind(&facts.namespaces.join("shm"), "/dev/shm", false)),
+    }
+    list
+}
+
+fn kernel(container: &ContainerSpec) -> Vec<Value> {
     let kernel_access = if container.privileged { "rw" } else { "ro" };
-    let shm = format!("size={}", container.shm_size.unwrap_or(SHM_SIZE));
     vec![
         json!({
             "destination": "/proc", "type": "proc", "source": "proc",
@@ -123,10 +139,6 @@ fn system(container: &ContainerSpec) -> Vec<Value> {
         json!({
             "destination": "/dev/mqueue", "type": "mqueue", "source": "mqueue",
             "options": ["nosuid", "noexec", "nodev"],
-        }),
-        json!({
-            "destination": "/dev/shm", "type": "tmpfs", "source": "shm",
-            "options": ["nosuid", "noexec", "nodev", "mode=1777", shm],
         }),
     ]
 }

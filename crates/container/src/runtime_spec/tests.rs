@@ -30,14 +30,20 @@ fn facts() -> Facts {
         home: "/var/cache/nginx".to_owned(),
         network_namespace: NetworkNamespace::Own,
         host_name_variable: true,
+        host_name: "host".to_owned(),
         apparmor_profile: None,
+        apparmor_enabled: false,
         mounts: Vec::new(),
         etc: EtcFiles::default(),
         secrets: None,
+        namespaces: PathBuf::from("/run/bundle/namespaces"),
         devices: Vec::new(),
+        block_devices: BTreeMap::new(),
         available_capabilities: u64::MAX,
         hard_limits: BTreeMap::new(),
         swap_accounting: true,
+        controls: Controls::default(),
+        oom_score: OomScore::default(),
     }
 }
 
@@ -83,6 +89,7 @@ fn everything_asked() {
         cpu_shares: Some(512),
         cpuset: Some("0".to_owned()),
         pids: Some(100),
+        ..Resources::default()
     };
     container.ulimits = vec![Ulimit { name: "nofile".to_owned(), soft: 1024, hard: 1 << 20 }];
     let secret = |target: &str| SecretFile {
@@ -121,6 +128,7 @@ fn everything_asked() {
     ];
     facts.devices = vec![DeviceNode {
         path: PathBuf::from("/dev/fuse"),
+        access: DeviceAccess::default(),
         block: false,
         major: 10,
         minor: 229,
@@ -237,4 +245,152 @@ fn options_of_a_tmpfs_take_the_place_of_what_they_contradict() {
     };
     assert_eq!(options(&[]), "noexec,nosuid,nodev,mode=1777,size=64");
     assert_eq!(options(&["exec", "uid=7"]), "nosuid,nodev,mode=1777,size=64,uid=7");
+}
+
+#[test]
+fn namespaces_are_made_shared_or_joined() {
+    use crate::{CgroupMode, IpcMode, Isolation, PidMode, UtsMode};
+    let mut container = container();
+    container.domainname = Some("example.org".to_owned());
+    let made = document(&container, &facts());
+    let types: Vec<&str> = made["linux"]["namespaces"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|namespace| namespace["type"].as_str().unwrap())
+        .collect();
+    assert_eq!(types, ["pid", "ipc", "uts", "mount", "cgroup"]);
+    assert_eq!(made["domainname"], "example.org");
+
+    container.isolation =
+        Isolation { ipc: IpcMode::Host, pid: PidMode::Host, uts: UtsMode::Host, cgroup: CgroupMode::Host };
+    let shared = document(&container, &facts());
+    assert_eq!(shared["linux"]["namespaces"], json!([{ "type": "mount" }]));
+    assert!(shared["hostname"].is_null() && shared["domainname"].is_null());
+    assert!(shared["process"]["env"].as_array().unwrap().contains(&json!("HOSTNAME=host")));
+    let shm = |document: &Value| {
+        let mounts = document["mounts"].as_array().unwrap();
+        mounts.iter().find(|mount| mount["destination"] == "/dev/shm").cloned()
+    };
+    assert_eq!(shm(&shared).unwrap()["source"], "/dev/shm");
+
+    container.isolation = Isolation {
+        ipc: IpcMode::Container("db".to_owned()),
+        pid: PidMode::Container("db".to_owned()),
+        ..Isolation::default()
+    };
+    let joined = document(&container, &facts());
+    assert_eq!(
+        joined["linux"]["namespaces"],
+        json!([
+            { "type": "pid", "path": "/run/bundle/namespaces/pid" },
+            { "type": "ipc", "path": "/run/bundle/namespaces/ipc" },
+            { "type": "uts" }, { "type": "mount" }, { "type": "cgroup" },
+        ])
+    );
+    assert_eq!(shm(&joined).unwrap()["source"], "/run/bundle/namespaces/shm");
+
+    container.isolation.ipc = IpcMode::None;
+    assert_eq!(shm(&document(&container, &facts())), None);
+}
+
+#[test]
+fn kernel_parameters_of_the_host_are_refused() {
+    use crate::{IpcMode, UtsMode};
+    let outcome = |key: &str, change: &dyn Fn(&mut ContainerSpec, &mut Facts)| {
+        let (mut container, mut facts) = (container(), facts());
+        container.sysctls = BTreeMap::from([(key.to_owned(), "1".to_owned())]);
+        change(&mut container, &mut facts);
+        oci_runtime_spec(&container, &facts).is_ok()
+    };
+    let as_is = |_: &mut ContainerSpec, _: &mut Facts| {};
+    for key in ["net.ipv4.ip_forward", "net/ipv4/ip_forward", "kernel.shmmax", "fs.mqueue.msg_max"] {
+        assert!(outcome(key, &as_is), "{key}");
+    }
+    for key in ["kernel.panic", "vm.swappiness", "fs.file-max", "", "net..x"] {
+        assert!(!outcome(key, &as_is), "{key}");
+    }
+    assert!(!outcome("net.ipv4.ip_forward", &|_, facts| facts.network_namespace = NetworkNamespace::Host));
+    assert!(!outcome("kernel.sem", &|container, _| container.isolation.ipc = IpcMode::Host));
+    assert!(!outcome("kernel.domainname", &|container, _| container.isolation.uts = UtsMode::Host));
+}
+
+#[test]
+fn limits_that_this_kernel_has() {
+    use crate::{BlockIo, DeviceLimit};
+    let mut container = container();
+    let limit = |rate| vec![DeviceLimit { path: PathBuf::from("/dev/vda"), rate }];
+    container.oom_score_adj = Some(-500);
+    container.device_rules = vec!["c 10:* r".parse().unwrap()];
+    container.cgroup_parent = Some("/shop/".to_owned());
+    container.resources = Resources {
+        cpu_period: Some(50_000),
+        cpu_quota: Some(25_000),
+        cpu_rt_runtime: Some(1_000),
+        memory_swappiness: Some(0),
+        oom_kill_disable: true,
+        block_io: BlockIo {
+            weight: Some(300),
+            device_read_bps: limit(1 << 20),
+            device_write_iops: limit(50),
+            ..BlockIo::default()
+        },
+        ..Resources::default()
+    };
+    let mut known = facts();
+    known.block_devices = BTreeMap::from([(PathBuf::from("/dev/vda"), (254, 0))]);
+    let written = oci_runtime_spec(&container, &known).unwrap();
+    assert_eq!(written.notes.len(), 6, "{:#?}", written.notes);
+    let less = document(&container, &known);
+    assert!(less["linux"]["resources"]["blockIO"].is_null() && less["process"]["oomScoreAdj"].is_null());
+
+    known.controls =
+        Controls { swappiness: true, oom_control: true, realtime: true, io_weight: true, io_throttle: true };
+    known.oom_score = OomScore { current: 0, may_lower: true };
+    assert!(oci_runtime_spec(&container, &known).unwrap().notes.is_empty());
+    let all = document(&container, &known);
+    assert_eq!(all["process"]["oomScoreAdj"], -500);
+    assert_eq!(all["linux"]["cgroupsPath"], "/shop/coracle-abababababab");
+    assert_eq!(
+        all["linux"]["resources"]["cpu"],
+        json!({ "period": 50_000, "quota": 25_000, "realtimeRuntime": 1_000 })
+    );
+    assert_eq!(all["linux"]["resources"]["memory"]["swappiness"], 0);
+    assert_eq!(
+        all["linux"]["resources"]["devices"][1],
+        json!({ "allow": true, "type": "c", "major": 10, "access": "r" })
+    );
+    let io = &all["linux"]["resources"]["blockIO"];
+    assert_eq!(io["weight"], 300);
+    assert_eq!(io["throttleReadBpsDevice"], json!([{ "major": 254, "minor": 0, "rate": 1 << 20 }]));
+
+    container.resources.millicpus = Some(500);
+    assert_eq!(oci_runtime_spec(&container, &known).unwrap_err(), RuntimeSpecError::CpuLimits);
+}
+
+#[test]
+fn options_of_security() {
+    use crate::Security;
+    let mut container = container();
+    container.security = Security {
+        seccomp_profile: Some(r#"{"defaultAction": "SCMP_ACT_ALLOW"}"#.to_owned()),
+        apparmor: Some("mine".to_owned()),
+        labels: vec!["disable".to_owned()],
+        mask: vec!["/etc/shadow".to_owned()],
+        unmask: vec!["/proc/keys".to_owned()],
+        system_paths_unconfined: false,
+    };
+    let written = oci_runtime_spec(&container, &facts()).unwrap();
+    assert_eq!(written.notes.len(), 1, "{:?}", written.notes);
+    let spec = serde_json::to_value(written.spec).unwrap();
+    assert_eq!(spec["linux"]["seccomp"]["defaultAction"], "SCMP_ACT_ALLOW");
+    let masked = spec["linux"]["maskedPaths"].as_array().unwrap();
+    assert!(masked.contains(&json!("/etc/shadow")) && masked.contains(&json!("/proc/kcore")));
+    assert!(!masked.contains(&json!("/proc/keys")));
+
+    container.security.system_paths_unconfined = true;
+    let open = document(&container, &Facts { apparmor_enabled: true, ..facts() });
+    assert_eq!(open["linux"]["maskedPaths"], json!(["/etc/shadow"]));
+    assert_eq!(open["linux"]["readonlyPaths"], json!([]));
+    assert_eq!(open["process"]["apparmorProfile"], "mine");
 }

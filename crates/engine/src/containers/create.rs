@@ -8,7 +8,7 @@ use coracle_snapshot::SnapshotId;
 use jiff::Timestamp;
 
 use super::request::{self, ContainerRequest};
-use super::{Containers, is_name};
+use super::{Containers, is_name, partners};
 use crate::images::{Pull, ReadyImage};
 use crate::{During, Failure, Result, names, process, stored};
 
@@ -21,6 +21,8 @@ impl Containers<'_> {
         let id = ContainerId::from_random(process::random().during("drawing a container's id")?);
         let name = request.name.clone().unwrap_or_else(|| names::made_up(&id));
         let spec = request::fold(request, name, &image.config, image.id)?;
+        // Those of a project may be made in any order; here the others must be there.
+        self.check_partners(&spec)?;
         self.create_with_id(id, spec, &image)
     }
 
@@ -55,6 +57,7 @@ impl Containers<'_> {
         image: &ReadyImage,
     ) -> Result<ContainerId> {
         check(&spec)?;
+        partners::check_conflicts(&spec)?;
         // Networks must exist before anything is made; an unknown one changes nothing.
         for attachment in &spec.networks {
             self.engine.networks().find(&attachment.network)?;
@@ -150,6 +153,29 @@ impl Containers<'_> {
     }
 }
 
+/// Refuses limits that the kernel would, with words for it.
+fn limits(resources: &coracle_container::Resources) -> Result<()> {
+    let user = |code: &str, message: String| Err(Failure::user(Diagnostic::error(code, message)));
+    if resources.millicpus.is_some() && (resources.cpu_period.is_some() || resources.cpu_quota.is_some()) {
+        return user("cpu-limit", "a number of processors excludes a quota and a period".to_owned());
+    }
+    if let Some(period) = resources.cpu_period.filter(|period| !(1_000..=1_000_000).contains(period)) {
+        return user("cpu-limit", format!("a cpu period of {period} µs does not lie between 1 ms and 1 s"));
+    }
+    if let Some(quota) = resources.cpu_quota.filter(|quota| (0..1_000).contains(quota)) {
+        return user("cpu-limit", format!("a cpu quota of {quota} µs is below the least that works, 1 ms"));
+    }
+    if let Some(swappiness) = resources.memory_swappiness.filter(|swappiness| *swappiness > 100) {
+        return user("memory-limit", format!("a swappiness of {swappiness} does not lie between 0 and 100"));
+    }
+    let weights = resources.block_io.weight_device.iter().map(|limit| limit.rate);
+    let weights = resources.block_io.weight.map(u64::from).into_iter().chain(weights);
+    if let Some(weight) = weights.into_iter().find(|weight| *weight != 0 && !(10..=1000).contains(weight)) {
+        return user("blkio-weight", format!("a weight of {weight} does not lie between 10 and 1000"));
+    }
+    Ok(())
+}
+
 /// Refuses specifications that could not be started.
 fn check(spec: &ContainerSpec) -> Result<()> {
     let user = |code: &str, message: String| Err(Failure::user(Diagnostic::error(code, message)));
@@ -164,6 +190,20 @@ fn check(spec: &ContainerSpec) -> Result<()> {
             format!("a memory limit of {memory} bytes is below the least that works, 6 MiB"),
         );
     }
+    if let Some(parent) = &spec.cgroup_parent
+        && (parent.split('/').any(|part| matches!(part, "." | "..")) || parent.contains(['\0', '\n']))
+    {
+        return user("cgroup-parent", format!("`{parent}` is no path of a control group"));
+    }
+    if let Some(score) = spec.oom_score_adj.filter(|score| !(-1000..=1000).contains(score)) {
+        return user("oom-score", format!("oom_score_adj {score} does not lie between -1000 and 1000"));
+    }
+    if let Some(text) = &spec.security.seccomp_profile
+        && let Err(error) = coracle_container::runtime_spec::check_seccomp_profile(text)
+    {
+        return user("seccomp-profile", format!("the seccomp profile cannot be used: {error}"));
+    }
+    limits(&spec.resources)?;
     let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get) as u64;
     if let Some(millicpus) = spec.resources.millicpus.filter(|limit| *limit > processors * 1_000) {
         let asked = millicpus as f64 / 1_000.0;

@@ -3,13 +3,14 @@
 use std::os::fd::AsFd;
 use std::path::Path;
 
-use coracle_container::runtime_spec::{EtcFiles, NetworkNamespace};
+use coracle_container::runtime_spec::EtcFiles;
 use coracle_container::{ContainerId, ContainerRecord, ContainerSpec, NetworkMode};
 use coracle_report::{Diagnostic, Event};
 use coracle_runtime::{Overlay, Prepared, ResolvedUser, RuntimeError, Spawned, Stdin, resolve_user};
 use coracle_snapshot::{OverlaySpec, RootFs, SnapshotId};
 
 use super::Containers;
+use super::partners::NetworkOwner;
 use super::request::DEFAULT_NETWORK;
 use crate::etc::{self, HostResolver};
 use crate::networks::Attachments;
@@ -33,9 +34,10 @@ impl Containers<'_> {
         }
         let record = view.record;
         let stdin = if record.spec.open_stdin { open_stdin } else { Stdin::Closed };
+        let owner = self.network_owner(&record.spec)?;
         // Before anything is mounted for it: a volume that only it uses must not be taken away meanwhile.
         self.own(id)?;
-        let prepared = match self.prepare(&record, stdin) {
+        let prepared = match self.prepare(&record, &owner, stdin) {
             Ok(prepared) => prepared,
             Err(failure) => {
                 let _ = self.engine.volumes().unmount_unused(&record);
@@ -43,10 +45,18 @@ impl Containers<'_> {
                 return Err(failure);
             }
         };
+        let mut known = record.clone();
+        if let Some(other) = &owner.owner {
+            // Who shares a network shares the name, as Docker has it.
+            let theirs = &other.record;
+            let hostname = theirs.spec.hostname.clone().unwrap_or_else(|| theirs.id.short().to_owned());
+            known.spec.hostname = Some(hostname);
+            known.spec.domainname.clone_from(&theirs.spec.domainname);
+        }
         let spawned = self
             .engine
             .runtime
-            .spawn_shim(&record, &prepared)
+            .spawn_shim(&known, &prepared)
             .map_err(|error| self.runtime_failure(&record.spec, &error))?;
         for note in &spawned.notes {
             let diagnostic =
@@ -59,6 +69,7 @@ impl Containers<'_> {
         if let Err(failure) = connected {
             // The first failure is what the user must see; what cannot be undone goes with the shim.
             let _ = self.engine.runtime.discard(id);
+            let _ = self.engine.runtime.remove_cgroup(id);
             let _ = self.release(&record);
             return Err(failure);
         }
@@ -69,6 +80,7 @@ impl Containers<'_> {
     pub(super) fn let_go(&self, record: &ContainerRecord) -> Result<()> {
         let started = self.engine.runtime.start(&record.id).map_err(|error| {
             let _ = self.engine.runtime.discard(&record.id);
+            let _ = self.engine.runtime.remove_cgroup(&record.id);
             let _ = self.release(record);
             self.runtime_failure(&record.spec, &error)
         });
@@ -79,6 +91,9 @@ impl Containers<'_> {
     /// Attaches the network, writes the files of `/etc`, and has names and ports served.
     fn connect(&self, record: &ContainerRecord, spawned: &Spawned) -> Result<()> {
         let spec = &record.spec;
+        if matches!(spec.network_mode, NetworkMode::Container(_)) {
+            return Ok(());
+        }
         let holder = process::identify(spawned.pid).ok_or_else(|| {
             Failure::ours("looking for the shim", &std::io::Error::from(std::io::ErrorKind::NotFound))
         })?;
@@ -98,7 +113,7 @@ impl Containers<'_> {
         let unmounted = self.engine.volumes().unmount_unused(record);
         let refreshed = match record.spec.network_mode {
             NetworkMode::Bridge => self.engine.keepers().refresh(&record.spec.scope),
-            NetworkMode::None | NetworkMode::Host => Ok(()),
+            NetworkMode::None | NetworkMode::Host | NetworkMode::Container(_) => Ok(()),
         };
         released.and(unmounted).and(refreshed)
     }
@@ -109,8 +124,10 @@ impl Containers<'_> {
         let hostname = spec.hostname.as_deref().unwrap_or_else(|| record.id.short());
         let server = attachments.endpoints.iter().find(|(endpoint, _)| endpoint.network != DEFAULT_NETWORK);
         let resolver = HostResolver::read();
+        let mut extra = self.link_lines(spec)?;
+        extra.extend(spec.extra_hosts.iter().cloned());
         let files = [
-            ("hosts", etc::hosts(hostname, attachments, &spec.extra_hosts)),
+            ("hosts", etc::hosts(hostname, spec.domainname.as_deref(), attachments, &extra)),
             ("hostname", format!("{hostname}\n")),
             ("resolv.conf", resolver.resolv_conf(spec, server.map(|(_, network)| network.gateway))),
         ];
@@ -123,7 +140,7 @@ impl Containers<'_> {
     }
 
     /// Looks up and makes all that a container needs.
-    fn prepare(&self, record: &ContainerRecord, stdin: Stdin) -> Result<Prepared> {
+    fn prepare(&self, record: &ContainerRecord, owner: &NetworkOwner, stdin: Stdin) -> Result<Prepared> {
         let spec = &record.spec;
         let snapshot: SnapshotId =
             record.snapshot.parse().during(format_args!("reading the record of container {}", spec.name))?;
@@ -143,7 +160,10 @@ impl Containers<'_> {
             RootFs::new(overlay.mount_detached(true).during(format_args!("looking into {}", spec.image))?);
         let user = self.user(spec, &root)?;
         let mounts = self.mounts(record, &root)?;
-        let path = |name: &str| Some(directory.join(name));
+        let etc = self.engine.layout.container_etc(owner.files_of(&record.id).as_str());
+        let path = |name: &str| Some(etc.join(name));
+        let mut partners = self.partners(spec)?;
+        partners.extend(owner.joined());
         Ok(Prepared {
             overlay: overlay_of(overlay),
             user,
@@ -156,10 +176,8 @@ impl Containers<'_> {
                 hostname: path("hostname"),
                 resolv_conf: path("resolv.conf"),
             },
-            network: match spec.network_mode {
-                NetworkMode::Bridge | NetworkMode::None => NetworkNamespace::Own,
-                NetworkMode::Host => NetworkNamespace::Host,
-            },
+            network: owner.namespace,
+            partners,
             stdin,
             reap: self.reap_arguments(&record.id),
             bound_to_client: false,
@@ -192,6 +210,10 @@ impl Containers<'_> {
 
     /// Turns a shim's refusal into what the user is told; the exit code is Docker's.
     pub(super) fn runtime_failure(&self, spec: &ContainerSpec, error: &RuntimeError) -> Failure {
+        if let RuntimeError::Spec(error) = error {
+            let message = format!("container `{}`: {error}", spec.name);
+            return Failure::user(Diagnostic::error("bad-value", message));
+        }
         let RuntimeError::Shim { message, code } = error else {
             return Failure::ours(format_args!("starting container {}", spec.name), error);
         };

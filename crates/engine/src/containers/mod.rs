@@ -15,6 +15,7 @@ mod inspect;
 mod launch;
 mod logs;
 mod mounts;
+mod partners;
 mod pause;
 mod processes;
 mod recover;

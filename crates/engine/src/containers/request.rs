@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::path::PathBuf;
 
 use coracle_container::{
-    ContainerSpec, Healthcheck, LogOptions, Mount, MountKind, NetworkAttachment, NetworkMode, Protocol,
-    PublishedPort, Resources, RestartPolicy, SecretFile, Ulimit,
+    ContainerSpec, Device, DeviceRule, Healthcheck, Isolation, Link, LogOptions, Mount, MountKind,
+    NetworkAttachment, NetworkMode, Protocol, PublishedPort, Resources, RestartPolicy, SecretFile, Security,
+    Ulimit,
 };
 use coracle_oci::{HealthCommand, HealthcheckConfig, ImageConfig, ImageId};
 use coracle_report::Diagnostic;
@@ -40,8 +40,12 @@ pub struct ContainerRequest {
     pub group_add: Vec<String>,
     /// Host name.
     pub hostname: Option<String>,
+    /// NIS domain name.
+    pub domainname: Option<String>,
     /// Labels, over the image's.
     pub labels: BTreeMap<String, String>,
+    /// Annotations of the runtime specification.
+    pub annotations: BTreeMap<String, String>,
     /// A terminal.
     pub tty: bool,
     /// Standard input stays open.
@@ -62,13 +66,17 @@ pub struct ContainerRequest {
     pub cap_add: Vec<String>,
     /// Capabilities dropped.
     pub cap_drop: Vec<String>,
+    /// Further options of security.
+    pub security: Security,
+    /// Namespaces that are shared.
+    pub isolation: Isolation,
     /// Mounts.
     pub mounts: Vec<Mount>,
     /// Secrets and configuration files.
     pub secrets: Vec<SecretFile>,
     /// Networks: empty means the default bridge.
     pub networks: Vec<NetworkAttachment>,
-    /// `none` or `host` instead of networks.
+    /// `none`, `host` or another container's instead of networks.
     pub network_mode: Option<NetworkMode>,
     /// Ports.
     pub ports: Vec<PublishedPort>,
@@ -80,6 +88,10 @@ pub struct ContainerRequest {
     pub dns: Vec<IpAddr>,
     /// Search domains.
     pub dns_search: Vec<String>,
+    /// Options of the resolver.
+    pub dns_options: Vec<String>,
+    /// Names of others that it alone knows.
+    pub links: Vec<Link>,
     /// Limits.
     pub resources: Resources,
     /// Process limits.
@@ -87,7 +99,13 @@ pub struct ContainerRequest {
     /// Kernel parameters.
     pub sysctls: BTreeMap<String, String>,
     /// Devices.
-    pub devices: Vec<PathBuf>,
+    pub devices: Vec<Device>,
+    /// Rules for devices.
+    pub device_rules: Vec<DeviceRule>,
+    /// The control group that its own is below.
+    pub cgroup_parent: Option<String>,
+    /// How soon the kernel ends it for want of memory.
+    pub oom_score_adj: Option<i32>,
     /// Size of `/dev/shm`.
     pub shm_size: Option<u64>,
     /// Restart policy.
@@ -165,13 +183,11 @@ pub fn fold(
     }
     let network_mode = request.network_mode.unwrap_or(NetworkMode::Bridge);
     let networks = match (&network_mode, request.networks.is_empty()) {
-        (NetworkMode::Bridge, true) => vec![NetworkAttachment {
-            network: DEFAULT_NETWORK.to_owned(),
-            aliases: Vec::new(),
-            ipv4_address: None,
-        }],
+        (NetworkMode::Bridge, true) => {
+            vec![NetworkAttachment { network: DEFAULT_NETWORK.to_owned(), ..NetworkAttachment::default() }]
+        }
         (NetworkMode::Bridge, false) => request.networks,
-        (NetworkMode::None | NetworkMode::Host, _) => Vec::new(),
+        (NetworkMode::None | NetworkMode::Host | NetworkMode::Container(_), _) => Vec::new(),
     };
     let working_directory = match request.working_directory {
         Some(path) if path.starts_with('/') => path,
@@ -196,7 +212,9 @@ pub fn fold(
         user: request.user.unwrap_or_else(|| defaults.user.clone()),
         group_add: request.group_add,
         hostname: request.hostname,
+        domainname: request.domainname,
         labels,
+        annotations: request.annotations,
         tty: request.tty,
         open_stdin: request.open_stdin,
         init: request.init,
@@ -207,6 +225,8 @@ pub fn fold(
         seccomp_unconfined: request.seccomp_unconfined,
         cap_add: request.cap_add,
         cap_drop: request.cap_drop,
+        security: request.security,
+        isolation: request.isolation,
         mounts,
         volumes_from: Vec::new(),
         secrets: request.secrets,
@@ -216,10 +236,15 @@ pub fn fold(
         extra_hosts: request.extra_hosts,
         dns: request.dns,
         dns_search: request.dns_search,
+        dns_options: request.dns_options,
+        links: request.links,
         resources: request.resources,
         ulimits: request.ulimits,
         sysctls: request.sysctls,
         devices: request.devices,
+        device_rules: request.device_rules,
+        cgroup_parent: request.cgroup_parent,
+        oom_score_adj: request.oom_score_adj,
         shm_size: request.shm_size,
         restart: request.restart,
         healthcheck: health(&request.healthcheck, defaults.healthcheck.as_ref()),

@@ -1,8 +1,12 @@
 //! Attaching a container's network namespace to its networks, and letting go of it.
 
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
 use std::os::fd::BorrowedFd;
 
-use coracle_container::{ContainerId, ContainerSpec, NetworkMode, ProcessIdentity, Protocol};
+use coracle_container::{
+    ContainerId, ContainerSpec, NetworkAttachment, NetworkMode, ProcessIdentity, Protocol,
+};
 use coracle_network::netlink::{self, Attachment, Interface};
 use coracle_network::{NetworkRecord, PublishedPort, ipam, names, nftables};
 use coracle_report::Diagnostic;
@@ -31,7 +35,7 @@ impl Networks<'_> {
         namespace: BorrowedFd<'_>,
     ) -> Result<Attachments> {
         match spec.network_mode {
-            NetworkMode::Host => return Ok(Attachments::default()),
+            NetworkMode::Host | NetworkMode::Container(_) => return Ok(Attachments::default()),
             NetworkMode::None => {
                 netlink::loopback(namespace).during("bringing up the loopback interface")?;
                 return Ok(Attachments::default());
@@ -42,18 +46,8 @@ impl Networks<'_> {
             spec.networks.iter().map(|attachment| self.find(&attachment.network)).collect::<Result<_>>()?;
         let mtu = host_facts()?.mtu;
         let (attachments, generation) = self.allocate(id, spec, holder, &networks)?;
-        let interface = |(number, (endpoint, network)): (usize, &(Endpoint, NetworkRecord))| Interface {
-            bridge: network.bridge.clone(),
-            host_name: endpoint.link.clone(),
-            name: format!("eth{number}"),
-            address: endpoint.address,
-            subnet: network.subnet,
-            gateway: (!network.internal).then_some(network.gateway),
-            hardware: None,
-            mtu,
-        };
-        let plan =
-            Attachment { interfaces: attachments.endpoints.iter().enumerate().map(interface).collect() };
+        let interfaces = interfaces(spec, &attachments, mtu);
+        let plan = Attachment { interfaces };
         let connected = netlink::attach(namespace, &plan)
             .during(format_args!("connecting container {} (generation {generation})", spec.name));
         if let Err(failure) = connected {
@@ -81,12 +75,10 @@ impl Networks<'_> {
         for (number, (wanted, network)) in spec.networks.iter().zip(networks).enumerate() {
             let taken = state.addresses(&network.name);
             let last = state.last.get(&network.name).copied();
-            let address =
-                ipam::choose_address(network.subnet, network.gateway, &taken, wanted.ipv4_address, last)
-                    .map_err(|error| {
-                        let message = format!("network `{}`: {error}", network.name);
-                        Failure::user(Diagnostic::error("network-addresses", message))
-                    })?;
+            let address = address(network, wanted.ipv4_address, taken, last).map_err(|error| {
+                let message = format!("network `{}`: {error}", network.name);
+                Failure::user(Diagnostic::error("network-addresses", message))
+            })?;
             state.last.insert(network.name.clone(), address);
             self.raise(network)?;
             let number = u8::try_from(number).unwrap_or(u8::MAX);
@@ -98,13 +90,9 @@ impl Networks<'_> {
             });
         }
         // Published ports lead to the first network that is reachable from outside.
-        let outside = endpoints
-            .iter()
-            .zip(networks)
-            .find(|(_, network)| !network.internal)
-            .map(|(endpoint, _)| endpoint);
+        let outside = endpoints.iter().zip(networks).find(|(_, network)| !network.internal);
         let ports = match outside {
-            Some(endpoint) => publish(spec, endpoint)?,
+            Some((endpoint, network)) => publish(spec, endpoint, network)?,
             None if spec.ports.is_empty() => Vec::new(),
             None => {
                 let message =
@@ -120,6 +108,7 @@ impl Networks<'_> {
             scope: spec.scope.clone(),
             holder,
             endpoints: endpoints.clone(),
+            links: spec.links.iter().map(|link| (link.alias.clone(), link.container.clone())).collect(),
             ports: ports.clone(),
         };
         state.containers.insert(id.clone(), attached);
@@ -143,8 +132,73 @@ impl Networks<'_> {
     }
 }
 
+/// Chooses an address of a network.
+fn address(
+    network: &NetworkRecord,
+    wanted: Option<Ipv4Addr>,
+    mut taken: BTreeSet<Ipv4Addr>,
+    last: Option<Ipv4Addr>,
+) -> std::result::Result<Ipv4Addr, ipam::IpamError> {
+    let (subnet, gateway) = (network.subnet, network.gateway);
+    if wanted.is_some() {
+        return ipam::choose_address(subnet, gateway, &taken, wanted, last);
+    }
+    taken.extend(network.reserved.values());
+    match network.range {
+        Some(range) => ipam::choose_address_in(range, subnet, gateway, &taken, last),
+        None => ipam::choose_address(subnet, gateway, &taken, None, last),
+    }
+}
+
+/// Returns the links of a container, in the order of its networks.
+fn interfaces(spec: &ContainerSpec, attachments: &Attachments, mtu: u32) -> Vec<Interface> {
+    // The way out is the network that was given precedence, the first of equals.
+    let ways_out = spec.networks.iter().zip(&attachments.endpoints).enumerate();
+    let ways_out = ways_out.filter(|(_, (_, (_, network)))| !network.internal);
+    let way_out = ways_out
+        .max_by_key(|(number, (wanted, _))| (wanted.gateway_priority, std::cmp::Reverse(*number)))
+        .map(|(number, _)| number);
+    let mut names = BTreeSet::new();
+    let interface = |(number, (wanted, (endpoint, network))): (
+        usize,
+        (&NetworkAttachment, &(Endpoint, NetworkRecord)),
+    )| {
+        let name = wanted.interface_name.clone().unwrap_or_else(|| {
+            let prefix = network.options.interface_prefix.as_deref().unwrap_or("eth");
+            let asked =
+                |name: &String| spec.networks.iter().any(|it| it.interface_name.as_ref() == Some(name));
+            // Names that somebody asked for are passed over.
+            let free = |name: &String| !names.contains(name) && !asked(name);
+            (0..=2 * spec.networks.len())
+                .map(|count| format!("{prefix}{count}"))
+                .find(free)
+                .expect("there are more numbers than networks")
+        });
+        names.insert(name.clone());
+        let sysctl = |text: &String| {
+            let (key, value) = text.split_once('=').unwrap_or((text, ""));
+            let key = key.strip_prefix("net.").unwrap_or(key);
+            (key.replace("IFNAME", &name), value.to_owned())
+        };
+        Interface {
+            bridge: network.bridge.clone(),
+            host_name: endpoint.link.clone(),
+            address: endpoint.address,
+            subnet: network.subnet,
+            gateway: (Some(number) == way_out).then_some(network.gateway),
+            hardware: wanted.mac_address.map(|address| address.0),
+            mtu: network.options.mtu.unwrap_or(mtu),
+            link_local: wanted.link_local.clone(),
+            isolated: !network.options.inter_container,
+            sysctls: wanted.sysctls.iter().map(sysctl).collect(),
+            name,
+        }
+    };
+    spec.networks.iter().zip(&attachments.endpoints).enumerate().map(interface).collect()
+}
+
 /// Returns the ports to publish, with a free host port where none was asked for.
-fn publish(spec: &ContainerSpec, endpoint: &Endpoint) -> Result<Vec<PublishedPort>> {
+fn publish(spec: &ContainerSpec, endpoint: &Endpoint, network: &NetworkRecord) -> Result<Vec<PublishedPort>> {
     let mut ports = Vec::new();
     for port in &spec.ports {
         let protocol = match port.protocol {
@@ -157,7 +211,7 @@ fn publish(spec: &ContainerSpec, endpoint: &Endpoint) -> Result<Vec<PublishedPor
         };
         ports.push(PublishedPort {
             protocol,
-            host_ip: port.host_ip,
+            host_ip: port.host_ip.or(network.options.host_binding),
             host_port,
             container_ip: endpoint.address,
             container_port: port.container_port,
@@ -168,7 +222,7 @@ fn publish(spec: &ContainerSpec, endpoint: &Endpoint) -> Result<Vec<PublishedPor
 
 /// Asks the kernel for a port that is free now; the keeper binds it a moment later and says so if it lost the race.
 fn free_port(protocol: coracle_network::Protocol) -> std::io::Result<u16> {
-    let any = (std::net::Ipv4Addr::UNSPECIFIED, 0);
+    let any = (Ipv4Addr::UNSPECIFIED, 0);
     match protocol {
         coracle_network::Protocol::Tcp => std::net::TcpListener::bind(any)?.local_addr(),
         coracle_network::Protocol::Udp => std::net::UdpSocket::bind(any)?.local_addr(),

@@ -8,8 +8,8 @@ use std::net::Ipv4Addr;
 
 use coracle_container::ContainerId;
 use coracle_network::netlink::{self, Bridge, HostFacts};
-use coracle_network::{Lock, NetworkRecord, Subnet, ipam, names, nftables};
-use coracle_report::Diagnostic;
+use coracle_network::{Lock, NetworkOptions, NetworkRecord, Subnet, ipam, names, nftables};
+use coracle_report::{Diagnostic, Event};
 use coracle_store::records;
 use serde_json::{Value, json};
 
@@ -29,8 +29,14 @@ pub struct NetworkRequest {
     pub subnet: Option<String>,
     /// The bridge's address; `None` means the subnet's first.
     pub gateway: Option<Ipv4Addr>,
+    /// The part of its addresses that containers get unless they ask, `a.b.c.d/n`; `None` is all.
+    pub range: Option<String>,
+    /// Addresses that no container gets unless it asks, by what they are for.
+    pub reserved: BTreeMap<String, Ipv4Addr>,
     /// Whether it reaches nothing outside.
     pub internal: bool,
+    /// Options of the driver, under Docker's names.
+    pub driver_options: BTreeMap<String, String>,
     /// Labels.
     pub labels: BTreeMap<String, String>,
 }
@@ -91,11 +97,37 @@ impl Networks<'_> {
         };
         let gateway = request.gateway.unwrap_or_else(|| subnet.default_gateway());
         ipam::check_gateway(gateway, subnet).map_err(user)?;
+        let range = match &request.range {
+            None => None,
+            Some(text) => {
+                let range: Subnet = text.parse().map_err(|error: coracle_network::subnet::SubnetError| {
+                    Failure::user(Diagnostic::error("network-addresses", error.to_string()))
+                })?;
+                ipam::check_range(range, subnet).map_err(user)?;
+                Some(range)
+            }
+        };
+        let (options, ignored) = NetworkOptions::read(&request.driver_options)
+            .map_err(|error| Failure::user(Diagnostic::error("network-option", error.to_string())))?;
+        for name in ignored {
+            let message = format!("network `{}`: driver option `{name}` has no effect", request.name);
+            self.engine.reporter.event(Event::Notice(Diagnostic::warning("not-honoured", message)));
+        }
         let id = process::random_hex().during("drawing a network's id")?;
-        let bridge = if request.name == DEFAULT_NETWORK {
-            names::DEFAULT_BRIDGE.to_owned()
-        } else {
-            names::bridge(&id)
+        let bridge = match &options.bridge {
+            _ if request.name == DEFAULT_NETWORK => names::DEFAULT_BRIDGE.to_owned(),
+            None => names::bridge(&id),
+            Some(bridge) => {
+                // Removing the network takes its bridge away: one that is somebody's must not be ours.
+                let ours = self.list()?.iter().any(|record| record.bridge == *bridge);
+                if ours || std::path::Path::new("/sys/class/net").join(bridge).exists() {
+                    let message = format!("a link called `{bridge}` exists already");
+                    return Err(Failure::user(
+                        Diagnostic::error("network-bridge", message).with_hint("choose another name"),
+                    ));
+                }
+                bridge.clone()
+            }
         };
         Ok(NetworkRecord {
             version: NetworkRecord::VERSION,
@@ -105,6 +137,10 @@ impl Networks<'_> {
             gateway,
             bridge,
             internal: request.internal,
+            range,
+            reserved: request.reserved,
+            options,
+            driver_options: request.driver_options,
             labels: request.labels,
             created: jiff::Timestamp::now().to_string(),
             scope: scope.to_owned(),
@@ -192,11 +228,20 @@ impl Networks<'_> {
                 containers.insert(id.to_string(), json!({"Name": attached.name, "IPv4Address": address}));
             }
         }
+        let mut options = json!(record.driver_options);
+        options["com.docker.network.bridge.name"] = json!(record.bridge);
+        let mut pool = json!({"Subnet": record.subnet.to_string(), "Gateway": record.gateway});
+        if let Some(range) = record.range {
+            pool["IPRange"] = json!(range.to_string());
+        }
+        if !record.reserved.is_empty() {
+            pool["AuxiliaryAddresses"] = json!(record.reserved);
+        }
         Ok(json!({
             "Name": record.name, "Id": record.id, "Created": record.created, "Scope": "local", "Driver": "bridge",
             "EnableIPv6": false, "Internal": record.internal, "Attachable": false, "Ingress": false,
-            "IPAM": {"Driver": "default", "Config": [{"Subnet": record.subnet.to_string(), "Gateway": record.gateway}]},
-            "Containers": containers, "Options": {"com.docker.network.bridge.name": record.bridge},
+            "IPAM": {"Driver": "default", "Config": [pool]},
+            "Containers": containers, "Options": options,
             "Labels": record.labels,
         }))
     }
@@ -236,7 +281,10 @@ impl Networks<'_> {
             name: record.bridge.clone(),
             gateway: record.gateway,
             subnet: record.subnet,
-            mtu: host_facts()?.mtu,
+            mtu: match record.options.mtu {
+                Some(mtu) => mtu,
+                None => host_facts()?.mtu,
+            },
         };
         netlink::ensure_bridge(&bridge).during(format_args!("making the bridge of network {}", record.name))
     }

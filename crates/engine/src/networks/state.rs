@@ -33,6 +33,9 @@ pub struct Attached {
     pub holder: ProcessIdentity,
     /// Where it is attached, in the order of its interfaces.
     pub endpoints: Vec<Endpoint>,
+    /// Names that it alone knows others by: name, then the other container's name.
+    #[serde(default)]
+    pub links: Vec<(String, String)>,
     /// What it publishes.
     pub ports: Vec<PublishedPort>,
 }
@@ -98,6 +101,7 @@ mod tests {
                 address: Ipv4Addr::new(10, 0, 0, last),
                 link: format!("crv{last}"),
             }],
+            links: Vec::new(),
             ports: Vec::new(),
         }
     }

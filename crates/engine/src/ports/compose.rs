@@ -69,7 +69,10 @@ impl Host for ProjectHost<'_> {
             name: network.name.clone(),
             subnet: network.subnet.clone(),
             gateway: network.gateway,
+            range: network.range.clone(),
+            reserved: network.reserved.clone(),
             internal: network.internal,
+            driver_options: network.driver_options.clone(),
             labels: network.labels.clone(),
         };
         told(self.engine.networks().create_in(request, self.project).map(drop))

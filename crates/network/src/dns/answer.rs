@@ -38,9 +38,15 @@ pub enum Answer {
     Ignore,
 }
 
-/// Decides on the query `bytes` from a client that sees `zones`. `turn` rotates the addresses of a name with several; a
-/// caller counts it up.
-pub fn answer(bytes: &[u8], zones: &[&Zone], turn: usize, transport: Transport) -> Answer {
+/// Decides on the query `bytes` from a client that sees `zones` and knows some by names of its own, `links`. `turn` rotates
+/// the addresses of a name with several; a caller counts it up.
+pub fn answer(
+    bytes: &[u8],
+    zones: &[&Zone],
+    links: &[(String, String)],
+    turn: usize,
+    transport: Transport,
+) -> Answer {
     let Ok(query) = Message::from_vec(bytes) else { return malformed(bytes) };
     if query.metadata.message_type != MessageType::Query {
         return Answer::Ignore;
@@ -58,7 +64,7 @@ pub fn answer(bytes: &[u8], zones: &[&Zone], turn: usize, transport: Transport) 
     let outside = if zones.iter().all(|zone| zone.internal) { Decision::Unknown } else { Decision::Forward };
     let decision = match (question.query_class(), question.query_type()) {
         (DNSClass::IN, RecordType::PTR) => reverse(question, zones, outside),
-        (DNSClass::IN, _) => forward(question, zones, turn, outside),
+        (DNSClass::IN, _) => forward(question, zones, links, turn, outside),
         _ => outside,
     };
     match decision {
@@ -85,9 +91,21 @@ enum Decision {
     Forward,
 }
 
-fn forward(question: &Query, zones: &[&Zone], turn: usize, outside: Decision) -> Decision {
+fn forward(
+    question: &Query,
+    zones: &[&Zone],
+    links: &[(String, String)],
+    turn: usize,
+    outside: Decision,
+) -> Decision {
     let name = text(question.name());
-    let called: Vec<_> = zones.iter().flat_map(|zone| zone.called(&name)).collect();
+    let linked = links.iter().filter(|(alias, _)| alias.eq_ignore_ascii_case(&name));
+    let mut names: Vec<String> = linked.map(|(_, container)| container.to_ascii_lowercase()).collect();
+    if names.is_empty() {
+        names.push(name);
+    }
+    let called: Vec<_> =
+        names.iter().flat_map(|name| zones.iter().flat_map(move |zone| zone.called(name))).collect();
     if called.is_empty() {
         return outside;
     }
@@ -194,6 +212,7 @@ mod tests {
             container: format!("id-{container}"),
             name: container.to_owned(),
             aliases: aliases.iter().map(|alias| (*alias).to_owned()).collect(),
+            links: Vec::new(),
             address: address.map(|address| address.parse().unwrap()),
             ready,
         }
@@ -245,7 +264,7 @@ mod tests {
     fn decide(name: &str, kind: RecordType, turn: usize) -> String {
         let zones = zones();
         let seen = visible(&zones, "10.1.0.1".parse().unwrap(), Some("10.1.0.2".parse().unwrap()));
-        describe(&answer(&query(name, kind), &seen, turn, Transport::Udp))
+        describe(&answer(&query(name, kind), &seen, &[], turn, Transport::Udp))
     }
 
     fn describe(answer: &Answer) -> String {
@@ -316,8 +335,9 @@ mod tests {
     fn an_internal_network_asks_nobody_outside() {
         let mut zones = zones();
         zones[0].internal = true;
-        let ask =
-            |seen: &[&Zone]| describe(&answer(&query("debian.org.", RecordType::A), seen, 0, Transport::Udp));
+        let ask = |seen: &[&Zone]| {
+            describe(&answer(&query("debian.org.", RecordType::A), seen, &[], 0, Transport::Udp))
+        };
         assert_eq!(ask(&[&zones[0]]), "NXDomain");
         assert_eq!(ask(&[&zones[0], &zones[1]]), "forward");
     }
@@ -328,7 +348,7 @@ mod tests {
             .map(|n| endpoint(&format!("c{n}"), &["many"], Some(&format!("10.1.0.{}", n + 2)), true))
             .collect();
         let zone = zone("n", "10.1.0.0/24", endpoints);
-        let ask = |bytes: &[u8], transport| match answer(bytes, &[&zone], 0, transport) {
+        let ask = |bytes: &[u8], transport| match answer(bytes, &[&zone], &[], 0, transport) {
             Answer::Reply(bytes) => (bytes.len(), Message::from_vec(&bytes).unwrap()),
             other => panic!("{other:?}"),
         };
@@ -346,10 +366,13 @@ mod tests {
 
     #[test]
     fn what_is_no_query_gets_no_help() {
-        assert_eq!(answer(&[], &[], 0, Transport::Udp), Answer::Ignore);
-        assert_eq!(answer(&[1, 2, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0], &[], 0, Transport::Udp), Answer::Ignore);
+        assert_eq!(answer(&[], &[], &[], 0, Transport::Udp), Answer::Ignore);
         assert_eq!(
-            describe(&answer(&[1, 2, 1, 0, 0, 9, 0, 0, 0, 0, 0, 0], &[], 0, Transport::Udp)),
+            answer(&[1, 2, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0], &[], &[], 0, Transport::Udp),
+            Answer::Ignore
+        );
+        assert_eq!(
+            describe(&answer(&[1, 2, 1, 0, 0, 9, 0, 0, 0, 0, 0, 0], &[], &[], 0, Transport::Udp)),
             "FormErr"
         );
         let asked = query("x.", RecordType::A);
@@ -362,8 +385,26 @@ mod tests {
         fn any_bytes_are_survived(bytes in proptest::collection::vec(any::<u8>(), 0..600), turn in any::<usize>()) {
             let zones = zones();
             let seen: Vec<&Zone> = zones.iter().collect();
-            let _any = answer(&bytes, &seen, turn, Transport::Udp);
+            let _any = answer(&bytes, &seen, &[], turn, Transport::Udp);
             let _any = failure(&bytes, true, Transport::Tcp);
         }
+    }
+
+    #[test]
+    fn a_link_is_a_name_for_one_client_alone() {
+        let mut zones = zones();
+        let backends = ["stack-backend-1", "stack-backend-2"].map(|name| ("db".to_owned(), name.to_owned()));
+        zones[0].endpoints[5].links = backends.to_vec();
+        let gateway = zones[0].gateway;
+        let own = |client: &str| super::super::zone::links(&zones, gateway, client.parse().ok()).to_vec();
+        assert_eq!(own("10.1.0.6").len(), 2);
+        assert!(own("10.1.0.5").is_empty() && own("192.0.2.1").is_empty());
+        let seen = visible(&zones, gateway, "10.1.0.6".parse().ok());
+        let ask = |links: &[(String, String)]| {
+            describe(&answer(&query("DB.", RecordType::A), &seen, links, 0, Transport::Udp))
+        };
+        let linked = ask(&own("10.1.0.6"));
+        assert!(linked.contains("10.1.0.2") && linked.contains("10.1.0.3"), "{linked}");
+        assert_eq!(ask(&[]), "forward");
     }
 }

@@ -8,4 +8,4 @@ mod zone;
 
 pub use answer::{Answer, Transport, answer, failure};
 pub use resolv::ResolvConf;
-pub use zone::{Endpoint, Zone, visible};
+pub use zone::{Endpoint, Zone, links, visible};

@@ -33,6 +33,9 @@ pub struct Endpoint {
     /// Its service's name, aliases and short id; compared without case.
     #[serde(default)]
     pub aliases: Vec<String>,
+    /// Names that it alone knows others by: name, then the other container's name.
+    #[serde(default)]
+    pub links: Vec<(String, String)>,
     /// Its address; none while it does not run: then its names are known, but mean nothing.
     pub address: Option<Ipv4Addr>,
     /// Whether it should get traffic: running, and healthy if it can say so. Where a name has ready endpoints only
@@ -56,6 +59,13 @@ impl Zone {
             endpoint.is_called(name) || within.is_some_and(|head| endpoint.is_called(head))
         })
     }
+}
+
+/// Returns the links of the client that asks `gateway` from the address `client`.
+pub fn links(zones: &[Zone], gateway: Ipv4Addr, client: Option<Ipv4Addr>) -> &[(String, String)] {
+    let asked = zones.iter().filter(|zone| zone.gateway == gateway).flat_map(|zone| &zone.endpoints);
+    let own = asked.filter(|endpoint| endpoint.address.is_some() && endpoint.address == client);
+    own.map(|endpoint| endpoint.links.as_slice()).next().unwrap_or_default()
 }
 
 /// Returns the zones that a client sees which asks `gateway` from the address `client`: the network of the gateway, and

@@ -12,7 +12,7 @@ use tokio::sync::Semaphore;
 use tokio::task::spawn_local;
 use tokio::time::{sleep, timeout};
 
-use crate::dns::{Answer, Transport, Zone, answer, failure, visible};
+use crate::dns::{Answer, Transport, Zone, answer, failure, links, visible};
 
 /// The port of every name server.
 pub(super) const PORT: u16 = 53;
@@ -57,7 +57,8 @@ impl Served {
         };
         self.turn.set(self.turn.get().wrapping_add(1));
         let zones = self.zones.borrow();
-        answer(query, &visible(&zones, gateway, client), self.turn.get(), transport)
+        let own = links(&zones, gateway, client);
+        answer(query, &visible(&zones, gateway, client), own, self.turn.get(), transport)
     }
 
     /// Asks the host's resolvers in turn; none if there is nothing to say.

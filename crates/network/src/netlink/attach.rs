@@ -1,7 +1,7 @@
 //! The links between bridges and one container's network namespace.
 
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::BorrowedFd;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -42,6 +42,12 @@ pub struct Interface {
     pub hardware: Option<[u8; 6]>,
     /// The largest packet in bytes.
     pub mtu: u32,
+    /// Further addresses, which mean something on the link only.
+    pub link_local: Vec<IpAddr>,
+    /// Whether it may speak to the bridge alone, and not to the bridge's other links.
+    pub isolated: bool,
+    /// Kernel parameters of the link inside, by their names below `net.`, e.g. `ipv4.conf.eth0.log_martians`.
+    pub sysctls: Vec<(String, String)>,
 }
 
 /// Connects the namespace behind `namespace` to the bridges: creates the links, brings them and `lo` up, and gives them
@@ -132,6 +138,14 @@ fn connect(
         }
     }
     report(outcomes, describe)?;
+    let isolated: Vec<&Interface> = interfaces.iter().filter(|interface| interface.isolated).collect();
+    let requests: Vec<Request> =
+        isolated.iter().map(|interface| message::isolate(&interface.host_name)).collect();
+    if !requests.is_empty() {
+        finish(host, &requests, |position| {
+            format!("part link {} from others", isolated[position].host_name)
+        })?;
+    }
 
     let mut requests = vec![message::up("lo")];
     let mut meanings = vec!["bring up lo".to_owned()];
@@ -143,6 +157,10 @@ fn connect(
         let index = index.ok_or_else(|| failed(io::Error::from_raw_os_error(libc::ENODEV)))?;
         requests.push(message::new_address(index, interface.address, interface.subnet));
         meanings.push(format!("give {} to {name}", interface.address));
+        for address in &interface.link_local {
+            requests.push(message::link_local_address(index, *address));
+            meanings.push(format!("give {address} to {name}"));
+        }
         requests.push(message::up(name));
         meanings.push(format!("bring up {name}"));
         if let (None, Some(gateway)) = (way_out, interface.gateway) {
@@ -154,6 +172,10 @@ fn connect(
         meanings.push(format!("route by gateway {gateway}"));
     }
     finish(inside, &requests, |position| meanings[position].clone())?;
+    for (name, value) in interfaces.iter().flat_map(|interface| &interface.sysctls) {
+        sysctl::set_here(name, value)
+            .map_err(|source| NetlinkError::new(format!("set net.{name} to {value}"), source))?;
+    }
     settle(host, inside, interfaces)
 }
 

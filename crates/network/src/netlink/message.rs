@@ -1,14 +1,14 @@
 //! The rtnetlink messages that we send, built from `netlink-packet-route` types.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::path::Path;
 
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NetlinkSerializable};
 use netlink_packet_route::address::{AddressAttribute, AddressMessage, AddressScope};
 use netlink_packet_route::link::{
-    AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoBridge, InfoData, InfoKind, InfoVeth, LinkAttribute,
-    LinkFlags, LinkInfo, LinkMessage,
+    AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoBridge, InfoBridgePort, InfoData, InfoKind, InfoPortData,
+    InfoPortKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
 };
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
@@ -98,6 +98,31 @@ pub(super) fn up(name: &str) -> Request {
         message.attributes.push(LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet6(vec![mode])]));
     }
     request(0, &RouteNetlinkMessage::SetLink(message))
+}
+
+/// Keeps a link of a bridge from reaching the bridge's other isolated links.
+pub(super) fn isolate(name: &str) -> Request {
+    let mut message = link(name);
+    message.attributes.push(LinkAttribute::LinkInfo(vec![
+        LinkInfo::PortKind(InfoPortKind::Bridge),
+        LinkInfo::PortData(InfoPortData::BridgePort(vec![InfoBridgePort::Isolated(true)])),
+    ]));
+    request(0, &RouteNetlinkMessage::NewLink(message))
+}
+
+/// Gives a link an address that means something on it only.
+pub(super) fn link_local_address(index: u32, address: IpAddr) -> Request {
+    let mut message = AddressMessage::default();
+    let (family, prefix) = match address {
+        IpAddr::V4(_) => (AddressFamily::Inet, 16),
+        IpAddr::V6(_) => (AddressFamily::Inet6, 64),
+    };
+    message.header.family = family;
+    message.header.prefix_len = prefix;
+    message.header.scope = AddressScope::Link;
+    message.header.index = index;
+    message.attributes.extend([AddressAttribute::Local(address), AddressAttribute::Address(address)]);
+    request(NLM_F_CREATE | NLM_F_EXCL, &RouteNetlinkMessage::NewAddress(message))
 }
 
 /// Gives a link an address.

@@ -21,6 +21,15 @@ pub(super) fn unprivileged_ports_and_ping() {
     let _stricter = set("net/ipv4/ping_group_range", "0\t2147483647");
 }
 
+/// Sets a parameter of the calling thread's network namespace, named as in `sysctl` without the leading `net.`.
+pub(super) fn set_here(name: &str, value: &str) -> io::Result<()> {
+    let illegal = |part: &str| part.is_empty() || part.contains('/');
+    if name.split('.').any(illegal) {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "the name is malformed"));
+    }
+    set(&format!("net/{}", name.replace('.', "/")), value)
+}
+
 fn set(name: &str, value: &str) -> io::Result<()> {
     let path = format!("/proc/sys/{name}");
     // Reading first spares hosts with a read-only /proc/sys and the right value.

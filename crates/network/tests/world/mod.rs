@@ -129,6 +129,9 @@ pub fn interface(
         gateway,
         hardware: None,
         mtu: 1400,
+        link_local: Vec::new(),
+        isolated: false,
+        sysctls: Vec::new(),
     }
 }
 

@@ -202,6 +202,7 @@ impl Machine {
                 mounts: Vec::new(),
                 etc: EtcFiles::default(),
                 network: NetworkNamespace::Own,
+                partners: Vec::new(),
                 stdin: Stdin::Closed,
                 reap: Vec::new(),
                 bound_to_client: false,

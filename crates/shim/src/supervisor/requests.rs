@@ -15,7 +15,7 @@ use crate::health::HealthMachine;
 use crate::identity::ProcessIdentity;
 use crate::protocol::{Reply, Request};
 use crate::streams::Streams;
-use crate::{launch, rootfs, setup, sources, syscall};
+use crate::{launch, partners, rootfs, setup, sources, syscall};
 
 impl Supervisor {
     pub(super) fn serve(&mut self, index: usize) {
@@ -91,12 +91,17 @@ impl Supervisor {
         }
         setup::place_secrets(&self.config.secrets, &self.bundle).map_err(|error| ours(error.to_string()))?;
         sources::place(&self.config, &self.bundle).map_err(|error| ours(error.to_string()))?;
+        partners::bind(&self.config, &self.bundle).map_err(|error| ours(error.to_string()))?;
         if self.config.remove_mount_points {
             self.mount_points = self.missing_mount_points().map_err(|error| ours(error.to_string()))?;
         }
         let made = if self.config.terminal { self.create_with_terminal() } else { self.create_with_pipes() };
         match made {
             Ok(pid) => {
+                if self.config.oom_kill_disable {
+                    // Where the kernel has no such control, the user was told.
+                    let _ = Cgroup::new(&self.config.cgroup).hold_off_oom_kills();
+                }
                 self.phase = Phase::Created { pid };
                 Ok(())
             }

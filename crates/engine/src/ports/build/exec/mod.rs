@@ -125,9 +125,10 @@ impl EngineHost<'_> {
                 resolv_conf: path("resolv.conf"),
             },
             network: match spec.network_mode {
-                NetworkMode::Bridge | NetworkMode::None => NetworkNamespace::Own,
+                NetworkMode::Bridge | NetworkMode::None | NetworkMode::Container(_) => NetworkNamespace::Own,
                 NetworkMode::Host => NetworkNamespace::Host,
             },
+            partners: Vec::new(),
             stdin: Stdin::Closed,
             reap: Vec::new(),
             bound_to_client: false,
@@ -217,7 +218,7 @@ impl EngineHost<'_> {
             std::fs::File::open(spawned.network_namespace()).during("opening the network namespace")?;
         let attachments: Attachments = self.engine.networks().attach(id, spec, holder, namespace.as_fd())?;
         let files = [
-            ("hosts", etc::hosts(HOST_NAME, &attachments, &spec.extra_hosts)),
+            ("hosts", etc::hosts(HOST_NAME, None, &attachments, &spec.extra_hosts)),
             ("hostname", format!("{HOST_NAME}\n")),
             ("resolv.conf", HostResolver::read().resolv_conf(spec, None)),
         ];

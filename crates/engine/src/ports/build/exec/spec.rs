@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use coracle_build::{ExecRequest, HostAddress};
 use coracle_container::{
-    ContainerId, ContainerSpec, LogOptions, NetworkAttachment, NetworkMode, Resources, RestartPolicy, Ulimit,
+    ContainerId, ContainerSpec, Isolation, LogOptions, NetworkAttachment, NetworkMode, Resources,
+    RestartPolicy, Ulimit,
 };
 use coracle_dockerfile::Security;
 use coracle_oci::{Digest, ImageId};
@@ -28,12 +29,13 @@ impl EngineHost<'_> {
             coracle_dockerfile::NetworkMode::Host => NetworkMode::Host,
         };
         let networks = match network_mode {
-            NetworkMode::Bridge => vec![NetworkAttachment {
-                network: DEFAULT_NETWORK.to_owned(),
-                aliases: Vec::new(),
-                ipv4_address: None,
-            }],
-            NetworkMode::None | NetworkMode::Host => Vec::new(),
+            NetworkMode::Bridge => {
+                vec![NetworkAttachment {
+                    network: DEFAULT_NETWORK.to_owned(),
+                    ..NetworkAttachment::default()
+                }]
+            }
+            NetworkMode::None | NetworkMode::Host | NetworkMode::Container(_) => Vec::new(),
         };
         let sandbox = request.sandbox;
         let insecure = request.security == Security::Insecure;
@@ -48,7 +50,9 @@ impl EngineHost<'_> {
             user: request.user.clone(),
             group_add: Vec::new(),
             hostname: Some(HOST_NAME.to_owned()),
+            domainname: None,
             labels: BTreeMap::new(),
+            annotations: BTreeMap::new(),
             tty: false,
             open_stdin: false,
             init: false,
@@ -59,6 +63,8 @@ impl EngineHost<'_> {
             seccomp_unconfined: insecure,
             cap_add: Vec::new(),
             cap_drop: Vec::new(),
+            security: coracle_container::Security::default(),
+            isolation: Isolation::default(),
             mounts: Vec::new(),
             volumes_from: Vec::new(),
             secrets: mounts.secrets.clone(),
@@ -75,6 +81,8 @@ impl EngineHost<'_> {
                 .collect(),
             dns: Vec::new(),
             dns_search: Vec::new(),
+            dns_options: Vec::new(),
+            links: Vec::new(),
             resources: Resources { memory: sandbox.memory, ..Resources::default() },
             ulimits: sandbox
                 .ulimits
@@ -83,6 +91,9 @@ impl EngineHost<'_> {
                 .collect(),
             sysctls: BTreeMap::new(),
             devices: Vec::new(),
+            device_rules: Vec::new(),
+            cgroup_parent: None,
+            oom_score_adj: None,
             shm_size: sandbox.shm_size,
             restart: RestartPolicy::No,
             healthcheck: None,

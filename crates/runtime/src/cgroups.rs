@@ -1,0 +1,99 @@
+//! Control groups of containers, as their bundles name them: measured, and removed with the parents made for them.
+//!
+//! ```text
+//! <run>/../cgroup-parents/<name>   a group that was not there before a container wanted to be below it; `/` is `%2F`
+//! ```
+//!
+//! A parent that somebody else made, with limits of its own, is never removed.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use coracle_container::ContainerId;
+use coracle_shim::cgroup::{Cgroup, Usage};
+use coracle_shim::config::{CONFIG_FILE, ShimConfig};
+
+use crate::{Paths, Runtime, RuntimeError, bundle};
+
+/// Returns the groups above `path`, the innermost first, without the root.
+fn ancestors(path: &str) -> impl Iterator<Item = &str> {
+    std::iter::successors(Some(path), |path| path.rsplit_once('/').map(|(parent, _)| parent))
+        .skip(1)
+        .filter(|path| !path.is_empty())
+}
+
+fn records(paths: &Paths) -> PathBuf {
+    paths.run.parent().unwrap_or(&paths.run).join("cgroup-parents")
+}
+
+fn record(directory: &Path, group: &str) -> PathBuf {
+    directory.join(group.trim_start_matches('/').replace('%', "%25").replace('/', "%2F"))
+}
+
+/// Remembers which of the groups above `path` are not there yet.
+pub(crate) fn note_parent(paths: &Paths, path: &str) -> Result<(), RuntimeError> {
+    let directory = records(paths);
+    for group in ancestors(path) {
+        if !Cgroup::new(group).exists() {
+            bundle::make_directory(&directory)?;
+            bundle::write_file(&record(&directory, group), b"")?;
+        }
+    }
+    Ok(())
+}
+
+impl Runtime {
+    fn cgroup(&self, id: &ContainerId) -> String {
+        let config = fs::read(self.paths.bundle(id).join(CONFIG_FILE)).ok();
+        let config = config.and_then(|text| serde_json::from_slice::<ShimConfig>(&text).ok());
+        config.map_or_else(|| id.cgroup_path(), |config| config.cgroup)
+    }
+
+    /// Ends every process of the container's control group and removes the group, and those above it that were made for
+    /// it and are empty now. One that is gone is no error.
+    pub fn remove_cgroup(&self, id: &ContainerId) -> Result<(), RuntimeError> {
+        let path = self.cgroup(id);
+        let cgroup = Cgroup::new(&path);
+        if cgroup.exists() {
+            cgroup.kill();
+            cgroup.remove().map_err(RuntimeError::file("remove the control group", &path))?;
+        }
+        let directory = records(&self.paths);
+        for group in ancestors(&path) {
+            let record = record(&directory, group);
+            // One that others are still below stays until the last of them goes.
+            if record.exists() && Cgroup::new(group).remove_empty().is_ok() {
+                match fs::remove_file(&record) {
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                        return Err(RuntimeError::file("remove", &record)(error));
+                    }
+                    _ => {}
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns what the container uses now; all zero when it does not run.
+    pub fn stats(&self, id: &ContainerId) -> Usage {
+        Cgroup::new(&self.cgroup(id)).usage()
+    }
+
+    /// Returns the processes of the container, by their numbers on the host.
+    pub fn processes(&self, id: &ContainerId) -> Vec<i32> {
+        Cgroup::new(&self.cgroup(id)).processes().into_iter().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_above() {
+        assert_eq!(ancestors("/shop/web/coracle-1").collect::<Vec<_>>(), ["/shop/web", "/shop"]);
+        assert_eq!(ancestors("/coracle-1").count(), 0);
+        assert_eq!(record(Path::new("/run"), "/shop/web"), Path::new("/run/shop%2Fweb"));
+    }
+}
