@@ -70,6 +70,7 @@ pub enum Done {
 
 /// Runs the command line and returns the exit code: 0 done, 1 the user's input or project, 2 ours.
 pub fn run() -> ExitCode {
+    completions::answer();
     let printer = Printer;
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,

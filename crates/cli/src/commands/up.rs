@@ -1,8 +1,10 @@
 //! `coracle up`: one command brings an environment up.
 
+use clap_complete::ArgValueCandidates;
 use coracle_engine::{BuildPolicy, LoadedProject, Remarks, Result, UpOptions};
 
 use super::Done;
+use super::completions;
 use super::target::ProjectArgs;
 use crate::cancel::Cancel;
 use crate::context::Context;
@@ -23,6 +25,7 @@ Examples:
 #[command(after_help = EXAMPLES)]
 pub struct Args {
     /// Environment: NAME selects docker-compose.NAME.yml and .env.NAME.
+    #[arg(add = ArgValueCandidates::new(completions::environments))]
     pub environment: Option<String>,
     /// Only these services and what they depend on.
     pub services: Vec<String>,

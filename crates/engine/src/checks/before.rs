@@ -30,6 +30,15 @@ impl Projects<'_> {
         if options.services.is_empty() {
             errors.extend(report.faults);
         }
+        // The reader of the files has told its warnings already.
+        let told = |finding: &Diagnostic| {
+            let place = |diagnostic: &Diagnostic| {
+                diagnostic.span.as_ref().map(|span| (span.file.clone(), span.start.line))
+            };
+            let warnings = &loaded.loaded().warnings;
+            place(finding)
+                .is_some_and(|own| warnings.iter().any(|warning| place(warning).as_ref() == Some(&own)))
+        };
         let mut remarks = Remarks::default();
         for finding in report.findings.into_iter().filter(|finding| concerns(&finding.service)) {
             match finding.diagnostic.severity {
@@ -37,6 +46,7 @@ impl Projects<'_> {
                     let note = format!("rule: coracle explain {}", finding.rule.id);
                     errors.push(finding.diagnostic.with_note(note));
                 }
+                Severity::Warning if told(&finding.diagnostic) => {}
                 Severity::Warning => remarks.warnings += 1,
                 Severity::Note => {}
             }

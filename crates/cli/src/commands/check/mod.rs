@@ -6,12 +6,13 @@ mod mend;
 
 use std::path::Path;
 
-use clap_complete::{ArgValueCandidates, CompletionCandidate};
+use clap_complete::ArgValueCandidates;
 use coracle_engine::{Failure, Result, RuleSelection};
 use coracle_report::Diagnostic;
 
 use self::gather::{Gathered, Question};
 use super::Done;
+use super::completions;
 use super::explain;
 use super::target::ProjectArgs;
 use crate::context::Context;
@@ -34,7 +35,7 @@ Examples:
 pub struct Args {
     /// Environment to check; or Dockerfiles, Compose files or directories of them, each checked alone (`-` is standard
     /// input).
-    #[arg(value_name = "ENV|FILE", add = ArgValueCandidates::new(environments))]
+    #[arg(value_name = "ENV|FILE", add = ArgValueCandidates::new(completions::environments))]
     pub what: Vec<String>,
     #[command(flatten)]
     pub project: ProjectArgs,
@@ -122,12 +123,6 @@ fn show(context: &Context, gathered: Gathered, format: Format, quiet: bool) -> D
 fn summary(counts: Counts, place: &str) -> String {
     let line = counts.line(place);
     if counts.errors + counts.warnings + counts.notes == 0 { paint(DIM, line) } else { line }
-}
-
-/// Returns the environments of the project here, for a shell's completion.
-fn environments() -> Vec<CompletionCandidate> {
-    let names = coracle_engine::environments(None).unwrap_or_default();
-    names.into_iter().map(CompletionCandidate::new).collect()
 }
 
 /// Returns an error about an argument that is neither an environment nor a file.
