@@ -232,6 +232,11 @@ fn find_home(start: &Path, loader: &dyn Loader) -> Result<Home, Diagnostic> {
             .flat_map(|stem| EXTENSIONS.iter().map(move |extension| format!("{stem}.{extension}")));
         let base = names.map(|name| directory.join(name)).find(|path| loader.exists(path));
         let settings = Some(directory.join(settings::NAME)).filter(|path| loader.exists(path));
+        if let (Some(base), None) = (&base, &settings)
+            && let Some(home) = home_above(directory, base, loader)
+        {
+            return Ok(home);
+        }
         if base.is_some() || settings.is_some() {
             return Ok(Home { directory: directory.to_owned(), settings, base });
         }
@@ -240,6 +245,17 @@ fn find_home(start: &Path, loader: &dyn Loader) -> Result<Home, Diagnostic> {
     Err(Diagnostic::error("no-compose-file", format!("no compose file in {} or above it", start.display()))
         .with_note(format!("{} in {}", looked_for(), looked.join(", ")))
         .with_hint("go to the project's directory, or name the file with `-f FILE`"))
+}
+
+/// Returns the project above `directory` whose `coracle.toml` names `base` as one of its files.
+fn home_above(directory: &Path, base: &Path, loader: &dyn Loader) -> Option<Home> {
+    directory.ancestors().skip(1).find_map(|above| {
+        let path = above.join(settings::NAME);
+        // One that cannot be read may be another project's; only who works in that one must hear of it.
+        let settings = settings::parse(&path, &loader.read(&path).ok()?).ok()?;
+        let names = settings.files.iter().any(|named| clean(&above.join(&named.path)) == base);
+        names.then(|| Home { directory: above.to_owned(), settings: Some(path), base: None })
+    })
 }
 
 fn looked_for() -> &'static str {

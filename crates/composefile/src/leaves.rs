@@ -32,7 +32,7 @@ fn collect<'w>(path: &ValuePath, value: View<'w>, asked: bool, out: &mut Vec<Lea
     let is_item = identity::is_told_apart(parent);
     let short = matches!(names.as_slice(), ["services", _, "depends_on", _]);
     match value.kind() {
-        ValueKind::Mapping if (is_item || short) && !asked => {
+        ValueKind::Mapping if (is_item || short) && (!asked || is_short(value)) => {
             out.push(Leaf { path: path.clone(), value, shown: identity::summary(parent, value) });
         }
         ValueKind::Mapping if value.entries().next().is_some() => below(path, value, out),
@@ -40,6 +40,19 @@ fn collect<'w>(path: &ValuePath, value: View<'w>, asked: bool, out: &mut Vec<Lea
         _ if value.is_implied() && !asked => {}
         _ => out.push(Leaf { path: path.clone(), value, shown: value.shown() }),
     }
+}
+
+/// Says whether a mapping was written in a short form: everything in it stands at one place.
+fn is_short(value: View<'_>) -> bool {
+    let start = value.span().start;
+    value.entries().all(|(_, entry)| entry.span().start == start)
+}
+
+/// Returns the value at `path` on one line, in its short form where it has one: `127.0.0.1:80:80` for a port.
+pub fn short_form(path: &ValuePath, value: View<'_>) -> String {
+    let names = path.names();
+    let parent = names.split_last().map_or(&[][..], |(_, parent)| parent);
+    identity::summary(parent, value)
 }
 
 fn below<'w>(path: &ValuePath, value: View<'w>, out: &mut Vec<Leaf<'w>>) {

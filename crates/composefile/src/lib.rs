@@ -47,7 +47,7 @@ pub use config::{Config, ConfigOptions};
 pub use difference::{Difference, Side, difference};
 pub use discover::{Discovered, discover, is_production_name};
 pub use dotenv::{EnvFileError, parse as parse_env_file};
-pub use leaves::{Leaf, leaves};
+pub use leaves::{Leaf, leaves, short_form};
 pub use load::{
     LoadRequest, Loaded, Refused, combine_environment, combine_environment_with_origins, load,
     load_with_provenance, normalise_project_name,

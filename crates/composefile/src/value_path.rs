@@ -111,7 +111,9 @@ impl ValuePath {
             let Some((next, step, taken)) = step_into(view, left, &at) else {
                 let missing = first.name();
                 let known = names_in(view, &at);
-                let near = scalar::nearest(missing, known.iter().map(String::as_str)).map(|near| {
+                let number = missing.parse::<usize>().is_ok();
+                let names = known.iter().map(String::as_str).filter(|_| !number);
+                let near = scalar::nearest(missing, names).map(|near| {
                     let step = match view.kind() {
                         ValueKind::List => Step::Item(near.to_owned()),
                         _ => Step::Key(near.to_owned()),

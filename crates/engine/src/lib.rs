@@ -59,7 +59,7 @@ pub use coracle_check::{
 pub use coracle_composefile::{
     Beaten, Difference, EnvFileRole, Layer, Leaf, Loaded, Masks, NoSuchValue, Operator as VariableOperator,
     Outcome, Provenance, Reason, Reference, Removal, Side, Step, ValueKind, ValuePath, VariableOrigin,
-    VariableUse, View, Way, difference, leaves,
+    VariableUse, View, Way, difference, leaves, short_form,
 };
 pub use coracle_composefile::{
     Config as ComposeConfig, ConfigOptions as ComposeConfigOptions, Format as ComposeFormat,

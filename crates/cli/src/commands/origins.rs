@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use coracle_engine::{
     Beaten, Masks, Outcome, Provenance, Reason, Step, ValueKind, ValuePath, VariableOrigin, VariableUse,
-    View, Way,
+    View, Way, short_form,
 };
 use coracle_report::Span;
 use serde_json::{Value, json};
@@ -107,8 +107,12 @@ impl Origins {
     }
 
     /// Returns what a value beat.
-    pub fn beaten(&self, name: &str, beaten: &Beaten<'_>) -> String {
+    pub fn beaten(&self, path: &ValuePath, beaten: &Beaten<'_>) -> String {
+        let name = name_of(path);
         let shown = match beaten.value.kind() {
+            ValueKind::Mapping if matches!(path.steps().last(), Some(Step::Item(_))) => {
+                self.relative(&short_form(path, beaten.value))
+            }
             ValueKind::List | ValueKind::Mapping => self.masks.shown(name, beaten.value),
             _ => self.masks.text(name, without_name(name, &beaten.shown)),
         };
@@ -121,7 +125,8 @@ impl Origins {
     }
 
     /// Returns the lines that tell a value's story: a label, a place and what is there.
-    pub fn story(&self, name: &str, shown: &str, provenance: &Provenance<'_>) -> Vec<[String; 3]> {
+    pub fn story(&self, path: &ValuePath, shown: &str, provenance: &Provenance<'_>) -> Vec<[String; 3]> {
+        let name = name_of(path);
         let mut lines = Vec::new();
         let mut say = |label: &str, place: String, text: String| lines.push([label.to_owned(), place, text]);
         for way in &provenance.how {
@@ -157,7 +162,7 @@ impl Origins {
         }
         for beaten in &provenance.beaten {
             let place = self.place(&beaten.span);
-            say("beat", place, self.beaten(name, beaten));
+            say("beat", place, self.beaten(path, beaten));
         }
         lines
     }

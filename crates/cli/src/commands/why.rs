@@ -47,12 +47,11 @@ pub fn run(
     let shown_whole = leaves.iter().any(|leaf| leaf.path == path);
     if !shown_whole && !provenance.beaten.is_empty() {
         printer.data(paint(STRONG, &path));
-        let name = name_of(&path);
         for beaten in &provenance.beaten {
             printer.data(format!(
                 "  beat   {}   {}",
                 origins.place(&beaten.span),
-                origins.beaten(name, beaten)
+                origins.beaten(&path, beaten)
             ));
         }
     }
@@ -61,7 +60,7 @@ pub fn run(
         let provenance = leaf.value.provenance();
         let value = origins.value(name, &leaf.shown, &provenance);
         printer.data(format!("{} = {value}", paint(STRONG, &leaf.path)));
-        let lines = origins.story(name, &leaf.shown, &provenance);
+        let lines = origins.story(&leaf.path, &leaf.shown, &provenance);
         let width = lines.iter().map(|[_, place, _]| place.chars().count()).max().unwrap_or_default();
         for [label, place, text] in lines {
             let line = format!("  {}   {place:width$}   {text}", paint(DIM, format_args!("{label:5}")));
@@ -79,8 +78,15 @@ fn unknown(
     origins: &Origins,
 ) -> Failure {
     let removed = environment.loaded.removed();
-    let names = asked.names();
-    if let Some(removed) = removed.iter().rev().find(|removed| names.starts_with(&as_text(&removed.path))) {
+    let asked_for = asked.names().join(".");
+    let is_it = |path: &[String]| {
+        let path = path.join(".");
+        let short = path.strip_prefix("services.").unwrap_or(&path);
+        [path.as_str(), short].into_iter().any(|path| {
+            asked_for.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        })
+    };
+    if let Some(removed) = removed.iter().rev().find(|removed| is_it(&removed.path)) {
         let path = removed.path.join(".");
         let message = format!("{path} was removed by `!reset`");
         let name = removed.path.last().map(String::as_str).unwrap_or_default();
@@ -101,8 +107,4 @@ fn unknown(
         diagnostic = diagnostic.with_note(format!("it has {}", missing.known.join(", ")));
     }
     Failure::user(diagnostic)
-}
-
-fn as_text(path: &[String]) -> Vec<&str> {
-    path.iter().map(String::as_str).collect()
 }

@@ -123,8 +123,14 @@ impl Show<'_> {
             row("environment", format!("{name}{mark}"));
         }
         let root = loaded.root();
-        let from = root.get(&["name"]).map(|name| format!("   {}", origins.summary(&name.provenance())));
-        row("project", format!("{}{}", loaded.project.name, from.unwrap_or_default()));
+        let from = root.get(&["name"]).map(|name| {
+            let implied = name.is_implied();
+            if implied { "the directory's name".to_owned() } else { origins.summary(&name.provenance()) }
+        });
+        row(
+            "project",
+            format!("{}   {}", loaded.project.name, from.unwrap_or_default()).trim_end().to_owned(),
+        );
         row("directory", loaded.project.directory.display().to_string());
         for (index, file) in request.load.files.iter().enumerate() {
             row(if index == 0 { "files" } else { "" }, origins.file(file));
