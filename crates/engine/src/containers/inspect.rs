@@ -3,7 +3,7 @@
 use coracle_container::{ContainerState, Health, MountKind, Protocol, RestartPolicy};
 use serde_json::{Map, Value, json};
 
-use super::{ContainerView, Containers};
+use super::{ContainerView, Containers, host_config};
 use crate::Result;
 
 impl Containers<'_> {
@@ -15,13 +15,14 @@ impl Containers<'_> {
         let environment: Vec<String> =
             spec.environment.iter().map(|(name, value)| format!("{name}={value}")).collect();
         let networks = self.endpoints(&view)?;
-        Ok(json!({
+        let mut value = json!({
             "Id": view.record.id, "Created": view.record.created.to_string(), "Name": format!("/{}", spec.name),
             "Path": arguments.first(), "Args": arguments.get(1..).unwrap_or_default(),
             "State": state(&view.state), "Image": spec.image_id,
             "RestartCount": restarts(&view.state), "Driver": "overlay", "Platform": "linux",
             "LogPath": self.engine.runtime.paths().log(&view.record.id),
             "Config": {
+                "Domainname": spec.domainname.clone().unwrap_or_default(),
                 "Hostname": spec.hostname.clone().unwrap_or_else(|| view.record.id.short().to_owned()),
                 "User": spec.user, "Tty": spec.tty, "OpenStdin": spec.open_stdin, "Env": environment,
                 "Cmd": spec.command, "Entrypoint": spec.entrypoint, "Image": spec.image,
@@ -36,7 +37,7 @@ impl Containers<'_> {
                 "CpusetCpus": spec.resources.cpuset, "PidsLimit": spec.resources.pids,
                 "Privileged": spec.privileged, "ReadonlyRootfs": spec.read_only, "Init": spec.init,
                 "CapAdd": spec.cap_add, "CapDrop": spec.cap_drop, "AutoRemove": spec.auto_remove,
-                "RestartPolicy": policy(spec.restart), "NetworkMode": spec.network_mode,
+                "RestartPolicy": policy(spec.restart),
                 "ExtraHosts": spec.extra_hosts.iter().map(|(name, ip)| format!("{name}:{ip}")).collect::<Vec<_>>(),
                 "LogConfig": {"Type": if spec.log.disabled { "none" } else { "json-file" }, "Config": {
                     "max-size": spec.log.max_size.to_string(), "max-file": spec.log.max_files.to_string(),
@@ -47,7 +48,11 @@ impl Containers<'_> {
                 "Target": secret.target, "Mode": format!("{:04o}", secret.mode), "Uid": secret.uid, "Gid": secret.gid,
             })).collect::<Vec<_>>(),
             "NetworkSettings": {"Networks": networks, "Ports": ports(&view)},
-        }))
+        });
+        if let Value::Object(known) = &mut value["HostConfig"] {
+            known.extend(host_config::of(spec));
+        }
+        Ok(value)
     }
 
     fn endpoints(&self, view: &ContainerView) -> Result<Map<String, Value>> {
