@@ -16,6 +16,8 @@ mod version;
 
 use crate::project::Check;
 
+pub(crate) use mounts::is_meant_to_last;
+
 pub(crate) static CHECKS: &[Check] = &[
     version::CHECK,
     images::OF_SERVICES,

@@ -77,7 +77,7 @@ static HOST_DIRECTORY_WRITABLE: Rule = Rule {
 };
 
 /// Says whether what is checked is what will be used: production, or a project that has no environments.
-pub(super) fn is_meant_to_last(subject: &Subject<'_>) -> bool {
+pub(crate) fn is_meant_to_last(subject: &Subject<'_>) -> bool {
     if subject.environment.is_some() {
         return subject.production;
     }

@@ -220,6 +220,9 @@ static IMAGES: &[KnownImage] = &[
         repositories: &["library/nginx", "nginxinc/nginx-unprivileged"],
         role: Role::Proxy,
         ports: &[80, 443, 8080, 8443],
+        probe: Some(
+            r#"["CMD-SHELL", "wget -q -O /dev/null http://127.0.0.1/ || curl -fsS http://127.0.0.1/"]"#,
+        ),
         ..PLAIN
     },
     KnownImage {
