@@ -281,6 +281,7 @@ pub(crate) fn label(
         (labels::IMAGE, spec.image_id.to_string()),
         (labels::WORKING_DIRECTORY, project.directory.display().to_string()),
         (labels::CONFIG_FILES, files.join(",")),
+        (labels::VERSION, labels::COMPOSE_VERSION.to_owned()),
     ];
     spec.labels.extend(all.map(|(name, value)| (name.to_owned(), value)));
 }

@@ -294,6 +294,7 @@ fn network(project: &Project, key: &str) -> DesiredNetwork {
     let config_hash = hash::of_network(&desired);
     desired.labels.insert(labels::PROJECT.to_owned(), project.name.clone());
     desired.labels.insert(labels::NETWORK.to_owned(), key.to_owned());
+    desired.labels.insert(labels::VERSION.to_owned(), labels::COMPOSE_VERSION.to_owned());
     desired.labels.insert(labels::CONFIG_HASH.to_owned(), config_hash);
     desired
 }

@@ -91,7 +91,9 @@ fn run(step: &Step, host: &dyn Host, cancel: &AtomicBool) -> Result<(), Diagnost
         Operation::CreateContainer(spec) => host.create_container(spec),
         Operation::StartContainer { name } => host.start_container(name),
         Operation::StopContainer { id, .. } => host.stop_container(id),
+        Operation::KillContainer { id, signal, .. } => host.kill_container(id, signal),
         Operation::RemoveContainer { id, .. } => host.remove_container(id),
+        Operation::RemoveImage { name } => host.remove_image(name),
         Operation::WaitFor { name, condition } => {
             let outcome = host.wait(name, *condition, cancel)?;
             let service = step.service.as_deref().unwrap_or(name);
@@ -163,7 +165,9 @@ impl<'a> Walk<'a> {
             }
             Operation::RemoveNetwork { .. }
             | Operation::RemoveVolume { .. }
+            | Operation::RemoveImage { .. }
             | Operation::RemoveContainer { .. } => "removing",
+            Operation::KillContainer { .. } => "killing",
             Operation::StartContainer { .. } => "starting",
             Operation::StopContainer { .. } => "stopping",
             Operation::WaitFor { condition: Condition::Healthy, .. } => "waiting until healthy",
@@ -184,7 +188,9 @@ impl<'a> Walk<'a> {
                     | Operation::CreateContainer(_) => "created",
                     Operation::RemoveNetwork { .. }
                     | Operation::RemoveVolume { .. }
+                    | Operation::RemoveImage { .. }
                     | Operation::RemoveContainer { .. } => "removed",
+                    Operation::KillContainer { .. } => "killed",
                     Operation::StartContainer { .. } => "started",
                     Operation::StopContainer { .. } => "stopped",
                     Operation::WaitFor { condition, .. } => match condition {
@@ -322,6 +328,7 @@ fn key(step: &Step) -> String {
         (None, Operation::RemoveNetwork { name }) => format!("network {name}"),
         (None, Operation::CreateVolume(volume)) => format!("volume {}", volume.name),
         (None, Operation::RemoveVolume { name }) => format!("volume {name}"),
+        (None, Operation::RemoveImage { name }) => format!("image {name}"),
         (None, operation) => operation.to_string(),
     }
 }

@@ -68,8 +68,15 @@ pub trait Host: Sync {
     /// Ends a container, first by its stop signal; returns once it has ended.
     fn stop_container(&self, id: &ContainerId) -> Result<(), Diagnostic>;
 
+    /// Sends a signal, by name or number, to a container; that it has ended already is no error.
+    fn kill_container(&self, id: &ContainerId, signal: &str) -> Result<(), Diagnostic>;
+
     /// Removes a container; that it is gone already is no error.
     fn remove_container(&self, id: &ContainerId) -> Result<(), Diagnostic>;
+
+    /// Takes a name from an image and removes it when it has no other; that it is gone already, or that another
+    /// container uses it, is no error.
+    fn remove_image(&self, name: &str) -> Result<(), Diagnostic>;
 
     /// Waits until `condition` holds of the container `name`, or can hold no more, or `cancel` is raised.
     fn wait(&self, name: &str, condition: Condition, cancel: &AtomicBool) -> Result<WaitOutcome, Diagnostic>;

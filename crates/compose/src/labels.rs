@@ -6,6 +6,12 @@ pub const PROJECT: &str = "com.docker.compose.project";
 pub const SERVICE: &str = "com.docker.compose.service";
 /// Which replica it is, from 1.
 pub const CONTAINER_NUMBER: &str = "com.docker.compose.container-number";
+/// The version of Docker Compose whose rules the labels follow.
+pub const VERSION: &str = "com.docker.compose.version";
+/// The value of [`VERSION`].
+pub const COMPOSE_VERSION: &str = "2.40.3";
+/// What tells containers of a one-time `run` apart: random.
+pub const SLUG: &str = "com.docker.compose.slug";
 /// Digest of all that a container or network was made from.
 pub const CONFIG_HASH: &str = "com.docker.compose.config-hash";
 /// `True` for the container of a one-time `run`.

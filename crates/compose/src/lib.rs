@@ -17,6 +17,7 @@ mod failure;
 mod hash;
 mod host;
 pub mod labels;
+mod life;
 mod mounts;
 mod observed;
 mod plan;
@@ -30,8 +31,13 @@ pub use desired::{
 };
 pub use execute::execute;
 pub use host::{Evidence, Host, RESTART_LIMIT, WaitOutcome};
-pub use observed::{ObservedContainer, ObservedNetwork, ObservedRun, ObservedState, ObservedVolume};
+pub use life::{RemoveOptions, kill, remove, start};
+pub use observed::{
+    ObservedContainer, ObservedDependency, ObservedNetwork, ObservedRun, ObservedState, ObservedVolume,
+};
 pub use plan::{After, Cause, Condition, Operation, Plan, Step, StepId};
 pub use ports::{Publication, published_ports};
-pub use reconcile::{Dependencies, Options, Orphans, Recreate, reconcile, unknown_service};
+pub use reconcile::{
+    AnonymousVolumes, Dependencies, Finished, Goal, Options, Orphans, Recreate, reconcile, unknown_service,
+};
 pub use teardown::{DownOptions, Volumes, down, restart, stop};

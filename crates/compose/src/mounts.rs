@@ -144,6 +144,7 @@ pub(crate) fn volumes(
             }
         };
         labels.insert(labels::PROJECT.to_owned(), project.name.clone());
+        labels.insert(labels::VERSION.to_owned(), labels::COMPOSE_VERSION.to_owned());
         let volume = if let Some((key, volume)) = known {
             labels.extend(volume.labels.clone());
             labels.insert(labels::VOLUME.to_owned(), key.to_owned());

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use coracle_container::{ContainerId, ContainerRecord, ContainerState, HealthStatus};
+use coracle_composefile::DependencyCondition;
+use coracle_container::{ContainerId, ContainerRecord, ContainerState, HealthStatus, MountKind};
 
 use crate::labels;
 
@@ -33,11 +34,41 @@ pub struct ObservedContainer {
     /// Whether it is of a one-time `run`.
     pub one_off: bool,
     /// Services that came before its own when it was made.
-    pub depends_on: Vec<String>,
+    pub depends_on: Vec<ObservedDependency>,
     /// Names of the networks it is attached to.
     pub networks: Vec<String>,
+    /// Names of the volumes it mounts.
+    pub volumes: Vec<String>,
     /// What it is now.
     pub state: ObservedRun,
+}
+
+/// A service that came before a container's own when it was made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ObservedDependency {
+    /// The service.
+    pub service: String,
+    /// What had to hold of it.
+    pub condition: DependencyCondition,
+    /// Whether the dependent restarts with it.
+    pub restart: bool,
+}
+
+impl ObservedDependency {
+    /// Reads the label [`labels::DEPENDS_ON`]. What a stranger wrote into it and is unknown counts as the weakest.
+    pub fn of_label(text: &str) -> Vec<Self> {
+        let entry = |entry: &str| {
+            let mut parts = entry.split(':');
+            let service = parts.next().filter(|name| !name.is_empty())?.to_owned();
+            let condition = match parts.next() {
+                Some("service_healthy") => DependencyCondition::Healthy,
+                Some("service_completed_successfully") => DependencyCondition::CompletedSuccessfully,
+                _ => DependencyCondition::Started,
+            };
+            Some(Self { service, condition, restart: parts.next() == Some("true") })
+        };
+        text.split(',').filter_map(entry).collect()
+    }
 }
 
 /// What an observed container is now.
@@ -86,8 +117,10 @@ impl ObservedContainer {
             return None;
         }
         let text = |label: &str| labels.get(label).cloned().unwrap_or_default();
-        let depends_on = text(labels::DEPENDS_ON);
-        let depends_on = depends_on.split(',').filter_map(|entry| entry.split(':').next());
+        let volume = |mount: &coracle_container::Mount| match &mount.kind {
+            MountKind::Volume { name, .. } => Some(name.clone()),
+            MountKind::Bind { .. } | MountKind::Tmpfs { .. } => None,
+        };
         Some(Self {
             id: record.id.clone(),
             name: record.spec.name.clone(),
@@ -95,10 +128,16 @@ impl ObservedContainer {
             ordinal: labels.get(labels::CONTAINER_NUMBER).and_then(|text| text.parse().ok()).unwrap_or(1),
             config_hash: text(labels::CONFIG_HASH),
             one_off: text(labels::ONE_OFF).eq_ignore_ascii_case("true"),
-            depends_on: depends_on.filter(|name| !name.is_empty()).map(str::to_owned).collect(),
+            depends_on: ObservedDependency::of_label(&text(labels::DEPENDS_ON)),
             networks: record.spec.networks.iter().map(|attachment| attachment.network.clone()).collect(),
+            volumes: record.spec.mounts.iter().filter_map(volume).collect(),
             state: ObservedRun::of(state),
         })
+    }
+
+    /// Returns whether its service comes after another.
+    pub fn comes_after(&self, service: &str) -> bool {
+        self.depends_on.iter().any(|dependency| dependency.service == service)
     }
 
     /// Returns whether a process of it may be alive or come back by itself.

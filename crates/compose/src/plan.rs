@@ -58,10 +58,24 @@ pub enum Operation {
         /// Its name.
         name: String,
     },
+    /// Sends a signal to a container.
+    KillContainer {
+        /// Its id.
+        id: ContainerId,
+        /// Its name.
+        name: String,
+        /// The signal, by name or number.
+        signal: String,
+    },
     /// Removes a container that does not run, with its writable layer.
     RemoveContainer {
         /// Its id.
         id: ContainerId,
+        /// Its name.
+        name: String,
+    },
+    /// Takes a name from an image, and removes it when it has no other.
+    RemoveImage {
         /// Its name.
         name: String,
     },
@@ -78,7 +92,11 @@ impl Operation {
     /// Returns whether data or a running process is lost by it.
     pub fn is_destructive(&self) -> bool {
         match self {
-            Self::RemoveVolume { .. } | Self::StopContainer { .. } | Self::RemoveContainer { .. } => true,
+            Self::RemoveVolume { .. }
+            | Self::StopContainer { .. }
+            | Self::KillContainer { .. }
+            | Self::RemoveContainer { .. }
+            | Self::RemoveImage { .. } => true,
             Self::CreateNetwork(_)
             | Self::RemoveNetwork { .. }
             | Self::CreateVolume(_)
@@ -99,7 +117,9 @@ impl fmt::Display for Operation {
             Self::CreateContainer(spec) => write!(f, "create container {}", spec.name),
             Self::StartContainer { name } => write!(f, "start container {name}"),
             Self::StopContainer { name, .. } => write!(f, "stop container {name}"),
+            Self::KillContainer { name, signal, .. } => write!(f, "send {signal} to container {name}"),
             Self::RemoveContainer { name, .. } => write!(f, "remove container {name}"),
+            Self::RemoveImage { name } => write!(f, "remove image {name}"),
             Self::WaitFor { name, condition } => write!(f, "wait until {name} is {condition}"),
         }
     }

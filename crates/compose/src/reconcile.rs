@@ -46,6 +46,38 @@ pub enum Orphans {
     Removed,
 }
 
+/// How far an `up` goes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Goal {
+    /// Containers are made and not started.
+    Created,
+    /// Containers are started, each when what it depends on is as it needs it.
+    Started,
+    /// All are as they should be: healthy, completed, running.
+    #[default]
+    Ready,
+}
+
+/// What happens to jobs that ended with 0.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Finished {
+    /// Their work is done.
+    #[default]
+    Kept,
+    /// They are started again, as Docker Compose does.
+    Again,
+}
+
+/// What happens to volumes that no file names when their container is replaced.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AnonymousVolumes {
+    /// The new container gets them.
+    #[default]
+    Kept,
+    /// They are removed, and it gets new ones.
+    Renewed,
+}
+
 /// What a user may say about an `up`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Options {
@@ -53,6 +85,14 @@ pub struct Options {
     pub services: Vec<String>,
     /// Which containers are replaced.
     pub recreate: Recreate,
+    /// Which containers of services are replaced that are not named and come as dependencies.
+    pub recreate_dependencies: Recreate,
+    /// How far it goes.
+    pub goal: Goal,
+    /// What happens to jobs that are done.
+    pub finished: Finished,
+    /// What happens to the anonymous volumes of replaced containers.
+    pub anonymous_volumes: AnonymousVolumes,
     /// Whether dependencies are included.
     pub dependencies: Dependencies,
     /// What happens to orphans.
@@ -348,7 +388,9 @@ impl<'a> Planner<'a> {
         {
             return Decision::Replace(Cause::NetworkChanged { network: network.clone() });
         }
-        match self.options.recreate {
+        let named = self.options.services.is_empty() || self.options.services.contains(&service.name);
+        let recreate = if named { self.options.recreate } else { self.options.recreate_dependencies };
+        match recreate {
             Recreate::Always => return Decision::Replace(Cause::Forced),
             Recreate::Changed if there.config_hash != service.config_hash => {
                 return Decision::Replace(Cause::Changed);
@@ -356,7 +398,12 @@ impl<'a> Planner<'a> {
             Recreate::Changed | Recreate::Never => {}
         }
         match there.state {
-            ObservedRun::Exited { .. } if is_done(service, there.state) => Decision::Keep(there.state),
+            _ if self.options.goal == Goal::Created => Decision::Keep(there.state),
+            ObservedRun::Exited { .. }
+                if self.options.finished == Finished::Kept && is_done(service, there.state) =>
+            {
+                Decision::Keep(there.state)
+            }
             ObservedRun::Created | ObservedRun::Exited { .. } => Decision::Start,
             ObservedRun::Running(_) | ObservedRun::Paused | ObservedRun::Restarting => {
                 let replaced = service.depends_on.iter().find(|dependency| {
@@ -396,6 +443,10 @@ impl<'a> Planner<'a> {
                 planned.containers.push(PlannedContainer { name, start: None, run: Some(run) });
                 continue;
             }
+            if self.options.goal == Goal::Created {
+                planned.containers.push(self.only_create(service, spec, decision, there));
+                continue;
+            }
             // Made only when something is to start: an unchanged service asks nobody to wait.
             let gates = gates.get_or_insert_with(|| self.gates(service)).clone();
             let start = match (decision, there) {
@@ -412,6 +463,7 @@ impl<'a> Planner<'a> {
                         Some(gone) => gone,
                         None => self.remove(there, &cause, gates.clone()),
                     };
+                    let gone = self.renew_volumes(spec, gone);
                     let create = self.create(spec, cause.clone(), name, vec![after(gone)]);
                     let mut before = vec![after(create)];
                     before.extend(gates);
@@ -440,6 +492,50 @@ impl<'a> Planner<'a> {
             }
         }
         self.services.insert(name, planned);
+    }
+
+    /// Plans a container that is not to be started.
+    fn only_create(
+        &mut self,
+        service: &DesiredService,
+        spec: &coracle_container::ContainerSpec,
+        decision: Decision,
+        there: Option<&ObservedContainer>,
+    ) -> PlannedContainer {
+        let (cause, before) = match (decision, there) {
+            (Decision::Replace(cause), Some(there)) => {
+                let gone = match self.removal_of(there) {
+                    Some(gone) => gone,
+                    None => self.remove(there, &cause, Vec::new()),
+                };
+                (cause, vec![after(self.renew_volumes(spec, gone))])
+            }
+            _ => (Cause::Missing, Vec::new()),
+        };
+        self.create(spec, cause, &service.name, before);
+        PlannedContainer { name: spec.name.clone(), start: None, run: Some(ObservedRun::Created) }
+    }
+
+    /// Plans new anonymous volumes for a container that is replaced, if they are wanted; returns the step after which
+    /// the container can be made.
+    fn renew_volumes(&mut self, spec: &coracle_container::ContainerSpec, gone: StepId) -> StepId {
+        let mut last = gone;
+        if self.options.anonymous_volumes == AnonymousVolumes::Kept {
+            return last;
+        }
+        for mount in &spec.mounts {
+            let coracle_container::MountKind::Volume { name, .. } = &mount.kind else { continue };
+            let Some(volume) = self.desired.volumes.get(name) else { continue };
+            let there = self.observed.volumes.iter().any(|there| there.name == *name);
+            if !there || !volume.labels.contains_key(labels::ANONYMOUS_VOLUME) {
+                continue;
+            }
+            let remove = Operation::RemoveVolume { name: name.clone() };
+            let removed = self.plan.add(remove, Cause::Asked, None, vec![after(last)]);
+            let create = Operation::CreateVolume(volume.clone());
+            last = self.plan.add(create, Cause::Asked, None, vec![after(removed)]);
+        }
+        last
     }
 
     fn create(
@@ -547,6 +643,9 @@ impl<'a> Planner<'a> {
 
     /// Adds the waits that end an `up`: every service in scope is as it should be.
     fn goals(&mut self) {
+        if self.options.goal != Goal::Ready {
+            return;
+        }
         let in_scope: Vec<&DesiredService> = self
             .desired
             .services
@@ -574,7 +673,7 @@ fn is_done(service: &DesiredService, run: ObservedRun) -> bool {
 }
 
 /// Returns whether a container that is left as it is meets a condition.
-fn holds(condition: Condition, run: ObservedRun) -> bool {
+pub(crate) fn holds(condition: Condition, run: ObservedRun) -> bool {
     match (condition, run) {
         (Condition::Started, ObservedRun::Running(_) | ObservedRun::Paused)
         | (Condition::Started | Condition::Completed, ObservedRun::Exited { code: 0, .. })

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::labels;
-use crate::observed::{ObservedContainer, ObservedState};
+use crate::observed::{ObservedContainer, ObservedDependency, ObservedState};
 use crate::plan::{After, Cause, Operation, Plan, StepId, after};
 use crate::reconcile::Orphans;
 
@@ -24,6 +24,10 @@ pub struct DownOptions {
     pub volumes: Volumes,
     /// What happens to containers of services that `known_services` does not name.
     pub orphans: Orphans,
+    /// Only containers of these services, and what nothing else uses then; none means the whole project.
+    pub services: Vec<String>,
+    /// Names of images that go too.
+    pub images: Vec<String>,
     /// Services that the project's files name; `None` when there are no files: then nothing is an orphan.
     pub known_services: Option<BTreeSet<String>>,
 }
@@ -35,13 +39,15 @@ pub fn down(project: &str, observed: &ObservedState, options: &DownOptions) -> P
         options.known_services.as_ref().is_some_and(|known| !known.contains(&container.service))
     };
     let (orphans, own): (Vec<_>, Vec<_>) = observed.containers.iter().partition(is_orphan);
-    let mut going = own;
-    let mut staying: Vec<&ObservedContainer> = Vec::new();
+    let named = |container: &&ObservedContainer| {
+        options.services.is_empty() || options.services.contains(&container.service)
+    };
+    let (mut going, mut staying): (Vec<_>, Vec<_>) = own.into_iter().partition(named);
     match options.orphans {
         Orphans::Removed => going.extend(&orphans),
         Orphans::Kept => {
             for container in orphans {
-                if container.one_off {
+                if container.one_off && options.services.is_empty() {
                     going.push(container);
                     continue;
                 }
@@ -72,9 +78,21 @@ pub fn down(project: &str, observed: &ObservedState, options: &DownOptions) -> P
     }
     if options.volumes == Volumes::Removed {
         for volume in observed.volumes.iter().filter(|volume| ours(&volume.labels)) {
+            if staying.iter().any(|container| container.volumes.contains(&volume.name)) {
+                continue;
+            }
+            // Of the services that are named, what is theirs alone; what only stopped ones used is not known any more.
+            let theirs = going.iter().any(|container| container.volumes.contains(&volume.name));
+            if !options.services.is_empty() && !theirs {
+                continue;
+            }
             let operation = Operation::RemoveVolume { name: volume.name.clone() };
             plan.add(operation, Cause::Asked, None, removals.clone());
         }
+    }
+    for name in &options.images {
+        let operation = Operation::RemoveImage { name: name.clone() };
+        plan.add(operation, Cause::Asked, None, removals.clone());
     }
     plan
 }
@@ -87,10 +105,22 @@ pub fn stop(observed: &ObservedState, services: &[String]) -> Plan {
     plan
 }
 
-/// Plans to stop and start the containers of `services` (none means all), what they depend on first.
-pub fn restart(observed: &ObservedState, services: &[String]) -> Plan {
+/// Plans to stop and start the containers of `services` (none means all), what they depend on first; with those that
+/// asked to be restarted with them, unless they are `alone`.
+pub fn restart(observed: &ObservedState, services: &[String], alone: bool) -> Plan {
     let mut plan = Plan::default();
-    let mut chosen: Vec<&ObservedContainer> = chosen(observed, services);
+    let mut widened = services.to_vec();
+    let mut next = 0;
+    while let (false, Some(service)) = (alone, widened.get(next).cloned()) {
+        for container in observed.containers.iter().filter(|container| container.is_up()) {
+            let with = |dependency: &ObservedDependency| dependency.restart && dependency.service == service;
+            if container.depends_on.iter().any(with) && !widened.contains(&container.service) {
+                widened.push(container.service.clone());
+            }
+        }
+        next += 1;
+    }
+    let mut chosen: Vec<&ObservedContainer> = chosen(observed, &widened);
     // Jobs that ended stay ended; one asks for them by name.
     chosen.retain(|container| !services.is_empty() || container.is_up());
     let stops = stop_all(&mut plan, &chosen, &Cause::Asked);
@@ -99,7 +129,7 @@ pub fn restart(observed: &ObservedState, services: &[String]) -> Plan {
         let mut before: Vec<After> =
             stops.get(container.name.as_str()).copied().map(after).into_iter().collect();
         for dependency in &container.depends_on {
-            before.extend(starts.get(dependency.as_str()).into_iter().flatten().copied().map(after));
+            before.extend(starts.get(dependency.service.as_str()).into_iter().flatten().copied().map(after));
         }
         let operation = Operation::StartContainer { name: container.name.clone() };
         let step = plan.add(operation, Cause::Asked, Some(&container.service), before);
@@ -108,7 +138,7 @@ pub fn restart(observed: &ObservedState, services: &[String]) -> Plan {
     plan
 }
 
-fn chosen<'a>(observed: &'a ObservedState, services: &[String]) -> Vec<&'a ObservedContainer> {
+pub(crate) fn chosen<'a>(observed: &'a ObservedState, services: &[String]) -> Vec<&'a ObservedContainer> {
     let wanted = |container: &&ObservedContainer| {
         !container.one_off && (services.is_empty() || services.contains(&container.service))
     };
@@ -116,7 +146,7 @@ fn chosen<'a>(observed: &'a ObservedState, services: &[String]) -> Vec<&'a Obser
 }
 
 /// Adds stops, dependents first; returns the steps by container.
-fn stop_all<'a>(
+pub(crate) fn stop_all<'a>(
     plan: &mut Plan,
     containers: &[&'a ObservedContainer],
     cause: &Cause,
@@ -125,7 +155,7 @@ fn stop_all<'a>(
     for container in in_order(containers).into_iter().rev().filter(|container| container.is_up()) {
         let before = containers
             .iter()
-            .filter(|other| other.depends_on.contains(&container.service))
+            .filter(|other| other.comes_after(&container.service))
             .filter_map(|other| stops.get(other.name.as_str()))
             // That a dependent could not be stopped is no reason to let this one run.
             .map(|step| After { step: *step, required: false })
@@ -138,7 +168,7 @@ fn stop_all<'a>(
 }
 
 /// Returns the containers so that each comes after those its service depends on. Labels may lie: circles are cut.
-fn in_order<'a>(containers: &[&'a ObservedContainer]) -> Vec<&'a ObservedContainer> {
+pub(crate) fn in_order<'a>(containers: &[&'a ObservedContainer]) -> Vec<&'a ObservedContainer> {
     fn visit<'a>(
         containers: &[&'a ObservedContainer],
         container: &'a ObservedContainer,
@@ -148,7 +178,7 @@ fn in_order<'a>(containers: &[&'a ObservedContainer]) -> Vec<&'a ObservedContain
         if !seen.insert(&container.name) {
             return;
         }
-        for dependency in containers.iter().filter(|other| container.depends_on.contains(&other.service)) {
+        for dependency in containers.iter().filter(|other| container.comes_after(&other.service)) {
             visit(containers, dependency, seen, out);
         }
         out.push(container);

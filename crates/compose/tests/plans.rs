@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use std::sync::atomic::AtomicBool;
 
 use coracle_compose::{
-    Dependencies, DownOptions, ObservedRun, Options, Orphans, Recreate, Volumes, down, execute,
-    published_ports, reconcile, restart, stop,
+    AnonymousVolumes, Dependencies, DownOptions, Finished, Goal, ObservedRun, Options, Orphans, Recreate,
+    Volumes, down, execute, published_ports, reconcile, restart, stop,
 };
 use coracle_report::Quiet;
 use support::{Behaviour, World, plan, project, show, try_wanted, wanted};
@@ -190,8 +190,13 @@ fn down_keeps_volumes_and_orphans() {
 fn stop_and_restart_keep_the_order() {
     let world = up(STACK);
     insta::assert_snapshot!("stop", stop(&world.observe(), &[]).to_string());
-    insta::assert_snapshot!("restart", restart(&world.observe(), &[]).to_string());
-    insta::assert_snapshot!("restart_one", restart(&world.observe(), &["backend".to_owned()]).to_string());
+    insta::assert_snapshot!("restart", restart(&world.observe(), &[], false).to_string());
+    insta::assert_snapshot!(
+        "restart_one",
+        restart(&world.observe(), &["backend".to_owned()], true).to_string()
+    );
+    let widened = restart(&world.observe(), &["backend".to_owned()], false).to_string();
+    insta::assert_snapshot!("restart_one_and_who_wants_it", widened);
 }
 
 #[test]
@@ -250,4 +255,27 @@ fn ports_are_listed_with_their_places() {
         })
         .collect();
     insta::assert_snapshot!(lines.join("\n"));
+}
+
+#[test]
+fn ways_of_an_up() {
+    let world = up(STACK);
+    let named = |options: Options| Options { services: vec!["backend".to_owned()], ..options };
+    let again = Options { finished: Finished::Again, goal: Goal::Started, ..Options::default() };
+    insta::assert_snapshot!("jobs_run_again", text(&world, STACK, &again));
+    let forced = named(Options { recreate: Recreate::Always, ..Options::default() });
+    insta::assert_snapshot!("only_the_named_one_is_replaced", text(&world, STACK, &forced));
+    let created = Options { goal: Goal::Created, ..Options::default() };
+    let plan = text(&World::new(), STACK, &created);
+    assert!(plan.contains("create container") && !plan.contains("start") && !plan.contains("wait"), "{plan}");
+    let anonymous = STACK.replace("data:/var", "/var");
+    let world = up(&anonymous);
+    let renewed = Options {
+        recreate: Recreate::Always,
+        recreate_dependencies: Recreate::Never,
+        anonymous_volumes: AnonymousVolumes::Renewed,
+        services: vec!["database".to_owned()],
+        ..Options::default()
+    };
+    insta::assert_snapshot!("anonymous_volumes_are_renewed", text(&world, &anonymous, &renewed));
 }

@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use coracle_compose::{
     Condition, DesiredNetwork, DesiredProject, DesiredVolume, Evidence, Host, Inputs, ObservedContainer,
-    ObservedNetwork, ObservedRun, ObservedState, ObservedVolume, Options, Plan, ResolvedImage, WaitOutcome,
-    desired, labels, reconcile, source_files,
+    ObservedDependency, ObservedNetwork, ObservedRun, ObservedState, ObservedVolume, Options, Plan,
+    ResolvedImage, WaitOutcome, desired, labels, reconcile, source_files,
 };
 use coracle_composefile::{LoadRequest, Loader, Project, load};
 use coracle_container::{ContainerId, ContainerSpec, HealthStatus};
@@ -127,6 +127,13 @@ pub struct World {
     changed: Condvar,
 }
 
+fn volumes_of(spec: &ContainerSpec) -> impl Iterator<Item = &str> {
+    spec.mounts.iter().filter_map(|mount| match &mount.kind {
+        coracle_container::MountKind::Volume { name, .. } => Some(name.as_str()),
+        _ => None,
+    })
+}
+
 fn refuse(text: String) -> Diagnostic {
     Diagnostic::error("host", text)
 }
@@ -170,13 +177,9 @@ impl World {
             ordinal: text(&made.spec, labels::CONTAINER_NUMBER).parse().expect("the label is a number"),
             config_hash: text(&made.spec, labels::CONFIG_HASH),
             one_off: false,
-            depends_on: text(&made.spec, labels::DEPENDS_ON)
-                .split(',')
-                .filter_map(|entry| entry.split(':').next())
-                .filter(|name| !name.is_empty())
-                .map(str::to_owned)
-                .collect(),
+            depends_on: ObservedDependency::of_label(&text(&made.spec, labels::DEPENDS_ON)),
             networks: made.spec.networks.iter().map(|attachment| attachment.network.clone()).collect(),
+            volumes: volumes_of(&made.spec).map(str::to_owned).collect(),
             state: made.run,
         });
         let networks = state.networks.iter();
@@ -229,6 +232,10 @@ impl Host for World {
     fn remove_volume(&self, name: &str) -> Result<(), Diagnostic> {
         let mut state = self.lock();
         state.history.push(format!("remove volume {name}"));
+        if let Some(user) = state.containers.values().find(|made| volumes_of(&made.spec).any(|of| of == name))
+        {
+            return Err(refuse(format!("volume {name} is used by {}", user.spec.name)));
+        }
         state.volumes.remove(name);
         Ok(())
     }
@@ -286,6 +293,22 @@ impl Host for World {
         made.run = ObservedRun::Exited { code: 143, by_user: true };
         let line = format!("stop {}", made.spec.name);
         state.history.push(line);
+        Ok(())
+    }
+
+    fn kill_container(&self, id: &ContainerId, signal: &str) -> Result<(), Diagnostic> {
+        let mut state = self.lock();
+        let Some(made) = state.containers.values_mut().find(|made| made.id == *id) else {
+            return Err(refuse(format!("no container {id}")));
+        };
+        made.run = ObservedRun::Exited { code: 137, by_user: true };
+        let line = format!("kill {} with {signal}", made.spec.name);
+        state.history.push(line);
+        Ok(())
+    }
+
+    fn remove_image(&self, name: &str) -> Result<(), Diagnostic> {
+        self.lock().history.push(format!("remove image {name}"));
         Ok(())
     }
 

@@ -1,0 +1,114 @@
+//! Plans that start, kill and remove containers that are there. They need only what is observed, no files.
+
+use std::collections::BTreeMap;
+
+use coracle_composefile::DependencyCondition;
+
+use crate::labels;
+use crate::observed::{ObservedContainer, ObservedRun, ObservedState};
+use crate::plan::{After, Cause, Condition, Operation, Plan, StepId, after};
+use crate::reconcile::holds;
+use crate::teardown::{chosen, in_order, stop_all};
+
+/// Plans to start the containers of `services` (none means all) that do not run, each when what it depends on is as it
+/// needs it.
+pub fn start(observed: &ObservedState, services: &[String]) -> Plan {
+    let mut plan = Plan::default();
+    let chosen = chosen(observed, services);
+    let mut starts: BTreeMap<&str, StepId> = BTreeMap::new();
+    for container in in_order(&chosen).into_iter().filter(|container| !container.is_up()) {
+        let before = gates(&mut plan, observed, &starts, container);
+        let operation = Operation::StartContainer { name: container.name.clone() };
+        let step = plan.add(operation, Cause::Asked, Some(&container.service), before);
+        starts.insert(&container.name, step);
+    }
+    plan
+}
+
+/// Returns what must have happened before a container starts.
+fn gates(
+    plan: &mut Plan,
+    observed: &ObservedState,
+    starts: &BTreeMap<&str, StepId>,
+    container: &ObservedContainer,
+) -> Vec<After> {
+    let mut before = Vec::new();
+    for dependency in &container.depends_on {
+        let condition = match dependency.condition {
+            DependencyCondition::Started => Condition::Started,
+            DependencyCondition::Healthy => Condition::Healthy,
+            DependencyCondition::CompletedSuccessfully => Condition::Completed,
+        };
+        let others = observed.containers.iter();
+        for other in others.filter(|other| other.service == dependency.service && !other.one_off) {
+            let start = starts.get(other.name.as_str()).copied();
+            if condition == Condition::Started || start.is_none() && holds(condition, other.state) {
+                before.extend(start.map(after));
+                continue;
+            }
+            let wait = Operation::WaitFor { name: other.name.clone(), condition };
+            let known = plan.steps.iter().position(|step| step.operation == wait);
+            let step = known.unwrap_or_else(|| {
+                let cause = Cause::Needed { by: vec![container.service.clone()] };
+                plan.add(wait, cause, Some(&other.service), start.into_iter().map(after).collect())
+            });
+            before.push(after(step));
+        }
+    }
+    before.sort();
+    before.dedup();
+    before
+}
+
+/// Plans to send `signal` to the running containers of `services` (none means all), those of one-time runs too.
+pub fn kill(observed: &ObservedState, services: &[String], signal: &str) -> Plan {
+    let mut plan = Plan::default();
+    let wanted = |container: &&ObservedContainer| {
+        matches!(container.state, ObservedRun::Running(_) | ObservedRun::Paused)
+            && (services.is_empty() || services.contains(&container.service))
+    };
+    for container in observed.containers.iter().filter(wanted) {
+        let (id, name) = (container.id.clone(), container.name.clone());
+        let operation = Operation::KillContainer { id, name, signal: signal.to_owned() };
+        plan.add(operation, Cause::Asked, Some(&container.service), Vec::new());
+    }
+    plan
+}
+
+/// What a user may say about removing containers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RemoveOptions {
+    /// Whether those that run are stopped first; else they are left alone.
+    pub stop: bool,
+    /// Whether their anonymous volumes go too.
+    pub volumes: bool,
+}
+
+/// Plans to remove the containers of `services` (none means all).
+pub fn remove(observed: &ObservedState, services: &[String], options: RemoveOptions) -> Plan {
+    let mut plan = Plan::default();
+    let mut going = chosen(observed, services);
+    if !options.stop {
+        going.retain(|container| !container.is_up());
+    }
+    let stops = stop_all(&mut plan, &going, &Cause::Asked);
+    let mut removals = Vec::new();
+    for container in &going {
+        let operation = Operation::RemoveContainer { id: container.id.clone(), name: container.name.clone() };
+        let before = stops.get(container.name.as_str()).copied().map(after).into_iter().collect();
+        removals.push(after(plan.add(operation, Cause::Asked, Some(&container.service), before)));
+    }
+    if options.volumes {
+        for volume in &observed.volumes {
+            let of = |container: &&ObservedContainer| container.volumes.contains(&volume.name);
+            let stays =
+                observed.containers.iter().any(|container| of(&container) && !going.contains(&container));
+            if volume.labels.contains_key(labels::ANONYMOUS_VOLUME) && going.iter().any(|it| of(it)) && !stays
+            {
+                let operation = Operation::RemoveVolume { name: volume.name.clone() };
+                plan.add(operation, Cause::Asked, None, removals.clone());
+            }
+        }
+    }
+    plan
+}
