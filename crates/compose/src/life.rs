@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use coracle_composefile::DependencyCondition;
+use coracle_container::{ContainerSpec, MountKind};
 
+use crate::desired::{DesiredProject, DesiredService};
 use crate::labels;
 use crate::observed::{ObservedContainer, ObservedRun, ObservedState};
 use crate::plan::{After, Cause, Condition, Operation, Plan, StepId, after};
@@ -110,5 +112,52 @@ pub fn remove(observed: &ObservedState, services: &[String], options: RemoveOpti
             }
         }
     }
+    plan
+}
+
+/// Plans to wait until other services are as one that depends on them needs them.
+pub fn await_dependencies(observed: &ObservedState, service: &DesiredService) -> Plan {
+    let mut plan = Plan::default();
+    for dependency in &service.depends_on {
+        let condition = match dependency.condition {
+            DependencyCondition::Started => continue,
+            DependencyCondition::Healthy => Condition::Healthy,
+            DependencyCondition::CompletedSuccessfully => Condition::Completed,
+        };
+        let others = observed.containers.iter();
+        for other in others.filter(|other| other.service == dependency.service && !other.one_off) {
+            if !holds(condition, other.state) {
+                let cause = Cause::Needed { by: vec![service.name.clone()] };
+                let wait = Operation::WaitFor { name: other.name.clone(), condition };
+                plan.add(wait, cause, Some(&other.service), Vec::new());
+            }
+        }
+    }
+    plan
+}
+
+/// Plans a container of one time, with the networks and volumes that it needs and that are not there yet.
+pub fn one_off(desired: &DesiredProject, observed: &ObservedState, spec: &ContainerSpec) -> Plan {
+    let mut plan = Plan::default();
+    let mut before = Vec::new();
+    for network in desired.networks.values().filter(|network| !network.external) {
+        let used = spec.networks.iter().any(|attachment| attachment.network == network.name);
+        if used && observed.networks.iter().all(|there| there.name != network.name) {
+            let create = Operation::CreateNetwork(network.clone());
+            before.push(after(plan.add(create, Cause::Missing, None, Vec::new())));
+        }
+    }
+    for volume in desired.volumes.values().filter(|volume| !volume.external) {
+        let used = spec
+            .mounts
+            .iter()
+            .any(|mount| matches!(&mount.kind, MountKind::Volume { name, .. } if *name == volume.name));
+        if used && observed.volumes.iter().all(|there| there.name != volume.name) {
+            let create = Operation::CreateVolume(volume.clone());
+            before.push(after(plan.add(create, Cause::Missing, None, Vec::new())));
+        }
+    }
+    let service = spec.labels.get(labels::SERVICE).map(String::as_str);
+    plan.add(Operation::CreateContainer(Box::new(spec.clone())), Cause::Asked, service, before);
     plan
 }

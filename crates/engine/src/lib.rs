@@ -56,13 +56,15 @@ pub use coracle_check::{
     Edit, Family, Finding, Fix, Outline, OutlineAttachment, ProjectReport, Report, Rule,
     Selection as RuleSelection, Target, UnknownRule, all as rules, find_any as find_rule,
 };
+pub use coracle_compose::labels::COMPOSE_VERSION;
+pub use coracle_compose::{Goal, RemoveOptions};
 pub use coracle_composefile::{
     Beaten, Difference, EnvFileRole, Layer, Leaf, Loaded, Masks, NoSuchValue, Operator as VariableOperator,
     Outcome, Provenance, Reason, Reference, Removal, Side, Step, ValueKind, ValuePath, VariableOrigin,
     VariableUse, View, Way, difference, leaves, short_form,
 };
 pub use coracle_composefile::{
-    Config as ComposeConfig, ConfigOptions as ComposeConfigOptions, Format as ComposeFormat,
+    Config as ComposeConfig, ConfigOptions as ComposeConfigOptions, Format as ComposeFormat, PullPolicy,
 };
 pub use coracle_dockerfile::NetworkMode as BuildNetwork;
 pub use coracle_runtime::{Entry as JournalEntry, EventQuery};
@@ -80,8 +82,9 @@ pub use outputs::{
 };
 pub use ports::build::{Amount, ContextEntry, ContextReport, HidingLine};
 pub use projects::{
-    BuildPolicy, ComposeFiles, DownOptions, EnvironmentView, LoadedProject, ProjectRequest, Projects,
-    ResolvedEnvironment, Selection, ServiceUrl, UpOptions, UpReport, environments, list_environments,
-    project_request, resolve_environment, service_hash,
+    AbortWhen, AttachEvent, AttachOptions, BuildPolicy, ComposeFiles, Control, ControlOptions, DownOptions,
+    EnvironmentView, Interrupts, LoadedProject, OpenProject, ProjectRequest, ProjectSummary, Projects,
+    RemoveImages, ResolvedEnvironment, RunRequest, Selection, ServiceUrl, TransferOptions, UpOptions, UpReport,
+    environments, list_environments, project_request, resolve_environment, service_hash,
 };
 pub use volumes::{VolumeRecord, Volumes};

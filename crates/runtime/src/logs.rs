@@ -57,15 +57,17 @@ struct Line<'a> {
 }
 
 impl Runtime {
-    /// Gives the entries that `query` asks for to `sink`, oldest first, until it answers `false`.
+    /// Gives the entries that `query` asks for to `sink`, oldest first, until it answers `false`. A log that is followed is
+    /// let go soon after `stop` holds.
     pub fn logs(
         &self,
         id: &ContainerId,
         query: &LogQuery,
+        stop: &dyn Fn() -> bool,
         sink: &mut dyn FnMut(LogEntry<'_>) -> bool,
     ) -> Result<(), RuntimeError> {
         let current = self.paths.log(id);
-        let alive = || self.state(id).is_ok_and(|state| state.has_shim());
+        let alive = || !stop() && self.state(id).is_ok_and(|state| state.has_shim());
         read(&current, query, &alive, sink).map_err(RuntimeError::file("read", current))
     }
 }

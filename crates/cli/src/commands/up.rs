@@ -86,6 +86,7 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
         remove_orphans: args.remove_orphans,
         dry_run: args.dry_run,
         wait_timeout: args.wait_timeout,
+        ..UpOptions::default()
     };
     if !args.no_check {
         say_warnings(context, &project, projects.check_before(&project, &options)?);

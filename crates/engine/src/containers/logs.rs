@@ -61,7 +61,7 @@ impl Containers<'_> {
         };
         self.engine
             .runtime
-            .logs(id, &query, &mut give)
+            .logs(id, &query, &|| cancel.load(Ordering::Relaxed), &mut give)
             .during(format_args!("reading the log of {}", id.short()))
     }
 

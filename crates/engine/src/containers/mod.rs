@@ -66,6 +66,18 @@ impl ContainerView {
         self.record.spec.labels.get(LABEL_SERVICE).map(String::as_str)
     }
 
+    /// Returns whether it was made by a one-time `run` of a service.
+    pub fn is_one_off(&self) -> bool {
+        let label = self.record.spec.labels.get("com.docker.compose.oneoff");
+        label.is_some_and(|text| text.eq_ignore_ascii_case("true"))
+    }
+
+    /// Returns which replica of its service it is, from 1.
+    pub fn number(&self) -> u32 {
+        let label = self.record.spec.labels.get("com.docker.compose.container-number");
+        label.and_then(|text| text.parse().ok()).unwrap_or(1)
+    }
+
     /// Returns the project that it belongs to.
     pub fn project(&self) -> Option<&str> {
         self.record.spec.labels.get(LABEL_PROJECT).map(String::as_str)

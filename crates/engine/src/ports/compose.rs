@@ -23,17 +23,25 @@ pub struct ProjectHost<'a> {
     timeout: Duration,
     /// Seconds until a stopping container is killed; `None` is each one's own.
     grace: Option<u64>,
+    /// Who is told of each container that starts, before it does.
+    starting: Option<&'a (dyn Fn(&ContainerView) + Sync)>,
 }
 
 impl<'a> ProjectHost<'a> {
     /// Returns the host for `project`.
     pub fn new(engine: &'a Engine, project: &'a str, timeout: Duration) -> Self {
-        Self { engine, project, timeout, grace: None }
+        Self { engine, project, timeout, grace: None, starting: None }
     }
 
     /// Sets how long a stopping container is waited for.
     pub fn stopping(mut self, seconds: Option<u64>) -> Self {
         self.grace = seconds;
+        self
+    }
+
+    /// Sets who is told of each container that starts, before it does.
+    pub fn telling(mut self, starting: &'a (dyn Fn(&ContainerView) + Sync)) -> Self {
+        self.starting = Some(starting);
         self
     }
 
@@ -104,11 +112,33 @@ impl Host for ProjectHost<'_> {
     }
 
     fn start_container(&self, name: &str) -> std::result::Result<(), Diagnostic> {
-        told(self.find(name).and_then(|view| self.engine.containers().start(&view.record.id)))
+        let view = told(self.find(name))?;
+        if let Some(starting) = self.starting {
+            starting(&view);
+        }
+        told(self.engine.containers().start(&view.record.id))
     }
 
     fn stop_container(&self, id: &ContainerId) -> std::result::Result<(), Diagnostic> {
         told(unless_gone(self.engine.containers().stop(id, self.grace), "no-such-container"))
+    }
+
+    fn kill_container(&self, id: &ContainerId, signal: &str) -> std::result::Result<(), Diagnostic> {
+        let killed = self.engine.containers().kill(id, signal);
+        told(unless_gone(unless_gone(killed, "not-running"), "no-such-container"))
+    }
+
+    fn remove_image(&self, name: &str) -> std::result::Result<(), Diagnostic> {
+        let removed = self.engine.images().remove(name, false).map(drop);
+        told(match removed {
+            Err(failure) if failure.first().code == "image-in-use" => {
+                let mut notice = failure.first().clone();
+                notice.severity = coracle_report::Severity::Warning;
+                self.engine.reporter.event(coracle_report::Event::Notice(notice));
+                Ok(())
+            }
+            result => unless_gone(result, "no-such-image"),
+        })
     }
 
     fn remove_container(&self, id: &ContainerId) -> std::result::Result<(), Diagnostic> {

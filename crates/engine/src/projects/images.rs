@@ -23,6 +23,8 @@ pub(super) struct ProjectImages {
     pub images: IndexMap<String, ResolvedImage>,
     /// Optional services whose image cannot be had, and why.
     pub skipped: Vec<(String, String)>,
+    /// What would have to be done for them first, a line each; only known in a dry run.
+    pub before: Vec<String>,
 }
 
 /// Which platforms an image that says several is built for.
@@ -242,6 +244,12 @@ impl Projects<'_> {
         };
         let image = match &want.build {
             Some(build) if policy != BuildPolicy::Never => {
+                if policy == BuildPolicy::WhenMissing
+                    && want.pull != PullPolicy::Build
+                    && let Some(image) = engine.images().stored(&Images::parse(&want.name)?, &want.name)?
+                {
+                    return Ok(ResolvedImage { id: image.id, config: image.config.config });
+                }
                 for (_, need) in &want.needs {
                     self.image(need, policy, no_cache, cancel)?;
                 }
@@ -288,9 +296,21 @@ impl Projects<'_> {
         for service in project.services.values().filter(|service| services.contains(&service.name)) {
             let name = service.image.familiar();
             let stored = self.engine.images().stored(&service.image, &name)?;
-            if let Some(build) = service.build.as_ref().filter(|_| policy != BuildPolicy::Never) {
+            let as_stored = policy == BuildPolicy::WhenMissing
+                && stored.is_some()
+                && service.pull_policy != PullPolicy::Build;
+            if let Some(build) = service.build.as_ref().filter(|_| policy != BuildPolicy::Never && !as_stored)
+            {
                 let want = Want::of(project, service, Platforms::Runnable, &[])?;
                 let id = self.probe(&want, build).map_err(|failure| placed(failure, &[service]))?;
+                if id.is_none() {
+                    let why = if stored.is_some() {
+                        "something that it is made of changed"
+                    } else {
+                        "not there yet"
+                    };
+                    found.before.push(format!("build image {name} ({why})"));
+                }
                 // Not known before it is built; that it changes is what the plan must show.
                 let id =
                     id.unwrap_or_else(|| ImageId::new(Digest::of(format!("to be built: {}", service.name))));
@@ -308,6 +328,13 @@ impl Projects<'_> {
                 }
                 None if service.optional => {
                     found.skipped.push((service.name.clone(), format!("{name} is not stored")));
+                }
+                None if service.build.is_none() && service.pull_policy != PullPolicy::Never => {
+                    found.before.push(format!("pull image {name} (not there yet)"));
+                    let id = ImageId::new(Digest::of(format!("to be pulled: {name}")));
+                    let cmd = Some(vec!["to-be-pulled".to_owned()]);
+                    let config = coracle_oci::RunConfig { cmd, ..coracle_oci::RunConfig::default() };
+                    found.images.insert(service.name.clone(), ResolvedImage { id, config });
                 }
                 None => {
                     let message = format!("image `{name}` of service `{}` is not there yet", service.name);

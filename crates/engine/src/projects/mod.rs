@@ -1,12 +1,18 @@
 //! Projects: what the compose files of an environment describe, brought up and taken down.
 
+mod attached;
 mod config;
+mod control;
 mod down;
 mod environments;
 mod files;
 mod images;
+mod listing;
+mod opened;
 mod ports;
+mod run;
 mod secrets;
+mod transfer;
 mod up;
 
 use std::collections::BTreeMap;
@@ -16,12 +22,18 @@ use coracle_composefile::{Loaded, Project, discover};
 use coracle_report::{Diagnostic, Event};
 use coracle_store::FileLock;
 
+pub use attached::{AbortWhen, AttachEvent, AttachOptions, Interrupts};
 pub use config::{ComposeFiles, service_hash};
-pub use down::DownOptions;
+pub use control::{Control, ControlOptions};
+pub use down::{DownOptions, RemoveImages};
 pub use environments::{
     EnvironmentView, ProjectRequest, ResolvedEnvironment, list_environments, project_request,
     resolve_environment,
 };
+pub use listing::ProjectSummary;
+pub use opened::OpenProject;
+pub use run::RunRequest;
+pub use transfer::TransferOptions;
 pub(crate) use up::closure;
 pub use up::{BuildPolicy, ServiceUrl, UpOptions, UpReport};
 

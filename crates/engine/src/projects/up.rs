@@ -6,10 +6,11 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use coracle_compose::{
-    Dependencies, DesiredProject, GeneratedFile, Inputs, ObservedContainer, ObservedNetwork, ObservedState,
-    ObservedVolume, Options, Orphans, Recreate, desired, execute, labels, reconcile, source_files,
+    AnonymousVolumes, Dependencies, DesiredProject, Finished, GeneratedFile, Goal, Inputs, ObservedContainer,
+    ObservedNetwork, ObservedState, ObservedVolume, Options, Orphans, Plan, Recreate, desired, execute,
+    labels, reconcile, source_files,
 };
-use coracle_composefile::Project;
+use coracle_composefile::{Project, PullPolicy};
 use coracle_container::{Protocol, PublishedPort};
 use coracle_oci::Digest;
 use coracle_report::{Diagnostic, Event};
@@ -28,6 +29,8 @@ pub enum BuildPolicy {
     WhenNeeded,
     /// In any case (steps that are cached stay cached).
     Always,
+    /// When there is none of its name.
+    WhenMissing,
     /// Not at all.
     Never,
 }
@@ -49,6 +52,24 @@ pub struct UpOptions {
     pub dry_run: bool,
     /// Longest wait for one service, ms.
     pub wait_timeout: u64,
+    /// Replace unchanged containers of dependencies too.
+    pub recreate_dependencies: bool,
+    /// Replace nothing, even when it changed.
+    pub no_recreate: bool,
+    /// How far to go.
+    pub goal: Goal,
+    /// Run jobs again that ended with 0.
+    pub jobs_again: bool,
+    /// Give replaced containers new anonymous volumes.
+    pub renew_volumes: bool,
+    /// Numbers of containers instead of those of the files.
+    pub scale: Vec<(String, u32)>,
+    /// When images are pulled, instead of what the files say.
+    pub pull: Option<PullPolicy>,
+    /// Seconds until a container that is replaced is killed; `None` is each one's own.
+    pub stop_timeout: Option<u64>,
+    /// Do not speak of orphans.
+    pub quiet_orphans: bool,
 }
 
 /// Where a service can be reached from the host.
@@ -71,22 +92,68 @@ pub struct UpReport {
     pub urls: Vec<ServiceUrl>,
 }
 
+/// An `up` that was decided.
+pub(super) struct Prepared {
+    /// The project as far as the command speaks of it.
+    pub project: Project,
+    /// What it wants.
+    pub wanted: DesiredProject,
+    /// What there was.
+    pub observed: ObservedState,
+    /// What is to be done.
+    pub plan: Plan,
+    /// What would have to be done for images first: lines of a dry run.
+    pub before: Vec<String>,
+}
+
+impl Prepared {
+    /// Returns the plan, a line a step.
+    pub fn text(&self) -> String {
+        let before = self.before.iter().map(|line| format!("  -. {line}\n"));
+        before.chain([self.plan.to_string()]).collect()
+    }
+}
+
 impl Projects<'_> {
-    /// Brings a project up and returns when everything that can say so is healthy.
+    /// Brings a project up and returns when everything is as far as `options` say.
     pub fn up(&self, loaded: &LoadedProject, options: &UpOptions, cancel: &AtomicBool) -> Result<UpReport> {
+        let _lock = self.lock(loaded.name())?;
+        let prepared = self.prepare(loaded, options, cancel)?;
+        let plan = prepared.text();
+        if options.dry_run {
+            return Ok(UpReport { changed: !plan.is_empty(), plan, urls: Vec::new() });
+        }
+        let host = self.host(loaded.name(), options);
+        self.perform(&prepared, &host, cancel)?;
+        Ok(UpReport { changed: !prepared.plan.is_empty(), plan, urls: self.urls(loaded)? })
+    }
+
+    /// Returns the host of an `up`.
+    pub(super) fn host<'h>(&'h self, name: &'h str, options: &UpOptions) -> ProjectHost<'h> {
+        let timeout = Duration::from_millis(options.wait_timeout.max(1));
+        ProjectHost::new(self.engine, name, timeout).stopping(options.stop_timeout)
+    }
+
+    /// Makes images ready, looks at what there is and decides. The project must be locked.
+    pub(super) fn prepare(
+        &self,
+        loaded: &LoadedProject,
+        options: &UpOptions,
+        cancel: &AtomicBool,
+    ) -> Result<Prepared> {
         loaded.check_services(&options.services)?;
-        let project = loaded.project();
-        let _lock = self.lock(&project.name)?;
+        let project = adapted(loaded, options)?;
         self.engine.reclaim()?;
-        let services = closure(project, options);
+        let services = closure(&project, options);
         let images = if options.dry_run {
-            self.stored_images(project, &services, options.build)?
+            self.stored_images(&project, &services, options.build)?
         } else {
-            self.ensure_secrets(project, &services)?;
-            self.images(project, &services, options.build, false, cancel)?
+            self.ensure_secrets(&project, &services)?;
+            self.images(&project, &services, options.build, false, cancel)?
         };
+        let files = digests(&project)?;
         // Services outside the closure take no part; they are neither wanted nor orphans.
-        let mut narrowed = project.clone();
+        let mut narrowed = project;
         let outside: Vec<String> =
             narrowed.services.keys().filter(|name| !services.contains(*name)).cloned().collect();
         for name in outside {
@@ -99,9 +166,8 @@ impl Projects<'_> {
                 service.optional = true;
             }
         }
-        let files = digests(project)?;
         let mounted = self.mounted_images(&narrowed, options.dry_run)?;
-        let generated_directory = self.engine.layout.project(&project.name).join("files");
+        let generated_directory = self.engine.layout.project(&narrowed.name).join("files");
         let inputs = Inputs {
             project: &narrowed,
             images: &images.images,
@@ -110,39 +176,32 @@ impl Projects<'_> {
             generated_directory: &generated_directory,
         };
         let wanted = desired(inputs).map_err(Failure::findings)?;
-        let observed = self.observe(&project.name)?;
+        let observed = self.observe(&narrowed.name)?;
         self.say_changed_volumes(&wanted, &observed);
-        let choices = Options {
-            services: options.services.clone(),
-            recreate: if options.force_recreate { Recreate::Always } else { Recreate::Changed },
-            dependencies: if options.no_dependencies {
-                Dependencies::LeftAlone
-            } else {
-                Dependencies::Included
-            },
-            orphans: if options.remove_orphans { Orphans::Removed } else { Orphans::Kept },
-        };
-        let plan = reconcile(&wanted, &observed, &choices).map_err(Failure::findings)?;
-        if !plan.orphans.is_empty() {
+        let plan = reconcile(&wanted, &observed, &choices(options)).map_err(Failure::findings)?;
+        if !plan.orphans.is_empty() && !options.quiet_orphans {
             let message =
                 format!("containers of services that no file names any more: {}", plan.orphans.join(", "));
             self.engine.reporter.event(Event::Notice(
                 Diagnostic::warning("orphans", message).with_hint("remove them with --remove-orphans"),
             ));
         }
-        let text = plan.to_string();
-        let changed = !plan.is_empty();
-        if options.dry_run {
-            return Ok(UpReport { changed, plan: text, urls: Vec::new() });
+        Ok(Prepared { project: narrowed, wanted, observed, plan, before: images.before })
+    }
+
+    /// Does what was decided. The project must be locked.
+    pub(super) fn perform(
+        &self,
+        prepared: &Prepared,
+        host: &ProjectHost<'_>,
+        cancel: &AtomicBool,
+    ) -> Result<()> {
+        if prepared.plan.is_empty() {
+            return Ok(());
         }
-        if changed {
-            self.check_ports(&narrowed, &plan, &observed)?;
-            write_generated(&wanted.generated)?;
-            let timeout = Duration::from_millis(options.wait_timeout.max(1));
-            let host = ProjectHost::new(self.engine, &project.name, timeout);
-            execute(&plan, &host, &*self.engine.reporter, None, cancel).map_err(Failure::findings)?;
-        }
-        Ok(UpReport { changed, plan: text, urls: self.urls(loaded)? })
+        self.check_ports(&prepared.project, &prepared.plan, &prepared.observed)?;
+        write_generated(&prepared.wanted.generated)?;
+        execute(&prepared.plan, host, &*self.engine.reporter, None, cancel).map_err(Failure::findings)
     }
 
     /// Says of volumes that were made with other options: what they hold is never thrown away unasked.
@@ -216,6 +275,51 @@ impl Projects<'_> {
     }
 }
 
+/// Returns the project with what the command line says instead of the files.
+fn adapted(loaded: &LoadedProject, options: &UpOptions) -> Result<Project> {
+    let mut project = loaded.project().clone();
+    for (name, count) in &options.scale {
+        loaded.check_services(std::slice::from_ref(name))?;
+        let Some(service) = project.services.get_mut(name) else { continue };
+        if let Some(fixed) = service.container_name.as_ref().filter(|_| *count > 1) {
+            let message =
+                format!("service `{name}` cannot have {count} containers: its `container_name` is `{fixed}`");
+            return Err(Failure::user(
+                Diagnostic::error("scale", message)
+                    .with_span(service.span.clone())
+                    .with_hint("leave out `container_name`"),
+            ));
+        }
+        service.replicas = *count;
+    }
+    if let Some(pull) = options.pull {
+        project.services.values_mut().for_each(|service| service.pull_policy = pull);
+    }
+    Ok(project)
+}
+
+fn choices(options: &UpOptions) -> Options {
+    let recreate = |force: bool| match (force, options.no_recreate) {
+        (true, _) => Recreate::Always,
+        (false, true) => Recreate::Never,
+        (false, false) => Recreate::Changed,
+    };
+    Options {
+        services: options.services.clone(),
+        recreate: recreate(options.force_recreate),
+        recreate_dependencies: recreate(options.recreate_dependencies),
+        goal: options.goal,
+        finished: if options.jobs_again { Finished::Again } else { Finished::Kept },
+        anonymous_volumes: if options.renew_volumes {
+            AnonymousVolumes::Renewed
+        } else {
+            AnonymousVolumes::Kept
+        },
+        dependencies: if options.no_dependencies { Dependencies::LeftAlone } else { Dependencies::Included },
+        orphans: if options.remove_orphans { Orphans::Removed } else { Orphans::Kept },
+    }
+}
+
 /// Returns the services that an `up` speaks of: those named, or all, with what they depend on.
 pub(crate) fn closure(project: &Project, options: &UpOptions) -> BTreeSet<String> {
     let mut open: Vec<&String> = if options.services.is_empty() {
@@ -248,7 +352,7 @@ fn digests(project: &Project) -> Result<BTreeMap<PathBuf, Digest>> {
     Ok(digests)
 }
 
-fn write_generated(files: &[GeneratedFile]) -> Result<()> {
+pub(super) fn write_generated(files: &[GeneratedFile]) -> Result<()> {
     for file in files {
         // Created with mode 0600: configurations may hold passwords.
         records::write_atomic(&file.path, file.content.as_bytes())
