@@ -22,6 +22,11 @@ pub struct Context {
 }
 
 impl Context {
+    /// Returns the same for a thread that may outlive the command.
+    pub fn again(&self) -> Self {
+        Self { printer: self.printer, data_root: self.data_root.clone(), run_root: self.run_root.clone() }
+    }
+
     /// Opens the engine with progress shown as `progress` says.
     pub fn engine(&self, progress: Progress) -> Result<(Engine, Arc<dyn Reporter>)> {
         let reporter = reporters::reporter(progress, self.printer);

@@ -12,6 +12,7 @@ mod findings;
 mod printer;
 mod reporters;
 mod table;
+mod template;
 mod values;
 mod visible;
 

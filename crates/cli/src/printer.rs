@@ -48,6 +48,12 @@ impl Printer {
         let _ = out.write_all(bytes).and_then(|()| out.flush());
     }
 
+    /// Writes a container's own error stream with colours of ours, which go where standard error is no terminal.
+    pub fn painted_error(self, bytes: &[u8]) {
+        let mut out = anstream::stderr().lock();
+        let _ = out.write_all(bytes).and_then(|()| out.flush());
+    }
+
     /// Writes a line for people to standard error.
     pub fn status(self, line: impl AsRef<str>) {
         let mut out = anstream::stderr().lock();

@@ -1,14 +1,24 @@
 //! Listings: columns padded to their widest cell, as Docker prints them.
 
+/// Blanks between columns.
+const GAP: usize = 3;
+
 /// Rows of text under headings.
 pub struct Table {
     rows: Vec<Vec<String>>,
+    least: usize,
 }
 
 impl Table {
     /// Returns a table with these headings.
     pub fn new(headings: &[&str]) -> Self {
-        Self { rows: vec![headings.iter().map(|heading| (*heading).to_owned()).collect()] }
+        Self { rows: vec![headings.iter().map(|heading| (*heading).to_owned()).collect()], least: 0 }
+    }
+
+    /// Sets the least width of a column, the gap behind it included.
+    pub fn at_least(mut self, width: usize) -> Self {
+        self.least = width;
+        self
     }
 
     /// Adds a row.
@@ -26,6 +36,7 @@ impl Table {
                 .map(|cell| cell.chars().count())
                 .max()
                 .unwrap_or(0)
+                .max(self.least.saturating_sub(GAP))
         };
         let widths: Vec<usize> = (0..columns).map(width).collect();
         let mut text = String::new();
@@ -33,7 +44,7 @@ impl Table {
             let mut line = String::new();
             for (cell, width) in row.iter().zip(&widths) {
                 line.push_str(cell);
-                line.extend(std::iter::repeat_n(' ', width.saturating_sub(cell.chars().count()) + 3));
+                line.extend(std::iter::repeat_n(' ', width.saturating_sub(cell.chars().count()) + GAP));
             }
             text.push_str(line.trim_end());
             text.push('\n');

@@ -10,6 +10,7 @@
 //! pull, and to ask the user: destructive steps are marked, the caller asks.
 
 mod attributes;
+mod choices;
 mod convert;
 mod desired;
 mod execute;
@@ -25,6 +26,7 @@ mod ports;
 mod reconcile;
 mod teardown;
 
+pub use choices::{AnonymousVolumes, Dependencies, Finished, Goal, Options, Orphans, Recreate};
 pub use desired::{
     DesiredDependency, DesiredNetwork, DesiredProject, DesiredService, DesiredVolume, GeneratedFile, Inputs,
     ResolvedImage, desired, source_files,
@@ -37,7 +39,5 @@ pub use observed::{
 };
 pub use plan::{After, Cause, Condition, Operation, Plan, Step, StepId};
 pub use ports::{Publication, published_ports};
-pub use reconcile::{
-    AnonymousVolumes, Dependencies, Finished, Goal, Options, Orphans, Recreate, reconcile, unknown_service,
-};
+pub use reconcile::{reconcile, unknown_service};
 pub use teardown::{DownOptions, Volumes, down, restart, stop};

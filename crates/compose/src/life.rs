@@ -105,8 +105,7 @@ pub fn remove(observed: &ObservedState, services: &[String], options: RemoveOpti
             let of = |container: &&ObservedContainer| container.volumes.contains(&volume.name);
             let stays =
                 observed.containers.iter().any(|container| of(&container) && !going.contains(&container));
-            if volume.labels.contains_key(labels::ANONYMOUS_VOLUME) && going.iter().any(|it| of(it)) && !stays
-            {
+            if volume.labels.contains_key(labels::ANONYMOUS_VOLUME) && going.iter().any(of) && !stays {
                 let operation = Operation::RemoveVolume { name: volume.name.clone() };
                 plan.add(operation, Cause::Asked, None, removals.clone());
             }

@@ -119,7 +119,7 @@ impl ObservedContainer {
         let text = |label: &str| labels.get(label).cloned().unwrap_or_default();
         let volume = |mount: &coracle_container::Mount| match &mount.kind {
             MountKind::Volume { name, .. } => Some(name.clone()),
-            MountKind::Bind { .. } | MountKind::Tmpfs { .. } => None,
+            MountKind::Bind { .. } | MountKind::Tmpfs { .. } | MountKind::Image { .. } => None,
         };
         Some(Self {
             id: record.id.clone(),

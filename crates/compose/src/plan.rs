@@ -219,6 +219,15 @@ impl Plan {
         self.steps.is_empty()
     }
 
+    /// Returns the names of the containers that it removes.
+    pub fn removed(&self) -> Vec<&str> {
+        let removed = self.steps.iter().filter_map(|step| match &step.operation {
+            Operation::RemoveContainer { name, .. } => Some(name.as_str()),
+            _ => None,
+        });
+        removed.collect()
+    }
+
     /// Adds a step and returns its id.
     pub(crate) fn add(
         &mut self,

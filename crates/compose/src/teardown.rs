@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::choices::Orphans;
 use crate::labels;
 use crate::observed::{ObservedContainer, ObservedDependency, ObservedState};
 use crate::plan::{After, Cause, Operation, Plan, StepId, after};
-use crate::reconcile::Orphans;
 
 /// What happens to a project's volumes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

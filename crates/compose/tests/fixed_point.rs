@@ -1,7 +1,6 @@
 //! After an `up`, the plan is empty: for generated projects, from nothing and from any other project's state. And after
 //! a `down`, nothing is left.
 
-#[allow(dead_code, reason = "each test file uses a part of this module")]
 mod support;
 
 use std::fmt::Write as _;

@@ -65,6 +65,7 @@ pub use model::{
 pub use provenance::{Beaten, Outcome, Provenance, Reason, Removal, VariableUse, Way};
 pub use references::{Operator, Reference};
 pub use render::Format;
+pub use scalar::words as command_words;
 pub use value_path::{NoSuchValue, Step, ValuePath, ValuePathError};
 pub use variables::Variable;
 pub use view::{ScalarStyle, Tag, ValueKind, View};

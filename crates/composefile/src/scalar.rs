@@ -73,8 +73,9 @@ pub(crate) fn boolean(text: &str) -> Result<bool, String> {
     }
 }
 
-/// Splits a command line into words as a shell does: quotes and backslashes, no variables.
-pub(crate) fn words(text: &str) -> Result<Vec<String>, String> {
+/// Splits a command line into words as a shell does: quotes and backslashes, no variables. An error says what is not
+/// closed.
+pub fn words(text: &str) -> Result<Vec<String>, String> {
     let mut words = Vec::new();
     let mut word: Option<String> = None;
     let mut characters = text.chars().peekable();

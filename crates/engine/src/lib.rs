@@ -66,6 +66,7 @@ pub use coracle_composefile::{
 pub use coracle_composefile::{
     Config as ComposeConfig, ConfigOptions as ComposeConfigOptions, Format as ComposeFormat, PullPolicy,
 };
+pub use coracle_composefile::{command_words, parse_env_file};
 pub use coracle_dockerfile::NetworkMode as BuildNetwork;
 pub use coracle_runtime::{Entry as JournalEntry, EventQuery};
 pub use coracle_store::prune::{Entry as CacheEntry, FilterError, KEEP_WITHIN, PruneFilter};
@@ -84,7 +85,7 @@ pub use ports::build::{Amount, ContextEntry, ContextReport, HidingLine};
 pub use projects::{
     AbortWhen, AttachEvent, AttachOptions, BuildPolicy, ComposeFiles, Control, ControlOptions, DownOptions,
     EnvironmentView, Interrupts, LoadedProject, OpenProject, ProjectRequest, ProjectSummary, Projects,
-    RemoveImages, ResolvedEnvironment, RunRequest, Selection, ServiceUrl, TransferOptions, UpOptions, UpReport,
-    environments, list_environments, project_request, resolve_environment, service_hash,
+    RemoveImages, ResolvedEnvironment, RunRequest, Selection, ServiceBuild, ServiceUrl, TransferOptions,
+    UpOptions, UpReport, environments, list_environments, project_request, resolve_environment, service_hash,
 };
 pub use volumes::{VolumeRecord, Volumes};

@@ -43,6 +43,7 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
         remove_orphans: args.remove_orphans,
         timeout: args.timeout,
         dry_run: args.dry_run,
+        ..DownOptions::default()
     };
     let plan = projects.down(&project, &options, cancel.flag())?;
     if args.dry_run {

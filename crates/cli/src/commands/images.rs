@@ -56,17 +56,21 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
         let mut table = Table::new(&["REPOSITORY", "TAG", "IMAGE ID", "CREATED", "SIZE", ""]);
         for view in &views {
             let (repository, tag) = name(view);
-            let created = view.created.as_deref().and_then(|text| text.parse::<Timestamp>().ok());
-            let created = created.map_or_else(
-                || "N/A".to_owned(),
-                |time| format!("{} ago", ago(Timestamp::now().duration_since(time).as_secs())),
-            );
+            let created = view.created.as_deref().map_or_else(|| "N/A".to_owned(), age);
             let note = if view.stand_in { "stand-in" } else { "" };
             table.row(vec![repository, tag, id(view), created, size(view.size), note.to_owned()]);
         }
         context.printer.raw_data(table.render().as_bytes());
     }
     Ok(Done::Ok)
+}
+
+/// Returns how long ago a time is that an image says, as Docker prints it.
+pub fn age(time: &str) -> String {
+    match time.parse::<Timestamp>() {
+        Ok(time) => format!("{} ago", ago(Timestamp::now().duration_since(time).as_secs())),
+        Err(_) => "N/A".to_owned(),
+    }
 }
 
 /// Returns repository and tag as Docker prints them.

@@ -123,7 +123,8 @@ fn render_json(view: &ContainerView) -> serde_json::Value {
     })
 }
 
-fn since(time: Timestamp) -> i64 {
+/// Returns the seconds since then.
+pub fn since(time: Timestamp) -> i64 {
     Timestamp::now().duration_since(time).as_secs().max(0)
 }
 

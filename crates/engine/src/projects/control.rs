@@ -85,4 +85,22 @@ impl Projects<'_> {
         drop(lock);
         Ok(plan)
     }
+
+    /// Removes the containers of services that no file names any more; returns the plan.
+    pub fn remove_orphans(
+        &self,
+        project: &OpenProject,
+        dry_run: bool,
+        cancel: &AtomicBool,
+    ) -> Result<String> {
+        let mut observed = self.observe(project.name())?;
+        observed.containers.retain(|container| !container.one_off && !project.names(&container.service));
+        let plan = remove(&observed, &[], RemoveOptions { stop: true, volumes: false });
+        if !dry_run && !plan.is_empty() {
+            let _lock = self.lock(project.name())?;
+            let host = ProjectHost::new(self.engine, project.name(), WAIT);
+            execute(&plan, &host, &*self.engine.reporter, None, cancel).map_err(Failure::findings)?;
+        }
+        Ok(plan.to_string())
+    }
 }

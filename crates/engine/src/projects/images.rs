@@ -38,7 +38,7 @@ pub(super) enum Platforms {
 
 /// What one image takes; services that want the same share it.
 #[derive(Clone, Debug)]
-struct Want {
+pub(super) struct Want {
     name: String,
     build: Option<Build>,
     /// The service that is named when something is wrong with the build.
@@ -71,7 +71,12 @@ impl PartialEq for Want {
 
 impl Want {
     /// Returns what a service's image takes. `users` are those that lead here.
-    fn of(project: &Project, service: &Service, platforms: Platforms, users: &[&str]) -> Result<Self> {
+    pub(super) fn of(
+        project: &Project,
+        service: &Service,
+        platforms: Platforms,
+        users: &[&str],
+    ) -> Result<Self> {
         let mut needs = Vec::new();
         for (_, source) in service.build.iter().flat_map(|build| &build.additional_contexts) {
             let Some(other) = source.strip_prefix("service:") else { continue };
@@ -356,7 +361,7 @@ impl Projects<'_> {
 }
 
 /// Returns what a service's build takes, exactly as a target of `bake` would.
-fn build_options(want: &Want, build: &Build, no_cache: bool) -> Result<BuildOptions> {
+pub(super) fn build_options(want: &Want, build: &Build, no_cache: bool) -> Result<BuildOptions> {
     // Whoever brings a project up trusts its files; `bake` asks, for it may be given a stranger's.
     let allow = Entitlements { network_host: true, security_insecure: true };
     let request = BakeRequest { directory: want.directory.clone(), allow, ..BakeRequest::default() };

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use coracle_compose::labels;
+use coracle_container::MountKind;
 
-use super::Projects;
-use crate::Result;
+use super::{OpenProject, Projects};
+use crate::{Result, VolumeRecord};
 
 /// A project in a listing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,5 +40,24 @@ impl Projects<'_> {
             }
         }
         Ok(found.into_values().collect())
+    }
+
+    /// Returns the volumes of a project that containers of these services mount, by name; without services all, those that
+    /// nobody mounts too. Volumes that no file names belong to their containers and are not listed.
+    pub fn volumes(&self, project: &OpenProject, services: &[String]) -> Result<Vec<VolumeRecord>> {
+        let views = self.service_containers(project, services)?;
+        let mounts = |volume: &VolumeRecord| {
+            views
+                .iter()
+                .flat_map(|view| &view.record.spec.mounts)
+                .any(|mount| matches!(&mount.kind, MountKind::Volume { name, .. } if *name == volume.name))
+        };
+        let mut volumes = self.engine.volumes().list()?;
+        volumes.retain(|volume| {
+            volume.labels.get(labels::PROJECT).is_some_and(|owner| owner == project.name())
+                && volume.labels.contains_key(labels::VOLUME)
+                && (services.is_empty() || mounts(volume))
+        });
+        Ok(volumes)
     }
 }

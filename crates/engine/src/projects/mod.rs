@@ -1,6 +1,7 @@
 //! Projects: what the compose files of an environment describe, brought up and taken down.
 
 mod attached;
+mod build;
 mod config;
 mod control;
 mod down;
@@ -23,6 +24,7 @@ use coracle_report::{Diagnostic, Event};
 use coracle_store::FileLock;
 
 pub use attached::{AbortWhen, AttachEvent, AttachOptions, Interrupts};
+pub use build::ServiceBuild;
 pub use config::{ComposeFiles, service_hash};
 pub use control::{Control, ControlOptions};
 pub use down::{DownOptions, RemoveImages};

@@ -124,16 +124,14 @@ impl Projects<'_> {
 
     /// Refuses names of services that the project has neither in its files nor on the host.
     pub fn check_services_of(&self, project: &OpenProject, names: &[String]) -> Result<()> {
-        match &project.loaded {
-            Some(loaded) => loaded.check_services(names),
-            None => {
-                let views = self.containers_of(project)?;
-                let known: Vec<&str> = views.iter().filter_map(ContainerView::service).collect();
-                match names.iter().find(|name| !known.contains(&name.as_str())) {
-                    Some(name) => Err(unknown_service(name, known.into_iter()).into()),
-                    None => Ok(()),
-                }
-            }
+        if let Some(loaded) = &project.loaded {
+            return loaded.check_services(names);
+        }
+        let views = self.containers_of(project)?;
+        let known: Vec<&str> = views.iter().filter_map(ContainerView::service).collect();
+        match names.iter().find(|name| !known.contains(&name.as_str())) {
+            Some(name) => Err(unknown_service(name, known.into_iter()).into()),
+            None => Ok(()),
         }
     }
 
@@ -185,7 +183,7 @@ impl Projects<'_> {
 
 fn load(request: &LoadRequest, loader: &Remembering) -> Result<LoadedProject> {
     let loaded = coracle_composefile::load(request, loader).map_err(Failure::findings)?;
-    Ok(LoadedProject { loaded, environment: None })
+    Ok(LoadedProject { loaded, environment: None, production: false })
 }
 
 fn checked(name: &str) -> Result<String> {

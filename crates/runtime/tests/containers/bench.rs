@@ -80,7 +80,7 @@ fn exec_true_and_a_million_lines() {
     let query = LogQuery::default();
     lines
         .runtime()
-        .logs(lines.id(), &query, &mut |_| {
+        .logs(lines.id(), &query, &|| false, &mut |_| {
             count += 1;
             true
         })

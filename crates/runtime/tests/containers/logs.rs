@@ -17,7 +17,7 @@ fn a_million_lines_are_kept_in_order() {
     let mut next = 1;
     container
         .runtime()
-        .logs(container.id(), &LogQuery::default(), &mut |entry| {
+        .logs(container.id(), &LogQuery::default(), &|| false, &mut |entry| {
             assert_eq!(entry.stream, Stream::Stdout);
             assert_eq!(entry.text.trim_end().parse::<u32>().unwrap(), next);
             next += 1;
@@ -44,7 +44,7 @@ fn the_log_is_bounded() {
     let query = LogQuery { tail: Some(1), ..LogQuery::default() };
     container
         .runtime()
-        .logs(container.id(), &query, &mut |entry| {
+        .logs(container.id(), &query, &|| false, &mut |entry| {
             last = entry.text.into_owned();
             true
         })
@@ -61,7 +61,7 @@ fn following_ends_with_the_container() {
     let query = LogQuery { follow: true, ..LogQuery::default() };
     container
         .runtime()
-        .logs(container.id(), &query, &mut |entry| {
+        .logs(container.id(), &query, &|| false, &mut |entry| {
             seen.push_str(&entry.text);
             true
         })

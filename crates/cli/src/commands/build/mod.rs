@@ -2,7 +2,7 @@
 
 mod cache_args;
 mod check_args;
-mod check_output;
+pub mod check_output;
 pub mod output_args;
 mod run_args;
 mod source_args;

@@ -3,20 +3,28 @@
 use std::path::PathBuf;
 
 use clap::ValueEnum;
-use coracle_engine::{
-    ComposeConfig, ComposeConfigOptions, ComposeFiles, ComposeFormat, Failure, Result, service_hash,
-};
+use coracle_engine::{ComposeConfig, ComposeConfigOptions, ComposeFormat, Failure, Result, service_hash};
 use coracle_report::Diagnostic;
 
 use super::Done;
-use crate::context::Context;
+use super::options::{self, Session, Short, usage};
 use crate::diagnostics;
+
+/// Options of `coracle compose config`, and those that may stand behind it in short too.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    pub short: Short,
+    #[command(flatten)]
+    pub options: Options,
+}
 
 /// Options of `coracle compose config`.
 #[derive(Debug, clap::Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is an option of the command line")]
-pub struct Args {
+pub struct Options {
     /// Services, with what they depend on; all when none is named.
+    #[arg(add = options::services())]
     services: Vec<String>,
     /// Format of the output.
     #[arg(long, value_enum)]
@@ -66,6 +74,12 @@ pub struct Args {
     /// Print the variables that values are replaced from.
     #[arg(long)]
     environment: bool,
+    /// Not there yet.
+    #[arg(long, hide = true)]
+    resolve_image_digests: bool,
+    /// Not there yet.
+    #[arg(long, hide = true)]
+    lock_image_digests: bool,
     /// Write to a file.
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -79,7 +93,11 @@ enum Format {
 }
 
 /// Runs the command.
-pub fn run(context: &Context, files: &ComposeFiles, keep_unused: bool, args: &Args) -> Result<Done> {
+pub fn run(session: &Session<'_>, args: &Options) -> Result<Done> {
+    let (context, keep_unused) = (session.context, session.all_resources);
+    if args.resolve_image_digests || args.lock_image_digests {
+        return Err(usage("--resolve-image-digests and --lock-image-digests are not there yet"));
+    }
     let lists = args.list_services || args.volumes || args.networks || args.models || args.profiles;
     let options = ComposeConfigOptions {
         interpolate: !args.no_interpolate && !args.variables,
@@ -90,7 +108,7 @@ pub fn run(context: &Context, files: &ComposeFiles, keep_unused: bool, args: &Ar
         keep_unused,
     };
     let asked = if lists || args.hash.is_some() { &[] } else { args.services.as_slice() };
-    let mut config = files.config(options, asked)?;
+    let mut config = session.files.config(options, asked)?;
     for warning in config.take_warnings().iter().filter(|_| !args.quiet) {
         diagnostics::print(context.printer, warning);
     }
@@ -122,7 +140,7 @@ pub fn run(context: &Context, files: &ComposeFiles, keep_unused: bool, args: &Ar
 }
 
 /// Returns what one of the listing options asks for.
-fn listed(config: &mut ComposeConfig, args: &Args) -> Result<Option<Vec<String>>> {
+fn listed(config: &mut ComposeConfig, args: &Options) -> Result<Option<Vec<String>>> {
     Ok(Some(if args.list_services {
         config.services_in_order()
     } else if args.volumes {
