@@ -13,7 +13,7 @@ static COMMAND_WITHOUT_SHELL: Rule = Rule {
     id: "CommandWithoutShell",
     family: Family::Compose,
     severity: Severity::Warning,
-    title: "a command with shell operators is run by a shell",
+    title: "A command with shell operators is run by a shell",
     explanation: "`command` and `entrypoint` are split into words and run without a shell: `&&`, `||`, `|`, `;` and `>` reach the program as arguments, and what stands behind them never runs. Write `sh -c` and the line in quotes.",
     example: Some((
         "command: alembic upgrade head && uvicorn app:app",
@@ -26,7 +26,7 @@ static NO_INIT: Rule = Rule {
     id: "NoInit",
     family: Family::Compose,
     severity: Severity::Note,
-    title: "a program that was not made to be the first process runs under an init",
+    title: "A program that was not made to be the first process runs under an init",
     explanation: "The first process of a container gets no signal that it has no handler for, and inherits the processes that lose their parent: npm, node, python and their kin do not end on SIGTERM before they have installed a handler, so that `stop` takes its whole grace period and then kills. `init: true` puts a small program first that passes signals on and reaps.",
     example: Some((
         "page:\n  build: .\n  command: [npm, start]",

@@ -15,7 +15,7 @@ static UNUSED_DECLARATION: Rule = Rule {
     id: "UnusedDeclaration",
     family: Family::Compose,
     severity: Severity::Warning,
-    title: "a volume, network, secret or configuration that is declared is used",
+    title: "A volume, network, secret or configuration that is declared is used",
     explanation: "What no service uses is made by nobody and read by nobody: as a rule its user was renamed, or names it in another spelling and has an empty one of its own. Take it out, or name it where it was meant.",
     example: Some((
         "services:\n  db:\n    volumes: [db_data:/data]\nvolumes:\n  db_data:\n  old_data:",
@@ -28,7 +28,7 @@ static SECRET_FILE_MISSING: Rule = Rule {
     id: "SecretFileMissing",
     family: Family::Compose,
     severity: Severity::Error,
-    title: "the file of a secret or a configuration is there",
+    title: "The file of a secret or a configuration is there",
     explanation: "A secret or configuration with `file:` is mounted from that file: without it the service does not start, `invalid mount config: bind source path does not exist`. Secrets are rightly kept out of git, so say how the file comes to be: an `.example` beside it, from which `coracle up` makes one.",
     example: Some((
         "secrets:\n  password:\n    file: ./secrets/password.txt  # is not there",

@@ -2,7 +2,8 @@
 
 use coracle_report::Severity;
 
-use super::facts::{image_of, variable};
+use super::facts::{image_of, runs_server, variable};
+use crate::knowledge::images::known;
 use crate::knowledge::support::is_repository;
 use crate::project::{Check, Findings, Run, Subject};
 use crate::{Family, Rule};
@@ -13,7 +14,7 @@ static EXCLUSIVE_VARIABLES: Rule = Rule {
     id: "ExclusiveVariables",
     family: Family::Compose,
     severity: Severity::Error,
-    title: "a variable and its `_FILE` are not set both",
+    title: "A variable and its `_FILE` are not set both",
     explanation: "The entry points of several official images read a value from the variable or from the file that the variable with `_FILE` names, and refuse to start when both are set: `error: both POSTGRES_PASSWORD and POSTGRES_PASSWORD_FILE are set (but are exclusive)`. As a rule one of them comes from the base file and the other from an override. Take it out of the base, or reset it in the override.",
     example: Some((
         "environment:\n  POSTGRES_PASSWORD: x\n  POSTGRES_PASSWORD_FILE: /run/secrets/password",
@@ -33,7 +34,6 @@ const IMAGES: &[(&[&str], &[&str], &str)] = &[
     (&["library/mysql"], &["MYSQL_"], "_FILE"),
     (&["library/mariadb"], &["MARIADB_", "MYSQL_"], "_FILE"),
     (&["library/mongo"], &["MONGO_INITDB_ROOT_"], "_FILE"),
-    (&["library/wordpress"], &["WORDPRESS_"], "_FILE"),
     (&["library/redmine"], &["REDMINE_"], "_FILE"),
     (&["grafana/grafana", "grafana/grafana-oss", "grafana/grafana-enterprise"], &["GF_"], "__FILE"),
 ];
@@ -45,6 +45,10 @@ fn run(subject: &Subject<'_>, findings: &mut Findings) {
         let Some((_, prefixes, suffix)) = IMAGES.iter().find(|(repositories, ..)| own(repositories)) else {
             continue;
         };
+        // A tool of the same image never comes to the comparison.
+        if known(&image).is_some_and(|known| !runs_server(service, known)) {
+            continue;
+        }
         for (name, value) in &service.environment {
             let Some(plain) = name.strip_suffix(suffix) else { continue };
             let set = |value: &str| !value.is_empty();

@@ -48,9 +48,17 @@ pub(crate) fn known_image(subject: &Subject<'_>, service: &Service) -> Option<&'
     known(&image_of(subject, service)?)
 }
 
-/// Returns what is known of the image that a service runs as it is.
+/// Returns what is known of the image that a service runs as it is; `None` when it runs something else of it, such as a
+/// backup.
 pub(crate) fn known_service(subject: &Subject<'_>, service: &Service) -> Option<&'static KnownImage> {
-    if service.build.is_some() { None } else { known_image(subject, service) }
+    let known = if service.build.is_some() { None } else { known_image(subject, service) };
+    known.filter(|known| runs_server(service, known))
+}
+
+/// Says whether a service runs what its image is for.
+pub(crate) fn runs_server(service: &Service, known: &KnownImage) -> bool {
+    let entry = service.entrypoint.as_deref().is_none_or(<[String]>::is_empty);
+    entry && known.is_server(service.command.as_deref().unwrap_or_default())
 }
 
 /// What probes a service.

@@ -22,7 +22,7 @@ static WAITS_FOR_NOTHING: Rule = Rule {
     id: "WaitsForNothing",
     family: Family::Compose,
     severity: Severity::Warning,
-    title: "a service that needs a database waits until it is ready",
+    title: "A service that needs a database waits until it is ready",
     explanation: "`depends_on` without a condition waits until the other container was started, not until the program in it takes connections: a database needs seconds for that, and minutes on its first start. Until then the dependent service meets `connection refused`. Give the database a health check and wait for `service_healthy`.",
     example: Some(("depends_on:\n  - database", "depends_on:\n  database:\n    condition: service_healthy")),
     ..Rule::PLAIN
@@ -45,7 +45,7 @@ static RESTARTED_TASK: Rule = Rule {
     id: "RestartedTask",
     family: Family::Compose,
     severity: Severity::Warning,
-    title: "a task that others wait for is not restarted when it has ended",
+    title: "A task that others wait for is not restarted when it has ended",
     explanation: "With `restart: always` or `unless-stopped` a container is started again after it ended with 0: a migration that others wait for with `service_completed_successfully` runs over and over again. Leave `restart` out, or restart it after a failure only: `on-failure`.",
     example: Some(("migrate:\n  restart: always", "migrate:\n  restart: on-failure:3")),
     ..Rule::PLAIN
@@ -55,7 +55,7 @@ static NO_HEALTHCHECK: Rule = Rule {
     id: "NoHealthcheck",
     family: Family::Compose,
     severity: Severity::Warning,
-    title: "what others need has a health check",
+    title: "What others need has a health check",
     explanation: "Without a health check a container counts as good as long as its first process lives: `up --wait` returns before anything answers, `depends_on` cannot wait for more than the start, and a program that hangs is not noticed. Databases, proxies, monitoring and services that others depend on should have one.",
     example: Some((
         "db:\n  image: postgres:17",
@@ -68,7 +68,7 @@ static HEALTHCHECK_NEVER_FAILS: Rule = Rule {
     id: "HealthcheckNeverFails",
     family: Family::Compose,
     severity: Severity::Warning,
-    title: "a health check can fail",
+    title: "A health check can fail",
     explanation: "A probe that ends with `|| true` or `|| exit 0` says that all is well whatever happens. What waits for it waits for nothing. End it with `|| exit 1`, or leave the end out.",
     example: Some(("test: curl -f http://localhost/ || true", "test: curl -f http://localhost/ || exit 1")),
     ..Rule::PLAIN
@@ -78,7 +78,7 @@ static HEALTHCHECK_WITHOUT_SHELL: Rule = Rule {
     id: "HealthcheckWithoutShell",
     family: Family::Compose,
     severity: Severity::Warning,
-    title: "a health check that needs a shell says `CMD-SHELL`",
+    title: "A health check that needs a shell says `CMD-SHELL`",
     explanation: "Behind `CMD` a list is a program with its arguments, and no shell reads it: `||`, `&&`, `|` and `>` are given to the program as arguments, and one text with blanks in it is taken as the name of a program that nobody has. Write `CMD-SHELL` and the whole line, or the words one by one.",
     example: Some((
         "test: [\"CMD\", \"curl -f http://localhost/ || exit 1\"]",
@@ -184,7 +184,6 @@ fn probes(subject: &Subject<'_>, findings: &mut Findings) {
                     );
                     findings
                         .add(&HEALTHCHECK_WITHOUT_SHELL, &test(), message)
-                        .severity(Severity::Error)
                         .hint(format!("write `test: [\"CMD-SHELL\", {:?}]`", words[0]))
                         .of(&service.name);
                 } else if let Some(operator) = operator.filter(|_| !shell) {

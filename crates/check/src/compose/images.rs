@@ -19,7 +19,7 @@ static LATEST_TAG: Rule = Rule {
     id: "LatestTag",
     family: Family::Compose,
     severity: Severity::Warning,
-    title: "an image should be named with a version, not `latest`",
+    title: "An image should be named with a version, not `latest`",
     explanation: "`latest`, which also stands for no tag at all, is another image from day to day: two machines that are set up a week apart run different versions, and nobody can say which one was in production when a fault appeared. Name the version that was tested.",
     example: Some(("image: prom/prometheus:latest", "image: prom/prometheus:v3.5.0")),
     ..Rule::PLAIN
@@ -29,7 +29,7 @@ static UNPINNED_IMAGE: Rule = Rule {
     id: "UnpinnedImage",
     family: Family::Compose,
     severity: Severity::Warning,
-    title: "a tag should say which version it is",
+    title: "A tag should say which version it is",
     explanation: "A tag such as `alpine`, `slim`, `stable` or `lts` names a variant and no version: it moves on to the next major version without a change in the files. Write the version before the variant. A release is pinned whole by its digest.",
     example: Some(("image: nginx:alpine", "image: nginx:1.28-alpine")),
     ..Rule::PLAIN
@@ -39,7 +39,7 @@ static END_OF_LIFE_IMAGE: Rule = Rule {
     id: "EndOfLifeImage",
     family: Family::Compose,
     severity: Severity::Warning,
-    title: "an image should be of a release that is still supported",
+    title: "An image should be of a release that is still supported",
     explanation: "After the end of its support a release gets no more security fixes, and its image is as a rule not built again: what is found in it stays in it. The dates are those of the projects' release pages, as collected by endoflife.date.",
     example: Some(("FROM node:18-alpine", "FROM node:24-alpine")),
     url: Some("https://endoflife.date"),

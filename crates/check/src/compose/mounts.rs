@@ -21,7 +21,7 @@ static DATA_IN_CONTAINER: Rule = Rule {
     id: "DataInContainer",
     family: Family::Compose,
     severity: Severity::Warning,
-    title: "data that must last is kept in a named volume",
+    title: "Data that must last is kept in a named volume",
     explanation: "Without a volume the data of a database or of monitoring lies in the container's own layer or in a volume without a name: `down`, or a container that is made anew elsewhere, leaves it behind. Mount a named volume, or a directory, where the image keeps its data.",
     example: Some((
         "prometheus:\n  image: prom/prometheus:v3.5.0",
@@ -34,7 +34,7 @@ static SINGLE_FILE_MOUNT: Rule = Rule {
     id: "SingleFileMount",
     family: Family::Compose,
     severity: Severity::Note,
-    title: "sources are mounted by their directory, not file by file",
+    title: "Sources are mounted by their directory, not file by file",
     explanation: "A file that is mounted by itself is the file that was there when the container started. Editors as a rule write a new file and rename it over the old one, and git does so too: the container goes on seeing the old one until it is made anew. Mount the directory that holds it, or use `develop.watch`.",
     example: Some((
         "volumes:\n  - ./frontend/index.html:/app/index.html:ro",
@@ -47,7 +47,7 @@ static ENGINE_SOCKET_MOUNTED: Rule = Rule {
     id: "EngineSocketMounted",
     family: Family::Compose,
     severity: Severity::Warning,
-    title: "the engine's socket is not given to a container",
+    title: "The engine's socket is not given to a container",
     explanation: "Whoever can write to the engine's socket can start a container that mounts the whole host as root: a fault in that service is a fault of the machine. `:ro` changes nothing, for a socket is written to by connecting. Put a proxy between that lets through only what is needed.",
     example: Some((
         "volumes:\n  - /var/run/docker.sock:/var/run/docker.sock",
@@ -60,7 +60,7 @@ static PRIVILEGED: Rule = Rule {
     id: "Privileged",
     family: Family::Compose,
     severity: Severity::Warning,
-    title: "a container gets the capabilities that it needs, not all of them",
+    title: "A container gets the capabilities that it needs, not all of them",
     explanation: "With `privileged`, or with all capabilities, a process that is root in the container can load kernel modules, mount the host's disks and reach every device: it is root on the machine. Name the capability or the device that is needed.",
     example: Some(("privileged: true", "cap_add: [NET_ADMIN]\ndevices: [/dev/net/tun]")),
     ..Rule::PLAIN
@@ -70,7 +70,7 @@ static HOST_DIRECTORY_WRITABLE: Rule = Rule {
     id: "HostDirectoryWritable",
     family: Family::Compose,
     severity: Severity::Warning,
-    title: "the host's own directories are mounted read-only if at all",
+    title: "The host's own directories are mounted read-only if at all",
     explanation: "A container that can write to `/`, `/etc`, `/usr` or the like of the host can change passwords, programs and services of the machine. Mount what is needed and no more, with `:ro`.",
     example: Some(("volumes:\n  - /etc:/host/etc", "volumes:\n  - /etc/localtime:/etc/localtime:ro")),
     ..Rule::PLAIN

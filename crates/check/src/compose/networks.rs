@@ -18,7 +18,7 @@ static FLAT_NETWORK: Rule = Rule {
     id: "FlatNetwork",
     family: Family::Compose,
     severity: Severity::Warning,
-    title: "a database is on a network of its own in production",
+    title: "A database is on a network of its own in production",
     explanation: "On one network everything reaches everything: whoever gets into the proxy or into the monitoring stands before the database. Put the database and those that need it on a second network; with `internal: true` nothing on it reaches the outside either.",
     example: Some((
         "services:\n  proxy: {networks: [app]}\n  api: {networks: [app]}\n  db: {networks: [app]}",
@@ -31,7 +31,7 @@ static OVERLAPPING_SUBNETS: Rule = Rule {
     id: "OverlappingSubnets",
     family: Family::Compose,
     severity: Severity::Error,
-    title: "networks of a project have addresses of their own",
+    title: "Networks of a project have addresses of their own",
     explanation: "Two networks whose subnets overlap cannot both be made: the engine answers `Pool overlaps with other one on this address space`. Give each a subnet of its own, or leave `ipam` out and let the engine choose.",
     example: Some((
         "a: {ipam: {config: [{subnet: 172.28.0.0/16}]}}\nb: {ipam: {config: [{subnet: 172.28.5.0/24}]}}",
@@ -44,7 +44,7 @@ static SERVICE_NAME_NO_HOST_NAME: Rule = Rule {
     id: "ServiceNameNoHostName",
     family: Family::Compose,
     severity: Severity::Note,
-    title: "a service that is called by its name has no underscore in it",
+    title: "A service that is called by its name has no underscore in it",
     explanation: "A service is reached under its name, and an underscore is allowed in no host name (RFC 1123): Java's `URI` finds no host in such an address, Django refuses it in the `Host` header, certificates cannot be made out for it. Name the service with a hyphen, or give it an alias.",
     example: Some(("services:\n  user_db: ...", "services:\n  user-db: ...")),
     ..Rule::PLAIN

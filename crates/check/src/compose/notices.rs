@@ -12,7 +12,7 @@ static NOT_HONOURED: Rule = Rule {
     id: "NotHonoured",
     family: Family::Compose,
     severity: Severity::Warning,
-    title: "an attribute that has no effect here is left out",
+    title: "An attribute that has no effect here is left out",
     explanation: "The attribute is one of the Compose specification, and this engine cannot do what it asks for: the project runs, without it. What each attribute comes to is listed in `docs/compose.md`. Take it out, or allow this rule where the project is run by other engines as well.",
     example: Some((
         "services:\n  a:\n    image: a:1\n    credential_spec: {file: x.json}",
@@ -35,7 +35,7 @@ static PROJECT_NAME_CHANGED: Rule = Rule {
     id: "ProjectNameChanged",
     family: Family::Compose,
     severity: Severity::Warning,
-    title: "a project's name is of lower-case letters, digits, `_` and `-`",
+    title: "A project's name is of lower-case letters, digits, `_` and `-`",
     explanation: "The name is the beginning of the names of containers, networks and volumes. What has other letters is changed into what is allowed, and `-p` with the name as it is written is then refused. Write the name as it will be used.",
     example: Some(("name: My Shop", "name: my-shop")),
     ..Rule::PLAIN

@@ -3,7 +3,7 @@
 use coracle_composefile::{HostPorts, NetworkMode, Port, Service};
 use coracle_report::Severity;
 
-use super::facts::{attribute, dependents, is_proxy, is_public, known_service};
+use super::facts::{attribute, dependents, is_proxy, is_public, is_task, known_service};
 use crate::knowledge::images::Role;
 use crate::project::{Check, Findings, Run, Subject};
 use crate::{Family, Rule};
@@ -19,7 +19,7 @@ static PORT_PUBLISHED_TWICE: Rule = Rule {
     id: "PortPublishedTwice",
     family: Family::Compose,
     severity: Severity::Error,
-    title: "a port of the host is published once",
+    title: "A port of the host is published once",
     explanation: "Two containers cannot listen on the same port of the host. Compose finds out when the second one starts, after everything else is up: `Bind for 0.0.0.0:5173 failed: port is already allocated`. With several files the two entries often stand in different ones. Publish one of them elsewhere, or leave it to the proxy.",
     example: Some((
         "services:\n  web:\n    ports: [\"8080:80\"]\n  api:\n    ports: [\"8080:8000\"]",
@@ -32,7 +32,7 @@ static MERGE_APPENDED: Rule = Rule {
     id: "MergeAppended",
     family: Family::Compose,
     severity: Severity::Warning,
-    title: "an override that publishes a port again should replace the first entry",
+    title: "An override that publishes a port again should replace the first entry",
     explanation: "Compose merges lists of ports by adding: an override that publishes the same container port on another port of the host leaves the first one published as well. Tag the list in the override with `!override` to replace what came before, or keep `ports` out of the base file.",
     example: Some((
         "# compose.yaml\nports: [\"5173:80\"]\n# compose.prod.yaml\nports: [\"80:80\"]",
@@ -45,7 +45,7 @@ static DATABASE_PUBLISHED: Rule = Rule {
     id: "DatabasePublished",
     family: Family::Compose,
     severity: Severity::Warning,
-    title: "a database should not be published to the world",
+    title: "A database should not be published to the world",
     explanation: "A port without an address is published on all addresses of the machine, and such ports go around the host's firewall rules (ufw, firewalld) as a rule. Services of the project reach one another without publishing anything. For a client on this machine publish on 127.0.0.1.",
     example: Some(("ports: [\"5432:5432\"]", "ports: [\"127.0.0.1:5432:5432\"]")),
     ..Rule::PLAIN
@@ -55,7 +55,7 @@ static ADMIN_PORT_PUBLISHED: Rule = Rule {
     id: "AdminPortPublished",
     family: Family::Compose,
     severity: Severity::Warning,
-    title: "ports of monitoring and administration are not published to the world in production",
+    title: "Ports of monitoring and administration are not published to the world in production",
     explanation: "Measurements tell an attacker what runs where and how loaded it is, and consoles of administration are what passwords are tried on first. Publish them on 127.0.0.1 and reach them through an SSH tunnel, or put them behind the proxy with a password.",
     example: Some(("ports: [\"9090:9090\"]", "ports: [\"127.0.0.1:9090:9090\"]")),
     ..Rule::PLAIN
@@ -65,7 +65,7 @@ static FIXED_PORT_BLOCKS_SCALING: Rule = Rule {
     id: "FixedPortBlocksScaling",
     family: Family::Compose,
     severity: Severity::Note,
-    title: "a service behind a proxy needs no port of the host, which keeps it at one container",
+    title: "A service behind a proxy needs no port of the host, which keeps it at one container",
     explanation: "A port of the host belongs to one container: `--scale` and `replicas` above one fail with `port is already allocated`. A proxy reaches the service by its name without any published port; for a look past the proxy let the proxy publish a second port, or publish a range.",
     example: Some((
         "services:\n  api:\n    ports: [\"8000:8000\"]\n  proxy:\n    image: nginx:1.28\n    depends_on: [api]",
@@ -121,6 +121,10 @@ fn twice(subject: &Subject<'_>, findings: &mut Findings) {
                 && same_address(earlier, port)
         });
         let Some((other, earlier)) = clash else { continue };
+        // A task may have ended before the other one begins.
+        if service.name != other.name && (is_task(subject, service) || is_task(subject, other)) {
+            continue;
+        }
         let ((first, a), (second, b)) = if order(earlier) > order(port) {
             ((service, port), (other, earlier))
         } else {

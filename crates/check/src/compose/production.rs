@@ -20,7 +20,7 @@ static NO_MEMORY_LIMIT: Rule = Rule {
     id: "NoMemoryLimit",
     family: Family::Compose,
     severity: Severity::Warning,
-    title: "every service has a limit of memory in production",
+    title: "Every service has a limit of memory in production",
     explanation: "A program without a limit takes memory until the machine has none left, and the kernel then ends whichever process it finds: often another one, such as the database. With a limit the fault stays with the service that has it.",
     example: Some((
         "api:\n  image: api:1",
@@ -33,7 +33,7 @@ static NO_LOG_LIMIT: Rule = Rule {
     id: "NoLogLimit",
     family: Family::Compose,
     severity: Severity::Warning,
-    title: "logs have a limit in production",
+    title: "Logs have a limit in production",
     explanation: "The driver `json-file`, which is Docker's default, keeps everything that a container ever wrote: the disk is full after months, and then everything on it fails at once. Say how large a log may become and how many are kept; an anchor says it once for all services.",
     example: Some((
         "api:\n  image: api:1",
@@ -46,7 +46,7 @@ static NO_RESTART_POLICY: Rule = Rule {
     id: "NoRestartPolicy",
     family: Family::Compose,
     severity: Severity::Warning,
-    title: "a service that serves is restarted in production",
+    title: "A service that serves is restarted in production",
     explanation: "Without `restart` a container that ended stays so: after a crash, after the kernel took its memory, after the machine was restarted. `unless-stopped` brings it back until somebody stops it.",
     example: Some(("api:\n  image: api:1", "api:\n  image: api:1\n  restart: unless-stopped")),
     ..Rule::PLAIN
@@ -56,7 +56,7 @@ static ROOT_IN_PRODUCTION: Rule = Rule {
     id: "RootInProduction",
     family: Family::Compose,
     severity: Severity::Warning,
-    title: "an application does not run as root in production",
+    title: "An application does not run as root in production",
     explanation: "A fault in a program that runs as root gives an attacker everything in its container, the files that are mounted into it with root's rights, and the best chance to get out of it. Make a user in the Dockerfile and end it with `USER`, or say `user:` in the compose file. Images that begin as root and drop it by themselves, such as those of nginx and PostgreSQL, are not meant.",
     example: Some((
         "FROM python:3.12-slim\nCMD [\"app\"]",

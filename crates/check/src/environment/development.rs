@@ -14,7 +14,7 @@ static DEVELOPMENT_SETTING_IN_PRODUCTION: Rule = Rule {
     id: "DevelopmentSettingInProduction",
     family: Family::Environment,
     severity: Severity::Warning,
-    title: "production has no settings of development",
+    title: "Production has no settings of development",
     explanation: "Debug modes show sources, variables and consoles to whoever provokes an error; reloading watches files and runs one slow process; `NODE_ENV=development` serves unminified code and skips caches; `*` for CORS lets every page use the API in its visitor's name. As a rule such a setting comes from the base file, and the override forgot it.",
     example: Some(("environment:\n  DEBUG: \"true\"", "environment:\n  DEBUG: \"false\"")),
     ..Rule::PLAIN

@@ -16,7 +16,7 @@ static ENV_FILE_SPACES: Rule = Rule {
     id: "EnvFileSpaces",
     family: Family::Environment,
     severity: Severity::Note,
-    title: "an env file is read alike by Compose, by `docker run --env-file` and by a shell",
+    title: "An env file is read alike by Compose, by `docker run --env-file` and by a shell",
     explanation: "Compose forgives blanks around `=` and values with blanks but no quotes. `docker run --env-file` keeps the blank behind `=`, and a shell that sources the file takes what stands behind the blank for a command. Write `NAME=value`, and quotes around a value with blanks.",
     example: Some(("APP_TITLE = My App", "APP_TITLE=\"My App\"")),
     fixable: true,
@@ -27,7 +27,7 @@ static ENV_FILE_LINE_ENDS: Rule = Rule {
     id: "EnvFileLineEnds",
     family: Family::Environment,
     severity: Severity::Warning,
-    title: "an env file has the line ends of Unix",
+    title: "An env file has the line ends of Unix",
     explanation: "With the line ends of Windows a shell that sources the file, and `docker run --env-file`, take the carriage return for a part of each value: hosts are not found, passwords are wrong, and nothing shows why. Write `*.env text eol=lf` and `.env* text eol=lf` into `.gitattributes`.",
     example: Some(("DB_HOST=db\\r\\n", "DB_HOST=db\\n")),
     ..Rule::PLAIN
@@ -37,7 +37,7 @@ static ENV_FILE_CUTS_VALUE: Rule = Rule {
     id: "EnvFileCutsValue",
     family: Family::Environment,
     severity: Severity::Warning,
-    title: "a password with `#` or `$` in it stands in single quotes",
+    title: "A password with `#` or `$` in it stands in single quotes",
     explanation: "Without quotes ` #` begins a comment, and `$` begins a variable, also between double quotes: the rest of the password is gone, or replaced by nothing. Single quotes keep everything.",
     example: Some(("DB_PASSWORD=a$b9 #x", "DB_PASSWORD='a$b9 #x'")),
     ..Rule::PLAIN
@@ -47,7 +47,7 @@ static ENV_VARIABLE_TWICE: Rule = Rule {
     id: "EnvVariableTwice",
     family: Family::Environment,
     severity: Severity::Warning,
-    title: "an env file sets each variable once",
+    title: "An env file sets each variable once",
     explanation: "The last line counts, without a word: whoever edits the first one changes nothing. Take one of them out.",
     example: Some(("PORT=8000\nPORT=9000", "PORT=9000")),
     ..Rule::PLAIN

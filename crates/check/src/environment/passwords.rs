@@ -17,7 +17,7 @@ static DEFAULT_PASSWORD: Rule = Rule {
     id: "DefaultPassword",
     family: Family::Environment,
     severity: Severity::Warning,
-    title: "a password has no default in the file",
+    title: "A password has no default in the file",
     explanation: "`${DATABASE_PASSWORD:-postgres}` works everywhere, also in production when the variable was forgotten: the service then runs with a password that stands in the repository. Write `${DATABASE_PASSWORD:?}`, which is an error without a value, or a secret that is read from a file.",
     example: Some((
         "POSTGRES_PASSWORD: ${DATABASE_PASSWORD:-postgres}",
@@ -30,7 +30,7 @@ static WEAK_PASSWORD: Rule = Rule {
     id: "WeakPassword",
     family: Family::Environment,
     severity: Severity::Warning,
-    title: "a password that others can reach is not one of those that are tried first",
+    title: "A password that others can reach is not one of those that are tried first",
     explanation: "`postgres`, `admin`, `changeme` and their kin head every list of passwords, and machines try them day and night on every port that answers. Where a service is published, and in production, make one by chance and keep it out of the files: `openssl rand -base64 32 > secrets/password.txt`.",
     example: Some((
         "ports: [\"5432:5432\"]\nenvironment:\n  POSTGRES_PASSWORD: postgres",
@@ -43,7 +43,7 @@ static DEFAULT_ADMIN_PASSWORD: Rule = Rule {
     id: "DefaultAdminPassword",
     family: Family::Environment,
     severity: Severity::Warning,
-    title: "an administrator's password is not the one that the image comes with",
+    title: "An administrator's password is not the one that the image comes with",
     explanation: "Without a setting Grafana's administrator is `admin` with the password `admin`, and MinIO's is `minioadmin` twice: whoever reaches the service first is its administrator. Set the password, best from a secret's file.",
     example: Some((
         "grafana:\n  image: grafana/grafana:11.6.0",

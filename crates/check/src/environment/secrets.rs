@@ -8,7 +8,7 @@ use super::passwords::line_of;
 use super::secret::{is_guessable, is_placeholder, is_secret_name, known_token, secret_in};
 use crate::compose::facts::view;
 use crate::project::{Check, Findings, Run, Subject};
-use crate::{Family, Rule};
+use crate::{Family, Finding, Rule};
 
 pub(super) static CHECK: Check = Check {
     rules: &[&SECRET_IN_FILE, &SECRET_TRACKED, &SECRET_IN_BUILD_ARGUMENT, &SECRET_READABLE_BY_ALL],
@@ -19,7 +19,7 @@ static SECRET_IN_FILE: Rule = Rule {
     id: "SecretInFile",
     family: Family::Environment,
     severity: Severity::Warning,
-    title: "a secret does not stand in a compose file",
+    title: "A secret does not stand in a compose file",
     explanation: "A compose file is shared with everybody who may read the repository, now and in its history, and `docker inspect` shows what it sets. Keep the value in a file outside of git and grant it as a secret, or name a variable: `${API_TOKEN:?}`. A secret that was once in the repository must be changed.",
     example: Some((
         "environment:\n  API_TOKEN: 9fQ2mXw7Lr0Zt5",
@@ -31,8 +31,8 @@ static SECRET_IN_FILE: Rule = Rule {
 static SECRET_TRACKED: Rule = Rule {
     id: "SecretTracked",
     family: Family::Environment,
-    severity: Severity::Error,
-    title: "a file with secrets is not tracked by git",
+    severity: Severity::Warning,
+    title: "A file with secrets is not tracked by git",
     explanation: "What git tracks is copied to everybody who clones the repository, and stays in its history when the file is taken out. Change the secret, take the file out of the index with `git rm --cached FILE`, write its name into `.gitignore` and keep an example without values beside it.",
     example: Some((
         ".env   # tracked, with API_TOKEN=9fQ2mXw7Lr0Zt5",
@@ -45,7 +45,7 @@ static SECRET_IN_BUILD_ARGUMENT: Rule = Rule {
     id: "SecretInBuildArgument",
     family: Family::Environment,
     severity: Severity::Warning,
-    title: "a secret is not a build argument",
+    title: "A secret is not a build argument",
     explanation: "Build arguments are kept in the image's history, where `docker history` shows them to everybody who has the image. Give the secret to the build by `secrets:` and read it with `RUN --mount=type=secret`.",
     example: Some((
         "build:\n  args:\n    NPM_TOKEN: ${NPM_TOKEN}",
@@ -58,7 +58,7 @@ static SECRET_READABLE_BY_ALL: Rule = Rule {
     id: "SecretReadableByAll",
     family: Family::Environment,
     severity: Severity::Note,
-    title: "the file of a secret is not readable by every user of the machine in production",
+    title: "The file of a secret is not readable by every user of the machine in production",
     explanation: "A secret's file with permissions such as 0644 is read by every account of the machine, also by that of a service that was broken into. Take the others' right away. A container whose user is not root reads it by its group then, or by the `uid` and `mode` of the grant.",
     example: Some(("-rw-r--r-- secrets/password.txt", "-rw-r----- secrets/password.txt")),
     ..Rule::PLAIN
@@ -71,16 +71,17 @@ fn run(subject: &Subject<'_>, findings: &mut Findings) {
 }
 
 /// Adds a finding whose line shows no secret.
-fn add(
+fn add<'f>(
     subject: &Subject<'_>,
-    findings: &mut Findings,
+    findings: &'f mut Findings,
     rule: &'static Rule,
     (span, secret): (&Span, &str),
     message: String,
-) {
+) -> &'f mut Finding {
     let line = line_of(subject, span).map(|line| masked(&line, secret)).filter(|line| !line.is_empty());
     let finding = findings.add(rule, span, message);
     finding.diagnostic.source_line = Some(line.unwrap_or_else(|| "...".to_owned()));
+    finding
 }
 
 fn in_compose(subject: &Subject<'_>, findings: &mut Findings) {
@@ -133,11 +134,15 @@ fn tracked(subject: &Subject<'_>, findings: &mut Findings) {
                 && !is_guessable(value)
                 && value.len() >= 6
                 && !value.contains('$');
-            let what =
-                secret_in(&one.name, value).or_else(|| known_token(value)).or(typed.then_some("a secret"));
+            let what = secret_in(&one.name, value).or(typed.then_some("a secret"));
             let Some(what) = what else { continue };
             let message = format!("git tracks {name}, and `{}` in it is {what}", one.name);
-            add(subject, findings, &SECRET_TRACKED, (&one.name_span, value), message);
+            let finding = add(subject, findings, &SECRET_TRACKED, (&one.name_span, value), message);
+            finding.hint(format!("git rm --cached {name} && echo {name} >> .gitignore"));
+            // Only its form leaves no doubt.
+            if known_token(value).is_some() {
+                finding.severity(Severity::Error);
+            }
         }
     }
     let Some(project) = subject.project() else { return };

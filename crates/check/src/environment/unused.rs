@@ -18,7 +18,7 @@ static UNDEFINED_VARIABLE: Rule = Rule {
     id: "UndefinedVariable",
     family: Family::Environment,
     severity: Severity::Warning,
-    title: "a variable that a compose file refers to is set or has a default",
+    title: "A variable that a compose file refers to is set or has a default",
     explanation: "A variable without a value is replaced by nothing, with a warning that scrolls away: a port, a path or a password is then empty. Set it in the env file of the environment, write a default with `${NAME:-value}`, or make it an error with `${NAME:?}`. A dollar sign that is meant for the container's shell is written twice: `$$NAME`.",
     example: Some(("image: app:${TAG}", "image: app:${TAG:?set the version to run}")),
     ..Rule::PLAIN
@@ -28,7 +28,7 @@ static UNUSED_VARIABLE: Rule = Rule {
     id: "EnvFileVariableUnused",
     family: Family::Environment,
     severity: Severity::Warning,
-    title: "a variable of an env file is used",
+    title: "A variable of an env file is used",
     explanation: "The file sets it, and no compose file, script or source of the project speaks of it: as a rule it was renamed on one side, and whoever changes it here changes nothing. Take it out, or name it where it was meant.",
     example: Some((
         "# .env, while compose.yaml has ${DB_PASSWORD}\nDATABASE_PASSWORD=...",

@@ -48,6 +48,8 @@ pub(crate) struct KnownImage {
     pub(crate) probe: Option<&'static str>,
     /// Whether its processes are root all their life.
     pub(crate) stays_root: bool,
+    /// Programs of its that are the server, when it has others; a command that begins otherwise is a tool's.
+    pub(crate) servers: &'static [&'static str],
     /// Whether some of its releases bring a health check.
     pub(crate) may_probe: bool,
 }
@@ -61,6 +63,7 @@ const PLAIN: KnownImage = KnownImage {
     data: &[],
     probe: None,
     stays_root: false,
+    servers: &[],
     may_probe: false,
 };
 
@@ -78,6 +81,7 @@ static IMAGES: &[KnownImage] = &[
         ports: &[5432],
         data: &["/var/lib/postgresql/data", "/var/lib/postgresql"],
         probe: Some(r#"["CMD-SHELL", 'pg_isready -q -h 127.0.0.1 -U "$$POSTGRES_USER"']"#),
+        servers: &["postgres"],
         ..PLAIN
     },
     KnownImage {
@@ -87,6 +91,7 @@ static IMAGES: &[KnownImage] = &[
         ports: &[3306],
         data: &["/var/lib/mysql"],
         probe: Some(r#"["CMD", "mysqladmin", "ping", "-h", "127.0.0.1"]"#),
+        servers: &["mysqld"],
         ..PLAIN
     },
     KnownImage {
@@ -96,6 +101,7 @@ static IMAGES: &[KnownImage] = &[
         ports: &[3306],
         data: &["/var/lib/mysql"],
         probe: Some(r#"["CMD", "healthcheck.sh", "--connect", "--innodb_initialized"]"#),
+        servers: &["mariadbd", "mysqld"],
         ..PLAIN
     },
     KnownImage {
@@ -105,6 +111,7 @@ static IMAGES: &[KnownImage] = &[
         ports: &[27017],
         data: &["/data/db"],
         probe: Some(r#"["CMD", "mongosh", "--quiet", "--eval", "db.adminCommand('ping').ok"]"#),
+        servers: &["mongod", "mongos"],
         ..PLAIN
     },
     KnownImage {
@@ -114,6 +121,7 @@ static IMAGES: &[KnownImage] = &[
         ports: &[6379],
         data: &["/data"],
         probe: Some(r#"["CMD", "redis-cli", "ping"]"#),
+        servers: &["redis-server", "redis-stack-server"],
         ..PLAIN
     },
     KnownImage {
@@ -123,6 +131,7 @@ static IMAGES: &[KnownImage] = &[
         ports: &[6379],
         data: &["/data"],
         probe: Some(r#"["CMD", "valkey-cli", "ping"]"#),
+        servers: &["valkey-server"],
         ..PLAIN
     },
     KnownImage {
@@ -130,6 +139,7 @@ static IMAGES: &[KnownImage] = &[
         repositories: &["library/memcached"],
         role: Role::Cache,
         ports: &[11211],
+        servers: &["memcached"],
         ..PLAIN
     },
     KnownImage {
@@ -140,6 +150,7 @@ static IMAGES: &[KnownImage] = &[
         admin_ports: &[15672, 15692],
         data: &["/var/lib/rabbitmq"],
         probe: Some(r#"["CMD", "rabbitmq-diagnostics", "-q", "ping"]"#),
+        servers: &["rabbitmq-server"],
         ..PLAIN
     },
     KnownImage {
@@ -163,6 +174,7 @@ static IMAGES: &[KnownImage] = &[
         ports: &[9200, 9300],
         data: &["/usr/share/elasticsearch/data"],
         probe: Some(r#"["CMD-SHELL", "curl -fsS http://127.0.0.1:9200/_cluster/health"]"#),
+        servers: &["elasticsearch", "eswrapper"],
         ..PLAIN
     },
     KnownImage {
@@ -179,6 +191,7 @@ static IMAGES: &[KnownImage] = &[
         role: Role::Database,
         ports: &[8086],
         data: &["/var/lib/influxdb2", "/var/lib/influxdb", "/var/lib/influxdb3"],
+        servers: &["influxd", "influxdb3"],
         ..PLAIN
     },
     KnownImage {
@@ -195,6 +208,7 @@ static IMAGES: &[KnownImage] = &[
         role: Role::Database,
         ports: &[7474, 7687],
         data: &["/data"],
+        servers: &["neo4j"],
         ..PLAIN
     },
     KnownImage {
@@ -213,6 +227,7 @@ static IMAGES: &[KnownImage] = &[
         admin_ports: &[9001],
         data: &["/data"],
         may_probe: true,
+        servers: &["minio", "server"],
         ..PLAIN
     },
     KnownImage {
@@ -223,6 +238,7 @@ static IMAGES: &[KnownImage] = &[
         probe: Some(
             r#"["CMD-SHELL", "wget -q -O /dev/null http://127.0.0.1/ || curl -fsS http://127.0.0.1/"]"#,
         ),
+        servers: &["nginx", "nginx-debug"],
         ..PLAIN
     },
     KnownImage {
@@ -230,6 +246,7 @@ static IMAGES: &[KnownImage] = &[
         repositories: &["library/httpd"],
         role: Role::Proxy,
         ports: &[80, 443],
+        servers: &["httpd", "httpd-foreground"],
         ..PLAIN
     },
     KnownImage {
@@ -239,6 +256,7 @@ static IMAGES: &[KnownImage] = &[
         ports: &[80, 443],
         admin_ports: &[8080],
         probe: Some(r#"["CMD", "traefik", "healthcheck", "--ping"]"#),
+        servers: &["traefik"],
         ..PLAIN
     },
     KnownImage {
@@ -248,6 +266,7 @@ static IMAGES: &[KnownImage] = &[
         ports: &[80, 443],
         admin_ports: &[2019],
         data: &["/data"],
+        servers: &["caddy"],
         ..PLAIN
     },
     KnownImage {
@@ -255,6 +274,7 @@ static IMAGES: &[KnownImage] = &[
         repositories: &["library/haproxy"],
         role: Role::Proxy,
         ports: &[80, 443],
+        servers: &["haproxy"],
         ..PLAIN
     },
     KnownImage {
@@ -264,6 +284,7 @@ static IMAGES: &[KnownImage] = &[
         admin_ports: &[9090],
         data: &["/prometheus"],
         probe: Some(r#"["CMD", "wget", "-q", "-O", "/dev/null", "http://127.0.0.1:9090/-/ready"]"#),
+        servers: &["prometheus"],
         ..PLAIN
     },
     KnownImage {
@@ -385,6 +406,19 @@ pub(crate) fn known(image: &Reference) -> Option<&'static KnownImage> {
 }
 
 impl KnownImage {
+    /// Says whether a command is that of its server: it begins with it, or with an option for it.
+    pub(crate) fn is_server(&self, command: &[String]) -> bool {
+        let Some(first) = command.first() else { return true };
+        let program = first.rsplit('/').next().unwrap_or(first);
+        if first.starts_with('-') {
+            return true;
+        }
+        match self.servers {
+            [] => !matches!(program, "sh" | "bash" | "ash" | "dash"),
+            own => own.contains(&program),
+        }
+    }
+
     /// Says whether it keeps data that others wait for.
     pub(crate) fn is_store(&self) -> bool {
         matches!(self.role, Role::Database | Role::Cache | Role::Queue | Role::Search | Role::Storage)
