@@ -5,7 +5,8 @@ use std::time::Duration;
 use coracle_composefile as file;
 use coracle_composefile::{DependencyCondition, FileContent, Project, Service};
 use coracle_container::{
-    ContainerSpec, Healthcheck, LogOptions, Protocol, PublishedPort, RestartPolicy, SecretFile, Ulimit,
+    ContainerSpec, Healthcheck, Hook, Hooks, LogOptions, Protocol, PublishedPort, RestartPace, RestartPolicy,
+    SecretFile, Ulimit,
 };
 use coracle_oci::{Digest, HealthCommand, HealthcheckConfig, RunConfig};
 use coracle_report::Diagnostic;
@@ -165,6 +166,14 @@ pub(crate) fn container_spec(
         oom_score_adj: service.oom_score_adj,
         shm_size: service.shm_size,
         restart: restart(service.restart),
+        restart_pace: RestartPace {
+            delay: service.deploy.restart_delay.map(milliseconds),
+            window: service.deploy.restart_window.map(milliseconds),
+        },
+        hooks: Hooks {
+            post_start: service.post_start.iter().map(hook).collect(),
+            pre_stop: service.pre_stop.iter().map(hook).collect(),
+        },
         healthcheck: healthcheck(service.healthcheck.as_ref(), defaults.healthcheck.as_ref()),
         stop_signal: service
             .stop_signal
@@ -208,6 +217,20 @@ fn restart(policy: file::RestartPolicy) -> RestartPolicy {
         file::RestartPolicy::Always => RestartPolicy::Always,
         file::RestartPolicy::UnlessStopped => RestartPolicy::UnlessStopped,
         file::RestartPolicy::OnFailure { max_retries } => RestartPolicy::OnFailure { max_retries },
+    }
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn hook(hook: &file::Hook) -> Hook {
+    Hook {
+        command: hook.command.clone(),
+        user: hook.user.clone(),
+        working_directory: hook.working_dir.clone(),
+        environment: hook.environment.clone(),
+        privileged: hook.privileged,
     }
 }
 

@@ -56,11 +56,12 @@ pub use loader::Loader;
 pub use locate::{CommandLine, locate};
 pub use masks::{Masks, is_secret_name};
 pub use model::{
-    BlockIo, Build, BuildSecret, CgroupMode, Dependency, DependencyCondition, Device, DeviceLimit,
-    DeviceRule, FileContent, FileGrant, FileObject, Healthcheck, HostPorts, IpcMode, Ipv6Pool, Isolation,
-    Link, Logging, MacAddress, Mount, MountSource, Network, NetworkAttachment, NetworkDriver, NetworkMode,
-    PidMode, Port, Project, Propagation, Protocol, PullPolicy, Recursive, Resources, RestartPolicy,
-    SeccompProfile, Security, Service, Ulimit, UtsMode, Volume, VolumesFrom, VolumesSource,
+    BlockIo, Build, BuildSecret, CgroupMode, Dependency, DependencyCondition, Deploy, DeployMode, Device,
+    DeviceLimit, DeviceRule, FileContent, FileGrant, FileObject, Healthcheck, Hook, HostPorts, IpcMode,
+    Ipv6Pool, Isolation, Link, Logging, MacAddress, ModelUse, Mount, MountSource, Network, NetworkAttachment,
+    NetworkDriver, NetworkMode, PidMode, Placement, Port, Project, Propagation, Protocol, Provider,
+    PullPolicy, Recursive, Resources, RestartPolicy, Rollout, SeccompProfile, Security, Service, Ulimit,
+    UtsMode, Volume, VolumesFrom, VolumesSource, Watch, WatchAction,
 };
 pub use provenance::{Beaten, Outcome, Provenance, Reason, Removal, VariableUse, Way};
 pub use references::{Operator, Reference};

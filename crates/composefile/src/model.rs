@@ -3,7 +3,9 @@
 //! Sources of every field: the Compose specification (<https://github.com/compose-spec/compose-spec>).
 
 mod build;
+mod deploy;
 mod device;
+mod hooks;
 mod isolation;
 mod network;
 mod security;
@@ -18,7 +20,9 @@ use coracle_report::{Diagnostic, Span};
 use indexmap::IndexMap;
 
 pub use build::{Build, BuildSecret, PullPolicy};
+pub use deploy::{Deploy, DeployMode, Placement, Rollout};
 pub use device::{BlockIo, Device, DeviceLimit, DeviceRule};
+pub use hooks::{Hook, ModelUse, Provider, Watch, WatchAction};
 pub use isolation::{CgroupMode, IpcMode, Isolation, PidMode, UtsMode};
 pub use network::{Ipv6Pool, Link, MacAddress, Network, NetworkAttachment, NetworkDriver, NetworkMode};
 pub use security::{SeccompProfile, Security};
@@ -174,6 +178,20 @@ pub struct Service {
     pub profiles: Vec<String>,
     /// What it asks for that this engine cannot give, and without which it must not run: errors of an `up`.
     pub refusals: Vec<Diagnostic>,
+    /// What `deploy` says beside replicas and resources.
+    pub deploy: Deploy,
+    /// Commands that run in each container once it has started.
+    pub post_start: Vec<Hook>,
+    /// Commands that run in each container before it is stopped.
+    pub pre_stop: Vec<Hook>,
+    /// What happens when its sources change.
+    pub watch: Vec<Watch>,
+    /// Whether `up` shows its output when it stays in the foreground.
+    pub attach: bool,
+    /// The program that manages it instead of the engine.
+    pub provider: Option<Provider>,
+    /// AI models that it uses, by key.
+    pub models: IndexMap<String, ModelUse>,
     /// `x-coracle: {optional: true}`: a service whose image cannot be had is skipped, not an error.
     pub optional: bool,
     /// `x-` attributes.

@@ -13,6 +13,7 @@ mod isolation;
 mod network;
 mod security;
 
+use crate::hook::{Hooks, RestartPace};
 use crate::mount::{Mount, VolumesFrom};
 
 pub use device::{BlockIo, Device, DeviceAccess, DeviceLimit, DeviceRule};
@@ -159,6 +160,12 @@ pub struct ContainerSpec {
     /// What happens when it ends.
     #[serde(default)]
     pub restart: RestartPolicy,
+    /// How restarts follow one another.
+    #[serde(default, skip_serializing_if = "is_usual")]
+    pub restart_pace: RestartPace,
+    /// What runs in it at turns of its life.
+    #[serde(default, skip_serializing_if = "Hooks::is_empty")]
+    pub hooks: Hooks,
     /// How its health is probed.
     #[serde(default)]
     pub healthcheck: Option<Healthcheck>,
@@ -171,6 +178,10 @@ pub struct ContainerSpec {
     pub log: LogOptions,
     /// The project or `_standalone`: which keeper serves it.
     pub scope: String,
+}
+
+fn is_usual(pace: &RestartPace) -> bool {
+    *pace == RestartPace::default()
 }
 
 /// A secret or configuration file given to a container through a tmpfs.

@@ -168,6 +168,8 @@ pub(crate) fn write(
             max_files: container.log.max_files,
         }),
         restart: restart(container.restart),
+        restart_delay: container.restart_pace.delay,
+        restart_window: container.restart_pace.window,
         health: container.healthcheck.as_ref().and_then(health),
         stop_signal: signal_number(&container.stop_signal)?,
         stop_grace: container.stop_grace_seconds.saturating_mul(1000),

@@ -81,6 +81,12 @@ pub struct ShimConfig {
     pub log: Option<Log>,
     /// When it starts again.
     pub restart: Restart,
+    /// Time between end and start, ms; `None` doubles it from 100 ms up to a minute.
+    #[serde(default)]
+    pub restart_delay: Option<u64>,
+    /// How long a run must last to count as a success, ms; `None` is 10 s.
+    #[serde(default)]
+    pub restart_window: Option<u64>,
     /// How its health is probed.
     pub health: Option<HealthCheck>,
     /// Signal number that asks it to end.

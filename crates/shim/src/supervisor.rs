@@ -33,7 +33,7 @@ use crate::identity::ProcessIdentity;
 use crate::log::{LogWriter, Source};
 use crate::probe::Probe;
 use crate::protocol::{Kind, Reply};
-use crate::restart::Backoff;
+use crate::restart::{Backoff, Pace};
 use crate::setup::HostNamespaces;
 use crate::streams::{ReadOutcome, Streams};
 use crate::{launch, rootfs, setup, syscall};
@@ -413,7 +413,11 @@ impl Supervisor {
             self.tell("oom", &[]);
         }
         self.tell("die", &[("exitCode", code.to_string()), ("execDuration", ran.as_secs().to_string())]);
-        let delay = if self.stopping { None } else { self.backoff.next(self.config.restart, code, ran) };
+        let delay = if self.stopping {
+            None
+        } else {
+            self.backoff.next(self.config.restart, pace(&self.config), code, ran)
+        };
         match delay {
             Some(delay) => {
                 self.phase = Phase::Waiting { due: Instant::now() + delay };
@@ -459,4 +463,12 @@ impl Supervisor {
 
 fn ours(message: String) -> CannotRun {
     CannotRun { code: launch::OURS, message }
+}
+
+/// Returns how restarts follow one another.
+fn pace(config: &ShimConfig) -> Pace {
+    Pace {
+        delay: config.restart_delay.map(Duration::from_millis),
+        steady: config.restart_window.map(Duration::from_millis),
+    }
 }

@@ -1,6 +1,4 @@
-//! Limits and policies: `deploy`, `mem_limit` and its kin, `restart`, `ulimits`, `logging`.
-
-use coracle_report::Diagnostic;
+//! Limits and policies: `deploy.resources`, `mem_limit` and its kin, `restart`, `ulimits`, `logging`.
 
 use crate::fields::{Field, Fields};
 use crate::model::{Logging, Resources, RestartPolicy, Ulimit};
@@ -8,41 +6,12 @@ use crate::scalar;
 use crate::source::Findings;
 
 use super::Decoder;
+use super::deploy::Deploy;
 use super::devices::block_io;
 
-/// Attributes of `deploy` that need a cluster or a rollout.
-const DEPLOY_LATER: &[&str] =
-    &["mode", "endpoint_mode", "labels", "rollback_config", "update_config", "placement"];
-
-/// What `deploy` says.
-#[derive(Debug, Default)]
-pub(super) struct Deploy {
-    pub(super) replicas: Option<u32>,
-    pub(super) restart: Option<RestartPolicy>,
-    pub(super) resources: Resources,
-    /// What it asks for that cannot be given.
-    pub(super) refusals: Vec<Diagnostic>,
-}
-
 impl Decoder<'_> {
-    pub(super) fn deploy(&mut self, fields: &mut Fields<'_>) -> Deploy {
-        let mut deploy = Deploy::default();
-        let Some(mut fields) = fields.take("deploy").and_then(|field| field.mapping(self.findings)) else {
-            return deploy;
-        };
-        deploy.replicas = fields.take("replicas").and_then(|field| field.number(self.findings));
-        if let Some(field) = fields.take("restart_policy") {
-            deploy.restart = self.restart_policy(&field);
-        }
-        if let Some(mut resources) = fields.take("resources").and_then(|field| field.mapping(self.findings)) {
-            self.deploy_resources(&mut resources, &mut deploy);
-            resources.finish(&[], self.findings);
-        }
-        fields.finish(DEPLOY_LATER, self.findings);
-        deploy
-    }
-
-    fn deploy_resources(&mut self, resources: &mut Fields<'_>, deploy: &mut Deploy) {
+    /// Reads `deploy.resources`.
+    pub(super) fn deploy_resources(&mut self, resources: &mut Fields<'_>, deploy: &mut Deploy) {
         let findings = &mut *self.findings;
         let out = &mut deploy.resources;
         if let Some(mut limits) = resources.take("limits").and_then(|field| field.mapping(findings)) {
@@ -63,23 +32,6 @@ impl Decoder<'_> {
                 deploy.refusals.extend(self.gpu(&field, wanted));
             }
         }
-    }
-
-    /// Reads `deploy.restart_policy`; its conditions mean what Compose makes of them.
-    fn restart_policy(&mut self, field: &Field<'_>) -> Option<RestartPolicy> {
-        let mut fields = field.mapping(self.findings)?;
-        let max_retries = fields.take("max_attempts").and_then(|field| field.number(self.findings));
-        let policy = match fields.take("condition") {
-            None => Some(RestartPolicy::UnlessStopped),
-            Some(condition) => condition.parse(self.findings, |text| match text {
-                "none" => Ok(RestartPolicy::No),
-                "on-failure" => Ok(RestartPolicy::OnFailure { max_retries }),
-                "any" => Ok(RestartPolicy::UnlessStopped),
-                _ => Err(format!("`{text}` is none of `none`, `on-failure` and `any`")),
-            }),
-        };
-        fields.finish(&["delay", "window"], self.findings);
-        policy
     }
 
     /// Reads the limits beside `deploy`, and holds both against each other.

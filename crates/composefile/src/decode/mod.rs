@@ -1,9 +1,11 @@
 //! The merged tree to a [`Project`](crate::Project): one file per noun.
 
 mod build;
+mod deploy;
 mod devices;
 pub(crate) mod environment;
 mod health;
+mod hooks;
 mod isolation;
 mod limits;
 mod mounts;

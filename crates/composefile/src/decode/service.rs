@@ -15,9 +15,6 @@ use super::Decoder;
 use super::network::mac_address;
 use super::objects::GrantKind;
 
-/// Attributes of a service that the specification knows and the engine does not honour yet.
-const LATER: &[&str] = &["develop", "attach", "provider", "models", "post_start", "pre_stop"];
-
 impl Decoder<'_> {
     pub(super) fn service(&mut self, name: &str, field: &Field<'_>) -> Option<Service> {
         let span = self.span(field.key);
@@ -26,7 +23,10 @@ impl Decoder<'_> {
         let has_build = fields.take_even_empty("build").is_some();
         let image = fields.take("image");
         let image_span = image.as_ref().map(|image| self.span(image.node.mark));
-        let image = self.image(name, field, image.as_ref(), has_build);
+        let provider = fields.take("provider").and_then(|field| self.provider(&field));
+        let provided = fields.take_even_empty("provider").is_some();
+        let image =
+            if provided { Some(placeholder()) } else { self.image(name, field, image.as_ref(), has_build) };
         let deploy = self.deploy(&mut fields);
         let own_restart = fields.take("restart").and_then(|field| self.restart(&field));
         let scale = fields.take("scale").and_then(|field| field.number(self.findings));
@@ -153,11 +153,18 @@ impl Decoder<'_> {
             logging: fields.take("logging").map(|field| self.logging(&field)).unwrap_or_default(),
             profiles: fields.texts("profiles", self.findings),
             refusals: Vec::new(),
+            deploy: deploy.rest,
+            post_start: self.hooks(&mut fields, "post_start"),
+            pre_stop: self.hooks(&mut fields, "pre_stop"),
+            watch: fields.take("develop").map(|field| self.develop(&field)).unwrap_or_default(),
+            attach: fields.take("attach").is_none_or(|field| field.boolean(self.findings)),
+            provider,
+            models: fields.take("models").map(|field| self.models(&field)).unwrap_or_default(),
             optional: fields.take("x-coracle").is_some_and(|field| self.own_extension(&field)),
             extensions: IndexMap::new(),
         };
         service.refusals = refusals;
-        service.extensions = fields.finish(LATER, self.findings);
+        service.extensions = fields.finish(&[], self.findings);
         image.map(|_| service)
     }
 
@@ -232,7 +239,7 @@ impl Decoder<'_> {
     }
 
     /// Reads a command: a text is split into words, an empty one clears the image's.
-    fn command(&mut self, field: &Field<'_>) -> Option<Vec<String>> {
+    pub(super) fn command(&mut self, field: &Field<'_>) -> Option<Vec<String>> {
         match &field.node.value {
             Value::Scalar(scalar) => match scalar::words(&scalar.text) {
                 Ok(words) => Some(words),

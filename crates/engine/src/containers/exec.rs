@@ -1,8 +1,8 @@
 //! Further commands in a running container.
 
-use coracle_container::ContainerId;
+use coracle_container::{ContainerId, ContainerRecord};
 use coracle_report::Diagnostic;
-use coracle_runtime::{ExecSpec, RuntimeError};
+use coracle_runtime::{ExecSpec, ResolvedUser, RuntimeError};
 use coracle_snapshot::{RootFs, SnapshotId};
 use indexmap::IndexMap;
 
@@ -33,6 +33,19 @@ pub struct ExecRequest {
 }
 
 impl Containers<'_> {
+    /// Looks a user up in a container's own files.
+    pub(super) fn user_inside(&self, record: &ContainerRecord, user: &str) -> Result<ResolvedUser> {
+        let snapshot: SnapshotId = record.snapshot.parse().during("reading the container's record")?;
+        let root = self
+            .engine
+            .snapshots
+            .held(&snapshot)
+            .and_then(|overlay| overlay.mount_detached(true))
+            .during("looking into the container")?;
+        look_up_user(&RootFs::new(root), user, &[])
+            .map_err(|error| Failure::user(Diagnostic::error("no-such-user", error.to_string())))
+    }
+
     /// Runs a command in a container and returns its exit code.
     pub fn exec(&self, id: &ContainerId, request: ExecRequest) -> Result<i32> {
         let view = self.view(id)?.ok_or_else(|| gone(id))?;
@@ -43,24 +56,7 @@ impl Containers<'_> {
                 Diagnostic::error("not-running", message).with_hint(format!("coracle start {name}")),
             ));
         }
-        let user =
-            match &request.user {
-                None => None,
-                Some(user) => {
-                    let snapshot: SnapshotId =
-                        view.record.snapshot.parse().during("reading the container's record")?;
-                    let root = self
-                        .engine
-                        .snapshots
-                        .held(&snapshot)
-                        .and_then(|overlay| overlay.mount_detached(true))
-                        .during("looking into the container")?;
-                    let found = look_up_user(&RootFs::new(root), user, &[]);
-                    Some(found.map_err(|error| {
-                        Failure::user(Diagnostic::error("no-such-user", error.to_string()))
-                    })?)
-                }
-            };
+        let user = request.user.as_ref().map(|user| self.user_inside(&view.record, user)).transpose()?;
         let spec = ExecSpec {
             args: request.command,
             env: request.environment.into_iter().collect(),

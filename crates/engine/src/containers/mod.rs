@@ -11,6 +11,7 @@
 mod copy;
 mod create;
 mod exec;
+mod hooks;
 mod host_config;
 mod inspect;
 mod launch;

@@ -229,6 +229,8 @@ pub fn fold(
         isolation: request.isolation,
         mounts,
         volumes_from: Vec::new(),
+        restart_pace: coracle_container::RestartPace::default(),
+        hooks: coracle_container::Hooks::default(),
         secrets: request.secrets,
         network_mode,
         networks,

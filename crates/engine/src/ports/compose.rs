@@ -116,11 +116,14 @@ impl Host for ProjectHost<'_> {
         if let Some(starting) = self.starting {
             starting(&view);
         }
-        told(self.engine.containers().start(&view.record.id))
+        let (id, containers) = (&view.record.id, self.engine.containers());
+        told(containers.start(id).and_then(|()| containers.after_start(id)))
     }
 
     fn stop_container(&self, id: &ContainerId) -> std::result::Result<(), Diagnostic> {
-        told(unless_gone(self.engine.containers().stop(id, self.grace), "no-such-container"))
+        let containers = self.engine.containers();
+        let stopped = containers.before_stop(id).and_then(|()| containers.stop(id, self.grace));
+        told(unless_gone(stopped, "no-such-container"))
     }
 
     fn kill_container(&self, id: &ContainerId, signal: &str) -> std::result::Result<(), Diagnostic> {

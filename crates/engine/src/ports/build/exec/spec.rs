@@ -67,6 +67,8 @@ impl EngineHost<'_> {
             isolation: Isolation::default(),
             mounts: Vec::new(),
             volumes_from: Vec::new(),
+            restart_pace: coracle_container::RestartPace::default(),
+            hooks: coracle_container::Hooks::default(),
             secrets: mounts.secrets.clone(),
             network_mode,
             networks,

@@ -1,0 +1,84 @@
+//! `deploy`, hooks, `develop`, `provider`, `models`, `attach`: what is read of them, and what is said.
+
+mod support;
+
+use std::time::Duration;
+
+use coracle_composefile::{DeployMode, RestartPolicy, Service, WatchAction};
+use support::{loaded, said};
+
+fn service(attributes: &str) -> Service {
+    loaded(&format!("services:\n  a:\n    image: a\n{attributes}")).project.services["a"].clone()
+}
+
+#[test]
+fn hooks_are_read() {
+    let service = service(
+        "    post_start:\n      - command: [sh, -c, 'echo $$X']\n        user: app\n        privileged: true\n        working_dir: /srv\n        environment: [X=1]\n    pre_stop:\n      - command: ./bye now\n        environment: {Y: two}\n",
+    );
+    let start = &service.post_start[0];
+    assert_eq!(start.command, ["sh", "-c", "echo $X"]);
+    assert_eq!((start.user.as_deref(), start.working_dir.as_deref()), (Some("app"), Some("/srv")));
+    assert!(start.privileged && start.environment["X"] == "1");
+    let stop = &service.pre_stop[0];
+    assert_eq!((stop.command.join("|").as_str(), stop.environment["Y"].as_str()), ("./bye|now", "two"));
+    let empty = said("services:\n  a:\n    image: a\n    pre_stop: [{command: []}]\n");
+    assert!(empty.starts_with("/shop/compose.yml:4:") && empty.contains("has no `command`"), "{empty}");
+}
+
+#[test]
+fn deploy_is_typed_and_says_what_has_no_effect() {
+    let text = "services:\n  a:\n    image: a\n    deploy:\n      mode: global\n      endpoint_mode: vip\n      labels: {x: y}\n      update_config: {parallelism: 2, delay: 5s, order: start-first, failure_action: rollback, monitor: 1m, max_failure_ratio: 0.25}\n      rollback_config: {parallelism: 0}\n      placement: {constraints: [node.role == manager], preferences: [{spread: zone}], max_replicas_per_node: 3}\n      restart_policy: {condition: on-failure, max_attempts: 2, delay: 3s, window: 2m}\n";
+    let service = loaded(text).project.services["a"].clone();
+    let deploy = &service.deploy;
+    assert_eq!((deploy.mode, service.replicas), (DeployMode::Global, 1));
+    let update = deploy.update_config.as_ref().unwrap();
+    assert_eq!((update.parallelism, update.delay), (Some(2), Some(Duration::from_secs(5))));
+    assert_eq!((update.order.as_deref(), update.max_failure_ratio), (Some("start-first"), Some(0.25)));
+    let placement = deploy.placement.as_ref().unwrap();
+    assert_eq!((placement.spread[0].as_str(), placement.max_replicas_per_node), ("zone", Some(3)));
+    assert_eq!(service.restart, RestartPolicy::OnFailure { max_retries: Some(2) });
+    assert_eq!(deploy.restart_delay, Some(Duration::from_secs(3)));
+    assert_eq!(deploy.restart_window, Some(Duration::from_mins(2)));
+    let lines = said(text);
+    for (line, attribute) in
+        [(6, "endpoint_mode"), (7, "labels"), (8, "update_config"), (9, "rollback_config"), (10, "placement")]
+    {
+        let expected = format!("/shop/compose.yml:{line}:7: services.a.deploy.{attribute} has no effect");
+        assert!(lines.contains(&expected), "{expected}\n{lines}");
+    }
+    assert_eq!(said("services: {a: {image: a, deploy: {endpoint_mode: dnsrr, mode: replicated}}}\n"), "");
+    assert!(said("services: {a: {image: a, deploy: {mode: global-job}}}\n").contains("needs a cluster"));
+}
+
+#[test]
+fn watches_are_typed() {
+    let text = "    develop:\n      watch:\n        - {path: ./src, action: sync+exec, target: /app, ignore: node_modules, include: ['*.py'], initial_sync: true, exec: {command: reload}}\n        - {path: ./Dockerfile, action: rebuild}\n";
+    let service = service(text);
+    let [sync, rebuild] = &service.watch[..] else { panic!() };
+    assert_eq!((sync.action, sync.target.as_deref()), (WatchAction::SyncExec, Some("/app")));
+    assert_eq!(sync.path, std::path::Path::new("/shop/src"));
+    assert_eq!(
+        (sync.ignore.join(","), sync.include.join(",")),
+        ("node_modules".to_owned(), "*.py".to_owned())
+    );
+    assert!(sync.initial_sync && sync.exec.as_ref().is_some_and(|exec| exec.command == ["reload"]));
+    assert_eq!(rebuild.action, WatchAction::Rebuild);
+    let bare = said("services: {a: {image: a, develop: {watch: [{path: ., action: sync}]}}}\n");
+    assert!(bare.contains("needs a `target`"), "{bare}");
+}
+
+#[test]
+fn providers_need_no_image_and_models_are_not_served() {
+    let text = "services:\n  db:\n    provider:\n      type: cloud\n      options: {size: 256, zones: [a, b]}\n  a: {image: a, depends_on: [db], attach: false, models: [llm]}\nmodels: {llm: {model: ai/x}}\n";
+    let loaded = loaded(text);
+    let provider = loaded.project.services["db"].provider.clone().unwrap();
+    assert_eq!((provider.kind.as_str(), provider.options["zones"].join(",")), ("cloud", "a,b".to_owned()));
+    let a = &loaded.project.services["a"];
+    assert!(!a.attach && a.models.contains_key("llm"));
+    assert!(said(text).contains("services.a.models has no effect: no AI models are run here"));
+    for bad in ["../x", "compose", "-x"] {
+        let text = format!("services: {{db: {{provider: {{type: '{bad}'}}}}}}\n");
+        assert!(said(&text).contains("provider.type:"), "{bad}");
+    }
+}
