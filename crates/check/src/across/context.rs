@@ -50,7 +50,10 @@ fn run(subject: &Subject<'_>, build: &Build, findings: &mut Findings) {
     if build.services.is_empty() {
         stages = (0..build.dockerfile.stages.len()).collect();
     }
+    // What another stage holds does not get into the image.
+    let chain = build.chain();
     for stage in stages {
+        let kept = build.services.is_empty() || chain.contains(&stage);
         let made = Made::stage(build, stage, subject.images);
         let whole = made.copied.iter().find(|copied| {
             let source =
@@ -68,9 +71,10 @@ fn run(subject: &Subject<'_>, build: &Build, findings: &mut Findings) {
         let shown = |name: &str| build.ignore.as_ref().is_none_or(|ignore| !ignore.verdict(name).is_hidden());
         let there: Vec<&(&str, &str, Kind)> = UNWANTED
             .iter()
-            .filter(|(name, ..)| {
+            .filter(|(name, _, kind)| {
                 // What git tracks is no secret of one machine: Vite and others read such files when they build.
-                shown(name)
+                (kept || *kind == Kind::Rubbish)
+                    && shown(name)
                     && subject.files.tracked(&context.join(name)) != Some(true)
                     && subject.files.kind(&context.join(name)).is_some_and(|kind| kind != FileKind::Other)
             })
@@ -80,7 +84,7 @@ fn run(subject: &Subject<'_>, build: &Build, findings: &mut Findings) {
             .list(context)
             .into_iter()
             .filter(|name| {
-                [".db", ".sqlite", ".sqlite3"].iter().any(|end| name.ends_with(end)) && shown(name)
+                [".db", ".sqlite", ".sqlite3"].iter().any(|end| name.ends_with(end)) && kept && shown(name)
             })
             .collect();
         let mut lines: Vec<&str> = there.iter().map(|(_, line, _)| *line).collect();
@@ -90,7 +94,7 @@ fn run(subject: &Subject<'_>, build: &Build, findings: &mut Findings) {
             lines.push("*.db");
         }
         // What is not there today is there tomorrow, on somebody's machine.
-        let future: Vec<&str> = [".env", ".git"].into_iter().filter(|name| shown(name)).collect();
+        let future: Vec<&str> = [".env", ".git"].into_iter().filter(|name| kept && shown(name)).collect();
         if names.is_empty() && future.is_empty() {
             continue;
         }

@@ -184,8 +184,30 @@ fn holds_code(running: &Running<'_>, target: &str) -> bool {
 /// Says whether a path is one for data by its name.
 fn data(target: &Path) -> bool {
     let names = [
-        "data", "db", "uploads", "upload", "media", "storage", "logs", "log", "cache", "tmp", "backup",
-        "backups", "state", "var", "output",
+        "data",
+        "db",
+        "uploads",
+        "upload",
+        "media",
+        "storage",
+        "logs",
+        "log",
+        "cache",
+        "tmp",
+        "backup",
+        "backups",
+        "state",
+        "var",
+        "output",
+        "out",
+        "reports",
+        "report",
+        "results",
+        "test-results",
+        "blob-report",
+        "htmlcov",
+        "coverage",
+        "artifacts",
     ];
     target.iter().any(|part| names.contains(&part.to_string_lossy().to_lowercase().as_str()))
 }
@@ -198,6 +220,10 @@ fn hides_install(
     findings: &mut Findings,
 ) {
     let Some(made) = &running.made else { return };
+    if made.says("mv ") {
+        // It may have been moved out of the way.
+        return;
+    }
     for (path, what, statement) in installed(made) {
         let Ok(rest) = Path::new(&path).strip_prefix(mount.target.trim_end_matches('/')) else { continue };
         if rest.as_os_str().is_empty() || covered(running.service, &path, &mount.target) {

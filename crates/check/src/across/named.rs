@@ -133,6 +133,11 @@ fn in_commands(text: &str, by_script: bool) -> Vec<Named> {
             continue;
         }
         let words: Vec<(usize, &str)> = words(code);
+        // What runs inside of a container is looked for there.
+        let inside = words.iter().any(|(_, word)| matches!(*word, "exec" | "run"))
+            && words.iter().any(|(_, word)| {
+                matches!(*word, "docker" | "podman" | "docker-compose" | "kubectl" | "coracle")
+            });
         let compose = words.iter().any(|(_, word)| matches!(*word, "docker-compose" | "compose"));
         for (at, (offset, word)) in words.iter().enumerate() {
             let before = at.checked_sub(1).map_or("", |before| words[before].1);
@@ -150,6 +155,7 @@ fn in_commands(text: &str, by_script: bool) -> Vec<Named> {
                         && (word.starts_with("./") || word.starts_with("scripts/"))
                 }
             };
+            let names = names && !(inside && has_extension(word, &["sh"]));
             let given =
                 word.strip_prefix("--env-file=").or_else(|| word.strip_prefix("--file=").filter(|_| compose));
             let path = match given {

@@ -66,7 +66,7 @@ fn of_build(subject: &Subject<'_>, build: &Build, findings: &mut Findings) {
         let finding = findings.add(&PROBE_PROGRAM_MISSING, &place(build, statement, &words[0]), message);
         finding.lines = statement.span.clone();
         if !certain {
-            finding.severity(Severity::Warning);
+            finding.severity(Severity::Note);
         }
         finding.also(
             &build.dockerfile.stages[made.steps.first().map_or(build.target, |step| step.stage)].span,
@@ -143,7 +143,7 @@ fn of_services(subject: &Subject<'_>, findings: &mut Findings) {
                     let finding = findings.add(&PROBE_PROGRAM_MISSING, &span, message);
                     finding.of(&service.name).hint(hint);
                     if !certain {
-                        finding.severity(Severity::Warning);
+                        finding.severity(Severity::Note);
                     }
                     break;
                 }

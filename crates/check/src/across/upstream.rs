@@ -190,7 +190,12 @@ fn judge(
         return;
     }
     if let Some(span) = &configuration.copied {
-        if first("image") {
+        // An image of a configuration alone is a proxy's own; one that serves files should start anywhere.
+        let serves = proxy.made.as_ref().is_some_and(|made| {
+            let mut dests = made.copied.iter().filter_map(|copied| copied.dest.as_deref());
+            dests.any(|dest| !dest.starts_with("/etc") && !dest.contains("entrypoint"))
+        });
+        if serves && first("image") {
             let message = format!("the image of `{own}` starts only where `{host}` can be resolved");
             findings
                 .add(&UPSTREAM_IN_IMAGE, span, message)

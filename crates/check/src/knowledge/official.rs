@@ -137,7 +137,11 @@ pub(crate) fn has(image: &str, program: &str) -> Option<Has> {
     Some(match official.system {
         _ if alpine => match program {
             "wget" | "nc" => Has::Yes,
-            // nginx brings it in the full variants, others do not.
+            // nginx brings it in the full variants; which one a tag without a version is, may change.
+            "curl" if official.names[0] == "nginx" && named.tag.contains("slim") => Has::No,
+            "curl" if official.names[0] == "nginx" && named.tag.starts_with(|c: char| c.is_ascii_digit()) => {
+                Has::Yes
+            }
             "curl" if matches!(official.names[0], "nginx" | "traefik" | "grafana/grafana") => Has::Some,
             "curl" if official.names[0] == "caddy" => Has::Some,
             "bash" if official.names[0] == "postgres" => Has::Yes,
@@ -161,7 +165,7 @@ pub(crate) fn has(image: &str, program: &str) -> Option<Has> {
                 let slim = named.tag.contains("slim") || matches!(official.names[0], "debian" | "ubuntu");
                 if slim { Has::No } else { Has::Yes }
             }
-            ("nginx", "curl") => Has::Some,
+            ("nginx", "curl") => Has::Yes,
             ("nginx" | "mysql" | "mariadb", "wget") | ("httpd" | "postgres" | "redis", "curl" | "wget") => {
                 Has::No
             }
