@@ -143,7 +143,10 @@ fn in_commands(text: &str, by_script: bool) -> Vec<Named> {
             let before = at.checked_sub(1).map_or("", |before| words[before].1);
             let first = at == 0 || matches!(before, "&&" | ";" | "||" | "then" | "do" | "exec" | "$");
             let names = match before {
-                "-f" | "--file" => compose,
+                // `logs -f` follows.
+                "-f" | "--file" => {
+                    compose && !words[..at].iter().any(|(_, word)| matches!(*word, "logs" | "rm" | "tail"))
+                }
                 "--env-file" => true,
                 "source" | "." | "cat" => {
                     by_script && (word.contains(".env") || has_extension(word, &["sh"]))
@@ -268,6 +271,11 @@ fn report(
         return;
     }
     let places = [Some(subject.directory), file.parent()];
+    // A document may mean a directory that it told of before.
+    let anywhere = || {
+        let files = subject.files.walk(subject.directory, SKIPPED, 5000);
+        files.iter().any(|path| path.ends_with(clean))
+    };
     let candidates: Vec<PathBuf> =
         places.into_iter().flatten().map(|directory| directory.join(clean)).collect();
     let known = candidates.iter().any(|path| {
@@ -281,7 +289,7 @@ fn report(
                     || beside(format!(".env.{end}")) && name == ".env"
             })
     });
-    if known {
+    if known || anywhere() {
         return;
     }
     told.push(key);
