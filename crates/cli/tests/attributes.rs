@@ -290,3 +290,45 @@ fn flags_say_the_same() {
     });
     assert!(!left);
 }
+
+#[test]
+fn a_network_of_one_project_serves_another() {
+    if !ready() {
+        return;
+    }
+    let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let shared = unique("shared");
+    let service = "image: busybox, command: sleep 1000, stop_grace_period: 0s";
+    let first =
+        format!("services: {{a: {{{service}, networks: [n]}}}}\nnetworks: {{n: {{name: {shared}}}}}\n");
+    fs::write(one.path().join("compose.yaml"), first).unwrap();
+    let owner = Project { name: unique("owner"), directory: one.path() };
+    owner.up().ok();
+    let links = format!("external_links: ['{}-a-1:elder']", owner.name);
+    let second = format!(
+        "services: {{b: {{{service}, networks: [default, n], {links}}}}}\nnetworks: {{n: {{external: true, name: {shared}}}}}\n"
+    );
+    fs::write(two.path().join("compose.yaml"), second).unwrap();
+    let guest = Project { name: unique("guest"), directory: two.path() };
+    guest.up().ok();
+    let known = |project: &Project<'_>, service: &str, name: &str| {
+        let script = format!("nslookup -type=a {name} | tail -n +3 | grep -q Address");
+        eventually(&format!("`{name}` is known to {service}"), SOON, || {
+            holds(project.succeeds(service, &script), || "it is not".to_owned())
+        });
+    };
+    // Each asks the name server of its own first network.
+    known(&guest, "b", "a");
+    known(&guest, "b", "elder");
+    known(&owner, "a", "b");
+    // A container of no project is known too, as long as it is there.
+    let late = support::Container::start("late", ["--network", &shared, "busybox", "sleep", "1000"]);
+    known(&owner, "a", &late.0);
+    known(&guest, "b", &late.0);
+    let name = late.0.clone();
+    drop(late);
+    let script = format!("nslookup -type=a {name} | tail -n +3 | grep -q Address");
+    assert!(!owner.succeeds("a", &script) && !guest.succeeds("b", &script));
+    drop(guest);
+    drop(owner);
+}

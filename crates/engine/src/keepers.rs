@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 
+use coracle_container::ContainerSpec;
+use coracle_network::NetworkRecord;
 use coracle_network::dns;
 use coracle_network::keeper::{Home, HomeError, KeeperState};
 
@@ -68,41 +70,67 @@ impl Keepers<'_> {
         command
     }
 
-    /// Returns what the keeper of `scope` should serve.
+    /// Makes the keepers of everything that a container has serve what is so now.
+    pub fn refresh_for(&self, spec: &ContainerSpec) -> Result<()> {
+        let mut outcome = Ok(());
+        for scope in self.engine.networks().scopes_of(spec)? {
+            outcome = outcome.and(self.refresh(&scope));
+        }
+        outcome
+    }
+
+    /// Returns what the keeper of `scope` should serve: names of the scope's networks, whoever is on them, and the ports
+    /// of the scope's containers.
     fn wanted(&self, scope: &str) -> Result<KeeperState> {
-        let attached = self.engine.networks().scope_state(scope)?;
-        let mut zones: BTreeMap<String, dns::Zone> = BTreeMap::new();
+        let attached = self.engine.networks().attached()?;
+        let mut records: BTreeMap<&str, NetworkRecord> = BTreeMap::new();
         let mut ports = Vec::new();
-        for (id, attached) in &attached {
-            ports.extend(attached.ports.iter().cloned());
+        for (_, attached) in &attached {
+            if attached.scope == scope {
+                ports.extend(attached.ports.iter().cloned());
+            }
             for endpoint in &attached.endpoints {
                 // Docker: no names on the default bridge.
-                if endpoint.network == DEFAULT_NETWORK {
-                    continue;
+                if endpoint.network != DEFAULT_NETWORK && !records.contains_key(endpoint.network.as_str()) {
+                    let record = self.engine.networks().record(&endpoint.network)?;
+                    records.extend(record.map(|record| (endpoint.network.as_str(), record)));
                 }
-                if !zones.contains_key(&endpoint.network) {
-                    let Some(network) = self.engine.networks().record(&endpoint.network)? else { continue };
-                    let zone = dns::Zone {
-                        network: network.name.clone(),
-                        gateway: network.gateway,
-                        subnet: network.subnet,
-                        internal: network.internal,
-                        endpoints: Vec::new(),
-                    };
-                    zones.insert(network.name, zone);
-                }
+            }
+        }
+        let is_own = |network: &str| records.get(network).is_some_and(|record| record.scope == scope);
+        let mut zones: BTreeMap<&str, dns::Zone> = BTreeMap::new();
+        for (_, attached) in &attached {
+            // Who is on one of our networks asks us for names of the others too.
+            if !attached.endpoints.iter().any(|endpoint| is_own(&endpoint.network)) {
+                continue;
+            }
+            for record in
+                attached.endpoints.iter().filter_map(|endpoint| records.get(endpoint.network.as_str()))
+            {
+                let zone = dns::Zone {
+                    network: record.name.clone(),
+                    gateway: record.gateway,
+                    subnet: record.subnet,
+                    internal: record.internal,
+                    listens: record.scope == scope,
+                    endpoints: Vec::new(),
+                };
+                zones.entry(record.name.as_str()).or_insert(zone);
+            }
+        }
+        for (id, attached) in &attached {
+            for endpoint in &attached.endpoints {
+                let Some(zone) = zones.get_mut(endpoint.network.as_str()) else { continue };
                 let mut aliases = endpoint.aliases.clone();
                 aliases.push(id.short().to_owned());
-                if let Some(zone) = zones.get_mut(&endpoint.network) {
-                    zone.endpoints.push(dns::Endpoint {
-                        container: id.to_string(),
-                        name: attached.name.clone(),
-                        aliases,
-                        links: attached.links.clone(),
-                        address: Some(endpoint.address),
-                        ready: true,
-                    });
-                }
+                zone.endpoints.push(dns::Endpoint {
+                    container: id.to_string(),
+                    name: attached.name.clone(),
+                    aliases,
+                    links: attached.links.clone(),
+                    address: Some(endpoint.address),
+                    ready: true,
+                });
             }
         }
         let upstreams = HostResolver::read().own().servers;

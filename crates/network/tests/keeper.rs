@@ -102,6 +102,7 @@ fn zone(world: &World, number: usize, endpoints: Vec<Endpoint>) -> Zone {
         gateway: network.gateway,
         subnet: network.subnet,
         internal: network.internal,
+        listens: true,
         endpoints,
     }
 }

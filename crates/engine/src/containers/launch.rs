@@ -102,7 +102,7 @@ impl Containers<'_> {
         let attachments = self.engine.networks().attach(&record.id, spec, holder, namespace.as_fd())?;
         self.write_etc(record, &attachments)?;
         if spec.network_mode == NetworkMode::Bridge {
-            self.engine.keepers().refresh(&spec.scope)?;
+            self.engine.keepers().refresh_for(spec)?;
         }
         Ok(())
     }
@@ -112,7 +112,7 @@ impl Containers<'_> {
         let released = self.engine.networks().release(&record.id);
         let unmounted = self.engine.volumes().unmount_unused(record);
         let refreshed = match record.spec.network_mode {
-            NetworkMode::Bridge => self.engine.keepers().refresh(&record.spec.scope),
+            NetworkMode::Bridge => self.engine.keepers().refresh_for(&record.spec),
             NetworkMode::None | NetworkMode::Host | NetworkMode::Container(_) => Ok(()),
         };
         released.and(unmounted).and(refreshed)

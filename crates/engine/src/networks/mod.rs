@@ -3,10 +3,10 @@
 mod attach;
 mod state;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
-use coracle_container::ContainerId;
+use coracle_container::{ContainerId, ContainerSpec};
 use coracle_network::netlink::{self, Bridge, HostFacts};
 use coracle_network::{Lock, NetworkOptions, NetworkRecord, Subnet, ipam, names, nftables};
 use coracle_report::{Diagnostic, Event};
@@ -259,7 +259,7 @@ impl Networks<'_> {
         Ok(state.unwrap_or_default())
     }
 
-    fn live_state(&self) -> Result<(NetworkState, std::collections::BTreeSet<String>)> {
+    fn live_state(&self) -> Result<(NetworkState, BTreeSet<String>)> {
         let mut state = self.read_state()?;
         let scopes = state.prune(process::lives);
         Ok((state, scopes))
@@ -298,10 +298,29 @@ impl Networks<'_> {
         Lock::acquire(&path).during("locking the networks")
     }
 
-    /// Returns containers attached to networks of `scope`, for its keeper.
-    pub(crate) fn scope_state(&self, scope: &str) -> Result<Vec<(ContainerId, Attached)>> {
+    /// Returns all containers that are attached, for keepers.
+    pub(crate) fn attached(&self) -> Result<Vec<(ContainerId, Attached)>> {
         let (state, _) = self.live_state()?;
-        Ok(state.containers.into_iter().filter(|(_, attached)| attached.scope == scope).collect())
+        Ok(state.containers.into_iter().collect())
+    }
+
+    /// Returns the scopes whose keepers serve something of a container: its own, which holds its ports, those of its
+    /// networks, and those of networks that share a container with one of them, whose name servers answer for both.
+    pub(crate) fn scopes_of(&self, spec: &ContainerSpec) -> Result<BTreeSet<String>> {
+        let mut names: BTreeSet<&str> =
+            spec.networks.iter().map(|attachment| attachment.network.as_str()).collect();
+        let attached = self.attached()?;
+        let own = names.clone();
+        for (_, other) in &attached {
+            if other.endpoints.iter().any(|endpoint| own.contains(endpoint.network.as_str())) {
+                names.extend(other.endpoints.iter().map(|endpoint| endpoint.network.as_str()));
+            }
+        }
+        let mut scopes = BTreeSet::from([spec.scope.clone()]);
+        for name in names.into_iter().filter(|name| *name != DEFAULT_NETWORK) {
+            scopes.extend(self.record(name)?.map(|record| record.scope));
+        }
+        Ok(scopes)
     }
 }
 

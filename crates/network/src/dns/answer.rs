@@ -225,6 +225,7 @@ mod tests {
             gateway: subnet.default_gateway(),
             subnet,
             internal: false,
+            listens: true,
             endpoints,
         }
     }

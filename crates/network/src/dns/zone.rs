@@ -18,9 +18,17 @@ pub struct Zone {
     /// Whether names that are not ours stay unanswered, because the network reaches nothing outside.
     #[serde(default)]
     pub internal: bool,
+    /// Whether the name server listens at this network's gateway; else another does, and its names are only answered to
+    /// containers that are on both networks.
+    #[serde(default = "listens")]
+    pub listens: bool,
     /// The network's containers.
     #[serde(default)]
     pub endpoints: Vec<Endpoint>,
+}
+
+fn listens() -> bool {
+    true
 }
 
 /// One container on one network.

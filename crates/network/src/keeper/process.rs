@@ -281,7 +281,7 @@ impl Keeper {
                 Err(error) => bound.failures.push(error),
             }
         }
-        for zone in &state.zones {
+        for zone in state.zones.iter().filter(|zone| zone.listens) {
             let known = self.servers.contains_key(&zone.gateway)
                 || bound.servers.iter().any(|(gateway, ..)| *gateway == zone.gateway);
             if known {
@@ -298,7 +298,8 @@ impl Keeper {
     async fn install(&mut self, state: KeeperState, bound: Bound) {
         let wanted: BTreeMap<Key, PublishedPort> =
             state.ports.iter().rev().map(|port| (key(port), port.clone())).collect();
-        let gateways: Vec<Ipv4Addr> = state.zones.iter().map(|zone| zone.gateway).collect();
+        let gateways: Vec<Ipv4Addr> =
+            state.zones.iter().filter(|zone| zone.listens).map(|zone| zone.gateway).collect();
         let gone: Vec<Key> = self.held.keys().filter(|key| !wanted.contains_key(key)).copied().collect();
         for key in gone {
             if let Some(held) = self.held.remove(&key) {
