@@ -69,7 +69,11 @@ fn what_is_no_dockerfile_is_an_error() {
     assert!(said.stderr.contains("1 error"), "{}", said.stderr);
     let program = root.path().join("binary");
     fs::write(&program, [0x7f, b'E', 0xff, 0]).expect("writable");
-    check(root.path(), &["binary"]).run().ended(1);
+    let said = check(root.path(), &["binary"]).run().ended(1);
+    assert!(said.stdout.contains("it is not UTF-8 text"), "{}", said.stdout);
+    fs::write(&program, vec![b'#'; (1 << 20) + 1]).expect("writable");
+    let said = check(root.path(), &["binary"]).run().ended(1);
+    assert!(said.stdout.contains("it is larger than 1 MiB"), "{}", said.stdout);
     check(root.path(), &["missing"]).run().refuses(1, &["`missing` is no file"]);
 }
 

@@ -13,7 +13,7 @@ use rustix::fs::OFlags;
 use super::git::Repository;
 
 /// The largest file that rules are given, bytes.
-const LIMIT: u64 = 1 << 20;
+pub(super) const LIMIT: u64 = 1 << 20;
 /// The most names of one directory.
 const NAMES: usize = 20_000;
 

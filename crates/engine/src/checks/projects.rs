@@ -102,7 +102,13 @@ pub fn check_file(path: &Path, text: Option<String>, rules: &Selection) -> Check
         None => DiskFiles::default(),
     };
     let report = match Build::alone(path, None, &files) {
-        Err(fault) => ProjectReport { faults: vec![with_line(fault, &files)], ..ProjectReport::default() },
+        Err(fault) => {
+            let fault = match unreadable(path) {
+                Some(reason) if fault.code == "no-dockerfile" => fault.with_note(reason),
+                _ => with_line(fault, &files),
+            };
+            ProjectReport { faults: vec![fault], ..ProjectReport::default() }
+        }
         Ok(build) => {
             let builds = [build];
             let subject = Subject {
@@ -120,6 +126,25 @@ pub fn check_file(path: &Path, text: Option<String>, rules: &Selection) -> Check
         }
     };
     CheckedFile { path: path.to_owned(), report }
+}
+
+/// Returns why rules are not given the text of a file.
+fn unreadable(path: &Path) -> Option<String> {
+    let metadata = match std::fs::metadata(path) {
+        Ok(metadata) => metadata,
+        Err(error) => return Some(error.to_string()),
+    };
+    if !metadata.is_file() {
+        return Some("it is no regular file".to_owned());
+    }
+    if let Err(error) = std::fs::File::open(path) {
+        return Some(error.to_string());
+    }
+    Some(if metadata.len() > super::files::LIMIT {
+        "it is larger than 1 MiB".to_owned()
+    } else {
+        "it is not UTF-8 text".to_owned()
+    })
 }
 
 /// Adds the line that a fault points into.
