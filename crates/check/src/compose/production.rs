@@ -151,7 +151,8 @@ fn is_root(user: &str) -> bool {
 }
 
 fn root(subject: &Subject<'_>, service: &Service, findings: &mut Findings) {
-    if service.network_mode == NetworkMode::None {
+    // What has all privileges has a rule of its own.
+    if service.network_mode == NetworkMode::None || service.privileged {
         return;
     }
     if let Some(user) = &service.user {

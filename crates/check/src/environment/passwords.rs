@@ -53,16 +53,26 @@ static DEFAULT_ADMIN_PASSWORD: Rule = Rule {
 };
 
 fn run(subject: &Subject<'_>, findings: &mut Findings) {
+    let mut found = Vec::new();
     for service in subject.services() {
         for (name, value) in &service.environment {
-            defaults(subject, service, name, findings);
+            collect(subject, service, name, &mut found);
             weak(subject, service, (name, value), findings);
         }
         administrator(subject, service, findings);
     }
+    defaults(found, findings);
 }
 
-fn defaults(subject: &Subject<'_>, service: &Service, name: &str, findings: &mut Findings) {
+/// One default of one variable, and everywhere it stands.
+struct Default {
+    variable: String,
+    word: String,
+    /// Service, its variable, place.
+    uses: Vec<(String, String, Span)>,
+}
+
+fn collect(subject: &Subject<'_>, service: &Service, name: &str, found: &mut Vec<Default>) {
     let Some(view) = view(subject, service, &["environment", name]) else { return };
     let base = subject.project().and_then(|project| project.files.first());
     for used in view.provenance().uses {
@@ -78,17 +88,35 @@ fn defaults(subject: &Subject<'_>, service: &Service, name: &str, findings: &mut
         if development && base.is_some_and(|base| *base != used.span.file) {
             continue;
         }
-        let own = &used.name;
-        findings
+        let place = (service.name.clone(), name.to_owned(), used.span.clone());
+        match found.iter_mut().find(|own| own.variable == used.name && own.word == used.word) {
+            Some(own) => own.uses.push(place),
+            None => found.push(Default { variable: used.name, word: used.word, uses: vec![place] }),
+        }
+    }
+}
+
+fn defaults(found: Vec<Default>, findings: &mut Findings) {
+    for Default { variable, word, uses } in found {
+        let (service, name, span) = &uses[0];
+        let finding = findings
             .add(
                 &DEFAULT_PASSWORD,
-                &used.span,
-                format!("`{name}` of `{}` is `{word}` when `{own}` is not set", service.name),
+                span,
+                format!("`{name}` of `{service}` is `{word}` when `{variable}` is not set"),
             )
             .hint(format!(
-                "write `${{{own}:?}}`, which is an error without a value, or read it from a secret's file"
+                "write `${{{variable}:?}}`, which is an error without a value, or read it from a secret's file"
             ))
-            .of(&service.name);
+            .of(service);
+        // A value that is shared by an anchor stands in one place.
+        let mut shown = vec![span];
+        for (service, name, there) in &uses[1..] {
+            if !shown.contains(&there) {
+                shown.push(there);
+                finding.also(there, format!("`{name}` of `{service}` as well"));
+            }
+        }
     }
 }
 
