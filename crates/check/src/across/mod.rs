@@ -17,7 +17,7 @@ mod sources_of;
 mod tools;
 mod unlisted;
 mod upstream;
-mod variables;
+pub(crate) mod variables;
 mod vite;
 mod workers;
 

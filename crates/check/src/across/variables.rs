@@ -230,10 +230,14 @@ fn in_the_compose_file(subject: &Subject<'_>, one: &Running<'_>, name: &str) -> 
     subject.project().is_some_and(|project| project.files.contains(&span.file))
 }
 
+/// Says whether runtimes and well-known libraries read a variable by themselves.
+pub(crate) fn is_of_a_library(name: &str) -> bool {
+    NAMES.contains(&name) || KNOWN.iter().any(|prefix| name.starts_with(prefix))
+}
+
 fn is_known(name: &str, one: &Running<'_>) -> bool {
     let node = one.official.is_some_and(|official| official.names[0] == "node");
-    NAMES.contains(&name)
-        || KNOWN.iter().any(|prefix| name.starts_with(prefix))
+    is_of_a_library(name)
         // The package `debug` of Node.
         || (node && name == "DEBUG")
         || one.service.environment.get(name).is_some_and(String::is_empty)

@@ -61,6 +61,11 @@ impl Corpus {
         corpus
     }
 
+    /// Says whether one of these stands in a text, letter by letter.
+    pub(super) fn has_any(&self, parts: &[&str]) -> bool {
+        self.texts.iter().any(|text| parts.iter().any(|part| text.contains(part)))
+    }
+
     /// Says whether a word stands in a text, in any case.
     pub(super) fn has_word(&self, word: &str) -> bool {
         self.texts.iter().any(|text| has_word(text, word))

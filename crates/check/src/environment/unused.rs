@@ -5,6 +5,7 @@ use coracle_report::Severity;
 
 use super::corpus::{Corpus, has_word};
 use super::lines;
+use crate::across::variables::is_of_a_library;
 use crate::compose::declared::compose_files;
 use crate::compose::is_meant_to_last;
 use crate::compose::notices::finding;
@@ -93,6 +94,16 @@ fn is_of_a_tool(name: &str) -> bool {
         )
 }
 
+/// Settings whose names are put together from a prefix and a field.
+const PREFIXED: &[&str] = &[
+    "env_prefix",
+    "env_nested_delimiter",
+    "AutomaticEnv",
+    "envconfig",
+    "dynaconf",
+    "@ConfigurationProperties",
+];
+
 fn unused(subject: &Subject<'_>, findings: &mut Findings) {
     let (Some(loaded), Some(project)) = (subject.loaded, subject.project()) else { return };
     let Some(path) = lines::of_environment(subject) else { return };
@@ -136,7 +147,11 @@ fn unused(subject: &Subject<'_>, findings: &mut Findings) {
             };
             Corpus::read(subject, &project.directory, skip)
         });
-        if own || corpus.partial || corpus.has_word(&one.name) {
+        // The program may read the file by itself, and libraries then find what they look for.
+        let loaded = corpus.has_any(&["dotenv", "read_env", "env_file", "--env-file"]);
+        let by_library = loaded && is_of_a_library(&one.name);
+        let unknown = corpus.partial || corpus.has_any(PREFIXED);
+        if own || unknown || by_library || corpus.has_word(&one.name) {
             continue;
         }
         findings
