@@ -310,7 +310,7 @@ static MIGRATORS: &[Migrator] = &[
             "alembic.command",
             "alembic.config",
             "alembic/env",
-            "flask db upgrade",
+            "db upgrade",
         ],
         command: "[\"alembic\", \"upgrade\", \"head\"]",
     },
@@ -361,6 +361,12 @@ fn migrations(subject: &Subject<'_>, all: &[Running<'_>], findings: &mut Finding
                 continue;
             }
             done.push(mark.clone());
+            // Others call a program of theirs `manage.py` too.
+            if migrator.name == "Django"
+                && !subject.files.text(&mark).is_some_and(|text| text.contains("django"))
+            {
+                continue;
+            }
             // A project without a database of its own may be migrated by who runs it.
             if migrator.name == "Django" && !all.iter().any(is_database) {
                 continue;
@@ -411,8 +417,11 @@ fn runs(
     if commands || inactive || files {
         return true;
     }
+    // A step that people are told to take is one that somebody takes.
+    let told = sources_of::documents(subject).into_iter();
     let of_project = sources_of::scripts(subject)
         .into_iter()
+        .chain(told)
         .any(|path| subject.files.text(&path).is_some_and(|text| says(&text)));
     of_project || texts(subject, context).any(|(path, text)| path != mark && !is_test(&path) && says(&text))
 }

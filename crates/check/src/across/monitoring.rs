@@ -130,13 +130,9 @@ fn judge(
     let plain = host.starts_with(|c: char| c.is_ascii_alphabetic())
         && host.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_')
         && host != "localhost";
-    if !plain || own.extra_hosts.iter().any(|(name, _)| name == host) || !own.dns.is_empty() {
+    if !plain || one.may_know(host) {
         return;
     }
-    if !matches!(own.network_mode, coracle_composefile::NetworkMode::Networks) {
-        return;
-    }
-    // Services of other networks and of other projects may share an external network.
     let called = |other: &&Running<'_>| {
         let service = other.service;
         one.meets(service)

@@ -220,8 +220,17 @@ fn hides_install(
     findings: &mut Findings,
 ) {
     let Some(made) = &running.made else { return };
-    if made.says("mv ") {
-        // It may have been moved out of the way.
+    // It may have been moved out of the way, or have been installed elsewhere in the first place.
+    let configured = made.last.env.contains_key("NODE_PATH")
+        || made.says("mv ")
+        || made.says("modules-folder")
+        || made.build.context.as_deref().is_some_and(|context| {
+            let files = subject.files.walk(context, super::sources_of::SKIPPED, 2000);
+            files
+                .iter()
+                .any(|path| path.file_name().is_some_and(|name| name == ".yarnrc" || name == ".yarnrc.yml"))
+        });
+    if configured {
         return;
     }
     for (path, what, statement) in installed(made) {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use coracle_report::{Position, Severity, Span};
 
-use super::sources_of::{SKIPPED, has_extension, scripts};
+use super::sources_of::{SKIPPED, documents, has_extension, scripts};
 use crate::project::{Check, Findings, Run, Subject};
 use crate::{Family, Rule};
 
@@ -60,25 +60,6 @@ fn run(subject: &Subject<'_>, findings: &mut Findings) {
             report(subject, &path, &named, &mut told, findings);
         }
     }
-}
-
-/// Returns the project's documents: those of its root and of `docs/`.
-fn documents(subject: &Subject<'_>) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    for directory in
-        [subject.directory.to_owned(), subject.directory.join("docs"), subject.directory.join("doc")]
-    {
-        for name in subject.files.list(&directory) {
-            let lower = name.to_lowercase();
-            // What tells of the past or of plans names what is gone or not yet there.
-            let other =
-                ["changelog", "changes", "history", "news", "todo", "roadmap", "license", "migration"];
-            if has_extension(&lower, &["md"]) && !other.iter().any(|word| lower.contains(word)) {
-                found.push(directory.join(name));
-            }
-        }
-    }
-    found
 }
 
 /// Leaves out what stands outside of code blocks, lines kept in number.

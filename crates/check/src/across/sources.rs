@@ -33,6 +33,8 @@ fn run(subject: &Subject<'_>, build: &Build, findings: &mut Findings) {
     if build.services.is_empty() {
         stages = (0..build.dockerfile.stages.len()).collect();
     }
+    let modules = submodules(subject, context);
+    let mut told: Vec<&String> = Vec::new();
     for stage in stages {
         let made = Made::stage(build, stage, subject.images);
         for copied in &made.copied {
@@ -50,6 +52,11 @@ fn run(subject: &Subject<'_>, build: &Build, findings: &mut Findings) {
                 // `CopyIgnoredFile` says it.
                 continue;
             }
+            let module = modules.iter().find(|module| Path::new(&clean).starts_with(module.as_str()));
+            if module.is_some_and(|module| told.contains(&module)) {
+                continue;
+            }
+            told.extend(module);
             let verb = match copied.statement.instruction {
                 Instruction::Add(_) => "ADD",
                 _ => "COPY",
@@ -67,6 +74,11 @@ fn run(subject: &Subject<'_>, build: &Build, findings: &mut Findings) {
             finding.lines = copied.statement.span.clone();
             if let Some(span) = &build.span {
                 finding.also(span, format!("the context is `{shown}`"));
+            }
+            if let Some(module) = module {
+                finding.note(format!("`{module}` is a submodule of git's that was not fetched"));
+                finding.hint("git submodule update --init");
+                continue;
             }
             match elsewhere(subject, build, context, &clean) {
                 Some(near) => finding.hint(near),
@@ -139,4 +151,16 @@ fn elsewhere(subject: &Subject<'_>, build: &Build, context: &Path, clean: &str) 
     let names = subject.files.list(&directory);
     let near = coracle_dockerfile::nearest(&name, names.iter().map(String::as_str))?;
     Some(format!("did you mean `{}`?", wanted.with_file_name(near).display()))
+}
+
+/// Returns the paths of git's submodules, relative to the context.
+fn submodules(subject: &Subject<'_>, context: &Path) -> Vec<String> {
+    let Some(text) = subject.files.text(&subject.directory.join(".gitmodules")) else { return Vec::new() };
+    let paths =
+        text.lines().filter_map(|line| line.trim().strip_prefix("path")?.trim_start().strip_prefix('='));
+    let inside = paths.filter_map(|path| {
+        let path = subject.directory.join(path.trim());
+        Some(path.strip_prefix(context).ok()?.display().to_string())
+    });
+    inside.collect()
 }

@@ -79,6 +79,10 @@ pub(super) fn scripts(subject: &Subject<'_>) -> Vec<PathBuf> {
                     );
             let compose = name.contains("compose");
             let path = directory.join(&name);
+            // Without an extension its first line says that it is one.
+            let script = script
+                || (!name.contains('.')
+                    && subject.files.text(&path).is_some_and(|text| text.starts_with("#!")));
             if script && !compose && subject.files.is_file(&path) {
                 found.push(path);
             }
@@ -90,4 +94,23 @@ pub(super) fn scripts(subject: &Subject<'_>) -> Vec<PathBuf> {
 /// Says whether a name has one of these extensions.
 pub(super) fn has_extension(name: &str, extensions: &[&str]) -> bool {
     Path::new(name).extension().is_some_and(|own| extensions.iter().any(|one| own == *one))
+}
+
+/// Returns the project's documents: those of its root and of `docs/`.
+pub(super) fn documents(subject: &Subject<'_>) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for directory in
+        [subject.directory.to_owned(), subject.directory.join("docs"), subject.directory.join("doc")]
+    {
+        for name in subject.files.list(&directory) {
+            let lower = name.to_lowercase();
+            // What tells of the past or of plans names what is gone or not yet there.
+            let other =
+                ["changelog", "changes", "history", "news", "todo", "roadmap", "license", "migration"];
+            if has_extension(&lower, &["md"]) && !other.iter().any(|word| lower.contains(word)) {
+                found.push(directory.join(name));
+            }
+        }
+    }
+    found
 }

@@ -132,7 +132,7 @@ fn judge(
     let host = &target.host;
     let mut first = |rule: &'static str| once.insert((rule, host.clone()));
     let Some(other) = all.iter().find(|other| is_called(other, host, proxy)) else {
-        if target.dynamic || !looks_like_a_service(host) || elsewhere(proxy, host) || !first("unknown") {
+        if target.dynamic || !looks_like_a_service(host) || proxy.may_know(host) || !first("unknown") {
             return;
         }
         let names: Vec<&str> = all.iter().map(|other| other.service.name.as_str()).collect();
@@ -249,17 +249,6 @@ fn looks_like_a_service(host: &str) -> bool {
         && !host.starts_with("unix")
         && host.starts_with(|c: char| c.is_ascii_alphabetic())
         && host.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_')
-}
-
-/// Says whether the name may come from elsewhere: a host line, a network of others, the host's own resolver.
-fn elsewhere(proxy: &Running<'_>, host: &str) -> bool {
-    use coracle_composefile::NetworkMode;
-    let service = proxy.service;
-    service.extra_hosts.iter().any(|(name, _)| name == host)
-        || host == "host"
-        || matches!(service.network_mode, NetworkMode::Host | NetworkMode::DefaultBridge)
-        || !service.dns.is_empty()
-        || service.extensions.contains_key("x-external-links")
 }
 
 /// Says whether a service is started after another, by `depends_on` of any length.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use coracle_composefile::{NetworkMode, Service};
+use coracle_composefile::{NetworkMode, Project, Service};
 use coracle_dockerfile::{CommandForm, HealthcheckProbe};
 use coracle_oci::HealthCommand;
 
@@ -21,23 +21,25 @@ pub(crate) struct Running<'a> {
     pub image: Option<String>,
     /// What is known of that.
     pub official: Option<&'static Official>,
+    /// Its project.
+    pub project: &'a Project,
 }
 
 /// Returns the active services as they will run.
 pub(crate) fn running<'a>(subject: &Subject<'a>) -> Vec<Running<'a>> {
     let Some(project) = subject.project() else { return Vec::new() };
-    project.services.values().map(|service| Running::of(service, subject)).collect()
+    project.services.values().map(|service| Running::of(service, project, subject)).collect()
 }
 
 impl<'a> Running<'a> {
-    fn of(service: &'a Service, subject: &Subject<'a>) -> Self {
+    fn of(service: &'a Service, project: &'a Project, subject: &Subject<'a>) -> Self {
         let made = subject.build_of(&service.name).map(|build| Made::of(build, subject.images));
         let image = match &made {
             Some(made) => made.base.clone(),
             None => Some(service.image.familiar()),
         };
         let official = image.as_deref().and_then(official::of);
-        Self { service, made, image, official }
+        Self { service, made, image, official, project }
     }
 
     /// Returns the words that will run, entry point first; `None` when they are the image's and not known.
@@ -217,6 +219,18 @@ impl<'a> Running<'a> {
             HealthcheckProbe::Command(CommandForm::Shell(text)) => Some(text.clone()),
             HealthcheckProbe::Command(CommandForm::Exec(words)) => Some(words.join(" ")),
         }
+    }
+
+    /// Says whether a name may be one that it knows although no active service has it: of its host lines, of a name server
+    /// of its own, of other projects on a network that is not this one's, of a service that another profile starts.
+    pub(crate) fn may_know(&self, host: &str) -> bool {
+        let service = self.service;
+        let external = |key: &String| self.project.networks.get(key).is_some_and(|network| network.external);
+        service.extra_hosts.iter().any(|(name, _)| name == host)
+            || service.network_mode != NetworkMode::Networks
+            || !service.dns.is_empty()
+            || service.networks.keys().any(external)
+            || self.project.inactive_services.contains_key(host)
     }
 
     /// Says whether it shares a network with another service.

@@ -159,13 +159,12 @@ pub(crate) fn has(image: &str, program: &str) -> Option<Has> {
         },
         System::Nothing => Has::No,
         System::Debian => match (official.names[0], program) {
-            (_, "bash") => Has::Yes,
+            (_, "bash") | ("nginx", "curl") => Has::Yes,
             ("python" | "node" | "debian" | "ubuntu", "curl" | "wget") => {
                 // The full images of languages hold both, made on `buildpack-deps`.
                 let slim = named.tag.contains("slim") || matches!(official.names[0], "debian" | "ubuntu");
                 if slim { Has::No } else { Has::Yes }
             }
-            ("nginx", "curl") => Has::Yes,
             ("nginx" | "mysql" | "mariadb", "wget") | ("httpd" | "postgres" | "redis", "curl" | "wget") => {
                 Has::No
             }
