@@ -123,6 +123,8 @@ pub struct DesiredService {
     pub depends_on: Vec<DesiredDependency>,
     /// Whether its health is probed.
     pub has_health: bool,
+    /// Whether its output is shown when one stays with it.
+    pub attach: bool,
     /// Whether another service waits for its end.
     pub is_one_shot: bool,
     /// Where it is defined.
@@ -272,6 +274,7 @@ fn desired_service(
         has_health: convert::has_health(service, image),
         containers,
         depends_on,
+        attach: service.attach,
         is_one_shot,
         span: service.span.clone(),
     })

@@ -298,6 +298,35 @@ impl Config {
         images
     }
 
+    /// Returns the image of each service that names one.
+    pub fn named_images(&self) -> Vec<(String, String)> {
+        let of = |(name, entry): (&String, &Entry)| {
+            let given = entry.node.get("image").and_then(Node::text).filter(|image| !image.is_empty());
+            given.map(|image| (name.clone(), image.to_owned()))
+        };
+        self.section("services").filter_map(of).collect()
+    }
+
+    /// Gives a service another image.
+    pub fn set_image(&mut self, service: &str, image: &str) {
+        let service = self.root.get_mut("services").and_then(|services| services.get_mut(service));
+        if let Some(node) = service.and_then(|service| service.get_mut("image")) {
+            *node = Node::scalar(node.mark, image);
+        }
+    }
+
+    /// Keeps only the images of the services: a file that is laid over the others then fixes them.
+    pub fn keep_images(&mut self) {
+        let Some(root) = self.root.mapping_mut() else { return };
+        root.retain(|section, _| section == "services");
+        let Some(services) = root.get_mut("services").and_then(|entry| entry.node.mapping_mut()) else {
+            return;
+        };
+        for service in services.values_mut().filter_map(|entry| entry.node.mapping_mut()) {
+            service.retain(|key, _| key == "image");
+        }
+    }
+
     /// Returns what a service's hash is the SHA-256 of; `None` for an unknown service.
     pub fn hashed(&mut self, service: &str) -> Option<String> {
         let node = self.root.get("services")?.get(service)?;

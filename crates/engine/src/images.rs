@@ -133,6 +133,17 @@ impl Images<'_> {
         }
     }
 
+    /// Asks the registry for the digest of what it has under a name now; nothing is fetched.
+    pub fn digest_at_registry(&self, reference: &Reference) -> Result<Digest> {
+        if let Some(digest) = reference.digest() {
+            return Ok(digest);
+        }
+        let document = self.engine.registry().fetch_document(reference);
+        document
+            .map(|document| document.digest)
+            .map_err(|error| Refused::from_pull(&error).into_failure(reference))
+    }
+
     /// Returns whether an image got its name longer than `age` ago; one that is not there is.
     pub(crate) fn is_older(&self, reference: &Reference, age: Duration) -> Result<bool> {
         let set = self.engine.store.reference_set(reference).during("looking for an image")?;

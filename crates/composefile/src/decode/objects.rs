@@ -126,7 +126,14 @@ impl Decoder<'_> {
             GrantKind::Secret => None,
         };
         fields.take("labels");
-        fields.finish(&["driver", "driver_opts", "template_driver"], self.findings);
+        for key in ["driver", "driver_opts", "template_driver"] {
+            if let Some(field) = fields.take(key) {
+                let why = "not supported: only Swarm has drivers for secrets and configurations";
+                let error = self.findings.error("bad-value", field.key, format!("{}: {why}", field.path));
+                error.hints.push(Hint("give it a `file` or an `environment` variable".to_owned()));
+            }
+        }
+        fields.finish(&[], self.findings);
         let given = usize::from(external)
             + [&file, &variable, &inline].into_iter().filter(|source| source.is_some()).count();
         if given != 1 {

@@ -259,10 +259,11 @@ fn kept(prepared: &Prepared) -> Vec<(ContainerId, String)> {
 
 impl<'a> Attached<'a> {
     fn of(prepared: &Prepared, options: &UpOptions, attach: &'a AttachOptions) -> Self {
-        let is_shown = |service: &str| {
+        let is_shown = |service: &str, attach_by_itself: bool| {
             let named = |names: &[String]| names.iter().any(|name| name == service);
             let chosen = if attach.services.is_empty() {
-                options.services.is_empty() || attach.dependencies || named(&options.services)
+                attach_by_itself
+                    && (options.services.is_empty() || attach.dependencies || named(&options.services))
             } else {
                 named(&attach.services)
             };
@@ -275,7 +276,7 @@ impl<'a> Attached<'a> {
             }
             for spec in &service.containers {
                 services.insert(spec.name.clone(), service.name.clone());
-                if is_shown(&service.name) {
+                if is_shown(&service.name, service.attach) {
                     shown.insert(spec.name.clone());
                 }
             }

@@ -7,11 +7,11 @@ use coracle_composefile::{
     CommandLine, Config, ConfigOptions, DependencyCondition, FileContent, HostPorts, MountSource, Project,
     Protocol, Service, locate,
 };
-use coracle_oci::Digest;
+use coracle_oci::{Digest, Reference};
 use serde_json::{Map, Value, json};
 
-use super::DiskLoader;
-use crate::{During, Failure, Result};
+use super::{DiskLoader, Projects};
+use crate::{During, Failure, Images, Result};
 
 /// Which files `coracle compose` reads; what is not given is found as Docker Compose finds it.
 #[derive(Clone, Debug, Default)]
@@ -44,6 +44,37 @@ impl ComposeFiles {
         };
         let request = locate(&line, &DiskLoader)?;
         Config::load(&request, options, services, &DiskLoader).map_err(Failure::findings)
+    }
+}
+
+impl Projects<'_> {
+    /// Names every image by the digest that its registry has under its name now, all asked at once.
+    pub fn resolve_images(&self, config: &mut Config) -> Result<()> {
+        let named = config.named_images();
+        let mut references: Vec<Reference> = Vec::new();
+        for (_, image) in &named {
+            let reference = Images::parse(image)?;
+            if !references.contains(&reference) {
+                references.push(reference);
+            }
+        }
+        let digests: Vec<Result<Digest>> = std::thread::scope(|scope| {
+            let asked: Vec<_> = references
+                .iter()
+                .map(|reference| scope.spawn(|| self.engine.images().digest_at_registry(reference)))
+                .collect();
+            asked.into_iter().map(|thread| thread.join().expect("asking a registry does not panic")).collect()
+        });
+        let digests = digests.into_iter().collect::<Result<Vec<_>>>()?;
+        for (service, image) in named {
+            let reference = Images::parse(&image)?;
+            let place = references.iter().position(|known| *known == reference).expect("each was asked for");
+            let name = reference.to_string();
+            let pinned =
+                if reference.digest().is_some() { name } else { format!("{name}@{}", digests[place]) };
+            config.set_image(&service, &pinned);
+        }
+        Ok(())
     }
 }
 

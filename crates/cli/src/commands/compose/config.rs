@@ -74,11 +74,11 @@ pub struct Options {
     /// Print the variables that values are replaced from.
     #[arg(long)]
     environment: bool,
-    /// Not there yet.
-    #[arg(long, hide = true)]
+    /// Name images by the digests that their registries have now.
+    #[arg(long)]
     resolve_image_digests: bool,
-    /// Not there yet.
-    #[arg(long, hide = true)]
+    /// Print a file that fixes the images to the digests that their registries have now.
+    #[arg(long)]
     lock_image_digests: bool,
     /// Write to a file.
     #[arg(short, long, value_name = "FILE")]
@@ -95,9 +95,6 @@ enum Format {
 /// Runs the command.
 pub fn run(session: &Session<'_>, args: &Options) -> Result<Done> {
     let (context, keep_unused) = (session.context, session.all_resources);
-    if args.resolve_image_digests || args.lock_image_digests {
-        return Err(usage("--resolve-image-digests and --lock-image-digests are not there yet"));
-    }
     let lists = args.list_services || args.volumes || args.networks || args.models || args.profiles;
     let options = ComposeConfigOptions {
         interpolate: !args.no_interpolate && !args.variables,
@@ -115,6 +112,15 @@ pub fn run(session: &Session<'_>, args: &Options) -> Result<Done> {
     if options.interpolate && (lists || args.images || args.hash.is_some() || args.environment) {
         // Values of a wrong type are found when they are written; a list stops at them too.
         config.text(ComposeFormat::Json).map_err(Failure::findings)?;
+    }
+    if args.resolve_image_digests || args.lock_image_digests {
+        if args.no_interpolate {
+            return Err(usage("images whose variables are not replaced have no digests"));
+        }
+        session.quiet_engine()?.projects().resolve_images(&mut config)?;
+    }
+    if args.lock_image_digests {
+        config.keep_images();
     }
     let lines = if let Some(lines) = listed(&mut config, args)? {
         lines.into_iter().map(|line| line + "\n").collect::<Vec<_>>().concat()
