@@ -1,5 +1,6 @@
 //! Rules about Compose files, alone and merged.
 
+mod addresses;
 mod commands;
 pub(crate) mod declared;
 mod exclusive;
@@ -36,6 +37,7 @@ pub(crate) static CHECKS: &[Check] = &[
     networks::FLAT,
     networks::ADDRESSES,
     networks::NAMES,
+    addresses::CHECK,
     commands::CHECK,
     values::CHECK,
     declared::CHECK,

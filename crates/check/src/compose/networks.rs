@@ -11,8 +11,10 @@ use crate::project::{Check, Findings, Run, Subject};
 use crate::{Family, Rule};
 
 pub(super) static FLAT: Check = Check { rules: &[&FLAT_NETWORK], run: Run::Subject(flat) };
-pub(super) static ADDRESSES: Check = Check { rules: &[&OVERLAPPING_SUBNETS], run: Run::Subject(overlaps) };
-pub(super) static NAMES: Check = Check { rules: &[&SERVICE_NAME_NO_HOST_NAME], run: Run::Subject(names) };
+pub(super) static ADDRESSES: Check =
+    Check { rules: &[&OVERLAPPING_SUBNETS, &ADDRESS_TAKEN], run: Run::Subject(overlaps) };
+pub(super) static NAMES: Check =
+    Check { rules: &[&SERVICE_NAME_NO_HOST_NAME, &CONTAINER_NAME_TWICE], run: Run::Subject(names) };
 
 static FLAT_NETWORK: Rule = Rule {
     id: "FlatNetwork",
@@ -47,6 +49,29 @@ static SERVICE_NAME_NO_HOST_NAME: Rule = Rule {
     title: "A service that is called by its name has no underscore in it",
     explanation: "A service is reached under its name, and an underscore is allowed in no host name (RFC 1123): Java's `URI` finds no host in such an address, Django refuses it in the `Host` header, certificates cannot be made out for it. Name the service with a hyphen, or give it an alias.",
     example: Some(("services:\n  user_db: ...", "services:\n  user-db: ...")),
+    ..Rule::PLAIN
+};
+
+static CONTAINER_NAME_TWICE: Rule = Rule {
+    id: "ContainerNameTwice",
+    family: Family::Compose,
+    severity: Severity::Error,
+    title: "A container's name is given once",
+    explanation: "A name belongs to one container of the machine: the second service of the same `container_name` cannot be made, `Conflict. The container name is already in use`. Leave `container_name` out: services are called by their own names, and containers are named after project and service.",
+    example: Some(("a: {container_name: shop}\nb: {container_name: shop}", "a: {}\nb: {}")),
+    ..Rule::PLAIN
+};
+
+static ADDRESS_TAKEN: Rule = Rule {
+    id: "AddressTaken",
+    family: Family::Compose,
+    severity: Severity::Error,
+    title: "A fixed address is one of its network's, and one service's",
+    explanation: "A container with `ipv4_address` does not start when another one has the address, `Address already in use`, or when the address is none of the network's subnet. Leave the address out and call the service by its name, or choose a free one.",
+    example: Some((
+        "networks:\n  app: {ipv4_address: 10.9.0.5}   # the subnet is 10.5.0.0/24",
+        "networks:\n  app: {ipv4_address: 10.5.0.5}",
+    )),
     ..Rule::PLAIN
 };
 
@@ -141,9 +166,64 @@ fn overlaps(subject: &Subject<'_>, findings: &mut Findings) {
         }
         seen.push((key, address, mask, span));
     }
+    fixed(subject, findings);
+}
+
+/// Fixed addresses.
+fn fixed(subject: &Subject<'_>, findings: &mut Findings) {
+    let Some(project) = subject.project() else { return };
+    let mut taken: Vec<(&String, Ipv4Addr, &Service, Span)> = Vec::new();
+    for service in subject.services() {
+        for (key, attachment) in &service.networks {
+            let Some(own) = attachment.ipv4_address else { continue };
+            let span = place(subject, service, &["networks", key, "ipv4_address"]);
+            let text = project.networks.get(key).and_then(|network| network.subnet.as_deref());
+            if let Some((address, mask)) = text.and_then(subnet)
+                && own.to_bits() & mask != address
+            {
+                let message = format!(
+                    "{own} of `{}` is no address of the network `{key}`, {}",
+                    service.name,
+                    text.unwrap_or_default()
+                );
+                findings
+                    .add(&ADDRESS_TAKEN, &span, message)
+                    .hint("choose one of the subnet, or leave the address out")
+                    .of(&service.name);
+            }
+            let same = taken.iter().find(|(network, address, ..)| *network == key && *address == own);
+            if let Some((_, _, other, there)) = same {
+                findings
+                    .add(
+                        &ADDRESS_TAKEN,
+                        &span,
+                        format!("`{}` has the address {own} of `{}`", service.name, other.name),
+                    )
+                    .also(there, format!("`{}` has it here", other.name))
+                    .hint("leave the address out, or choose a free one")
+                    .of(&service.name);
+            }
+            taken.push((key, own, service, span));
+        }
+    }
 }
 
 fn names(subject: &Subject<'_>, findings: &mut Findings) {
+    let named: Vec<(&Service, &String)> =
+        subject.services().filter_map(|service| Some((service, service.container_name.as_ref()?))).collect();
+    for (index, (service, name)) in named.iter().enumerate() {
+        let earlier = named[..index].iter().find(|(_, own)| own == name);
+        let Some((other, _)) = earlier.filter(|(other, _)| !is_task(subject, other)) else { continue };
+        findings
+            .add(
+                &CONTAINER_NAME_TWICE,
+                &place(subject, service, &["container_name"]),
+                format!("`{}` has the container's name `{name}` of `{}`", service.name, other.name),
+            )
+            .also(&place(subject, other, &["container_name"]), format!("`{}` has it here", other.name))
+            .hint("leave `container_name` out")
+            .of(&service.name);
+    }
     for service in subject.services().filter(|service| service.name.contains('_')) {
         let called = |other: &&Service| {
             let address = |value: &String| {
