@@ -166,7 +166,7 @@ fn networks(project: &Project<'_>) {
     let route = project.inside("web", "ip route show default");
     assert!(route.contains("dev eth0"), "{route}");
     let range = project.inside("linked", "hostname -i");
-    let last: u8 = range.trim().rsplit('.').next().unwrap().parse().unwrap();
+    let last: u8 = range.trim().parse::<std::net::Ipv4Addr>().expect("an address").octets()[3];
     assert!(last > 128, "{range} lies outside of the range, or is kept free");
 
     let hosts = project.inside("web", "cat /etc/hosts");
@@ -201,8 +201,8 @@ fn namespaces(project: &Project<'_>) {
     assert!(processes.contains("sleep 1000") && processes.contains("sleep 1001"), "{processes}");
 
     for kind in ["uts", "pid", "ipc", "cgroup"] {
-        let ours = fs::read_link(format!("/proc/self/ns/{kind}")).unwrap();
-        assert_eq!(of("hostly", kind).trim(), ours.to_str().unwrap(), "{kind}");
+        let ours = fs::read_link(format!("/proc/self/ns/{kind}")).expect("a namespace");
+        assert_eq!(Path::new(of("hostly", kind).trim()), ours, "{kind}");
         assert_ne!(of("web", kind), of("hostly", kind), "{kind}");
     }
 }
@@ -229,6 +229,43 @@ fn limits(project: &Project<'_>) {
     if Path::new("/sys/fs/cgroup/blkio/blkio.bfq.io_serviced").exists() {
         assert_eq!(cgroup("blkio/blkio.bfq.weight"), "300\n");
     }
+}
+
+#[test]
+fn networks_have_ipv6_addresses() {
+    if !ready() || !Path::new("/proc/net/if_inet6").exists() {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let file = "services:
+  fixed: {image: busybox, command: httpd -f -p 8080, stop_grace_period: 0s, networks: {n: {ipv6_address: 'fdc0:ac1e::7'}}}
+  other: {image: busybox, command: sleep 1000, stop_grace_period: 0s, networks: [n, plain]}
+networks:
+  n: {enable_ipv6: true, ipam: {config: [{subnet: 'fdc0:ac1e::/64'}]}}
+  plain:
+";
+    fs::write(directory.path().join("compose.yaml"), file).unwrap();
+    let project = Project { name: unique("six"), directory: directory.path() };
+    project.up().ok();
+    assert!(project.inside("fixed", "ip -6 addr show eth0").contains("fdc0:ac1e::7/64"));
+    let route = project.inside("other", "ip -6 route show default");
+    assert!(route.contains("via fdc0:ac1e::1"), "{route}");
+    assert!(project.succeeds("other", "nslookup -type=aaaa fixed | grep -q fdc0:ac1e::7"));
+    // Not found is an answer; silence would not be.
+    let asked = project.inside("other", "wget -T 5 -O- http://[fdc0:ac1e::7]:8080/ 2>&1; true");
+    assert!(asked.contains("404"), "{asked}");
+    let network = inspect(&format!("{}_n", project.name));
+    assert_eq!(support::at(&network, "EnableIPv6"), true);
+    assert_eq!(project.inside("fixed", "grep -c fdc0 /etc/hosts"), "1\n");
+
+    let made = unique("made");
+    coracle(["network", "create", "--ipv6", &made]).run().ok();
+    let guard = support::Removed::network(&made);
+    let seen = coracle(["run", "--rm", "--network", &made, "busybox", "ip", "-6", "addr", "show", "eth0"]);
+    let seen = seen.run().ok();
+    assert!(seen.stdout.contains("inet6 fd"), "{seen}");
+    coracle(["network", "create", "--subnet", "fd00:1::/64", &unique("made")]).run().refuses(1, &["--ipv6"]);
+    drop(guard);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use coracle_composefile::{DependencyCondition, FileContent, NetworkDriver, Project, Service};
+use coracle_composefile::{DependencyCondition, FileContent, Ipv6Pool, NetworkDriver, Project, Service};
 use coracle_container::ContainerSpec;
 use coracle_oci::{Digest, ImageId, RunConfig};
 use coracle_report::{Diagnostic, Span};
@@ -87,6 +87,8 @@ pub struct DesiredNetwork {
     pub range: Option<String>,
     /// Addresses that no container gets unless it asks, by what they are for.
     pub reserved: BTreeMap<String, std::net::Ipv4Addr>,
+    /// Its IPv6 addresses; `None` is none.
+    pub ipv6: Option<Ipv6Pool>,
     /// Options of the driver.
     pub driver_options: BTreeMap<String, String>,
     /// Labels, [`labels::CONFIG_HASH`] among them.
@@ -290,6 +292,7 @@ fn network(project: &Project, key: &str) -> DesiredNetwork {
         gateway: network.gateway,
         range: network.range.clone(),
         reserved: network.reserved.clone().into_iter().collect(),
+        ipv6: network.ipv6.clone(),
         driver_options: network.driver_options.clone().into_iter().collect(),
         labels: network.labels.iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
         span: network.span.clone(),

@@ -42,9 +42,14 @@ pub(crate) fn of_volume(volume: &DesiredVolume) -> String {
 /// Returns the digest of a network's configuration.
 pub(crate) fn of_network(network: &DesiredNetwork) -> String {
     let basis = (&network.name, network.internal, &network.subnet, network.gateway, &network.labels);
-    let further = (&network.range, &network.reserved, &network.driver_options);
+    let ipv6 = network.ipv6.as_ref().map(|pool| (&pool.subnet, pool.gateway));
+    let further = (&network.range, &network.reserved, &network.driver_options, ipv6);
     // A network that says nothing further keeps the digest that it always had.
-    if network.range.is_none() && network.reserved.is_empty() && network.driver_options.is_empty() {
+    if network.range.is_none()
+        && network.ipv6.is_none()
+        && network.reserved.is_empty()
+        && network.driver_options.is_empty()
+    {
         return digest(&basis);
     }
     digest(&(basis, further))

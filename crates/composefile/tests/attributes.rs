@@ -42,8 +42,8 @@ fn project(text: &str) -> Project {
 
 /// Reads a service `a` beside `b`; `attributes` are lines of it.
 fn service(attributes: &str) -> Service {
-    let lines: String = attributes.lines().map(|line| format!("    {line}\n")).collect();
-    project(&format!("services:\n  a:\n    image: a\n{lines}  b: {{image: b}}\n")).services["a"].clone()
+    let lines = attributes.replace('\n', "\n    ");
+    project(&format!("services:\n  a:\n    image: a\n    {lines}\n  b: {{image: b}}\n")).services["a"].clone()
 }
 
 #[test]
@@ -184,6 +184,19 @@ networks:
     assert_eq!(front.reserved["router"].to_string(), "10.9.0.5");
     assert_eq!(front.driver_options["com.docker.network.driver.mtu"], "1400");
     assert_eq!(project.networks["outside"].driver, NetworkDriver::Host);
+    assert_eq!(front.ipv6, None);
+
+    let both = "{enable_ipv6: true, ipam: {config: [{subnet: 10.9.0.0/24}, {subnet: 'fd00:9::/64', gateway: 'fd00:9::1'}]}}";
+    let text = format!(
+        "services:\n  a: {{image: a, networks: {{n: {{ipv6_address: 'fd00:9::7'}}}}}}\nnetworks: {{n: {both}}}\n"
+    );
+    let loaded = loaded(&text);
+    assert_eq!(loaded.not_honoured().count(), 0);
+    let pool = loaded.project.networks["n"].ipv6.clone().unwrap();
+    assert_eq!(pool.subnet.as_deref(), Some("fd00:9::/64"));
+    assert_eq!(pool.gateway.unwrap().to_string(), "fd00:9::1");
+    let on = &loaded.project.services["a"].networks["n"];
+    assert_eq!(on.ipv6_address.unwrap().to_string(), "fd00:9::7");
 }
 
 #[test]

@@ -74,6 +74,9 @@ pub fn hosts(
     };
     for (endpoint, _) in &attachments.endpoints {
         let _ = writeln!(text, "{}\t{name}", endpoint.address);
+        if let Some(address) = endpoint.address6 {
+            let _ = writeln!(text, "{address}\t{name}");
+        }
     }
     text
 }

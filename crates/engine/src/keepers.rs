@@ -129,6 +129,7 @@ impl Keepers<'_> {
                     aliases,
                     links: attached.links.clone(),
                     address: Some(endpoint.address),
+                    address6: endpoint.address6,
                     ready: true,
                 });
             }

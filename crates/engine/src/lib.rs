@@ -75,7 +75,7 @@ pub use events::Events;
 pub use failure::{During, Failure, Fault, Result};
 pub use images::{ImageView, Images, Pull, ReadyImage};
 pub use keepers::Keepers;
-pub use networks::{Endpoint, NetworkRequest, Networks};
+pub use networks::{Endpoint, Ipv6Request, NetworkRequest, Networks};
 pub use outputs::{
     Annotation, AnnotationKind, ArchiveOutput, AttestOptions, Compression, Flatten, ImageOutput, LoadedImage,
     LocalMode, Output, OutputOptions, Packing, Place, ProvenanceMode, ProvenanceOptions, ProvenanceVersion,

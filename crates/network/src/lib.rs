@@ -17,12 +17,14 @@ pub mod ports;
 mod record;
 pub mod rules;
 pub mod subnet;
+pub mod subnet6;
 pub mod table;
 
 pub use addresses::{Addresses, AddressesError};
 pub use lock::Lock;
 pub use options::{NetworkOptions, OptionError};
 pub use port::{Protocol, PublishedPort, UnknownProtocol};
-pub use record::NetworkRecord;
+pub use record::{Ipv6Plan, NetworkRecord};
 pub use rules::{NetworkRules, RuleSet};
 pub use subnet::Subnet;
+pub use subnet6::Subnet6;

@@ -1,13 +1,14 @@
 //! What is remembered of a network. Who stores it is the engine.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
 
 use crate::options::NetworkOptions;
 use crate::rules::NetworkRules;
 use crate::subnet::Subnet;
+use crate::subnet6::Subnet6;
 
 /// One network as it stands in its record file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,6 +25,9 @@ pub struct NetworkRecord {
     pub gateway: Ipv4Addr,
     /// The name of the bridge link.
     pub bridge: String,
+    /// Its IPv6 addresses; `None` is none.
+    #[serde(default)]
+    pub ipv6: Option<Ipv6Plan>,
     /// Whether it reaches nothing outside.
     pub internal: bool,
     /// The part of the subnet that addresses are chosen from; `None` is all of it.
@@ -47,6 +51,15 @@ pub struct NetworkRecord {
     pub scope: String,
 }
 
+/// The IPv6 addresses of a network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ipv6Plan {
+    /// Where they come from.
+    pub subnet: Subnet6,
+    /// The bridge's own.
+    pub gateway: Ipv6Addr,
+}
+
 impl NetworkRecord {
     /// The current version of the record's shape.
     pub const VERSION: u32 = 1;
@@ -57,6 +70,7 @@ impl NetworkRecord {
             bridge: self.bridge.clone(),
             subnet: self.subnet,
             gateway: self.gateway,
+            ipv6: self.ipv6.is_some(),
             internal: self.internal,
             masquerade: !self.internal && self.options.masquerade,
         }

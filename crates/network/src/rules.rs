@@ -32,6 +32,9 @@ pub struct NetworkRules {
     pub subnet: Subnet,
     /// The bridge's own address.
     pub gateway: Ipv4Addr,
+    /// Whether it has IPv6 addresses.
+    #[serde(default)]
+    pub ipv6: bool,
     /// Whether it reaches nothing outside.
     pub internal: bool,
     /// Whether what leaves it takes the host's address.
@@ -126,6 +129,13 @@ fn postrouting(networks: &[&NetworkRules]) -> Vec<Rule> {
             [Match::Source(Sense::Is, network.subnet), Match::Output(Sense::IsNot, network.bridge.clone())],
             Statement::Masquerade,
         ));
+        if network.ipv6 {
+            let (inside, outside) = (network.bridge.clone(), network.bridge.clone());
+            rules.push(Rule::new(
+                [Match::Ipv6, Match::Input(Sense::Is, inside), Match::Output(Sense::IsNot, outside)],
+                Statement::Masquerade,
+            ));
+        }
     }
     rules
 }
@@ -176,6 +186,7 @@ mod tests {
             bridge: bridge.to_owned(),
             subnet,
             gateway: subnet.default_gateway(),
+            ipv6: false,
             internal,
             masquerade: !internal,
         }

@@ -73,6 +73,8 @@ pub enum Match {
     Source(Sense, Subnet),
     /// Its IPv4 destination lies within.
     Destination(Sense, Subnet),
+    /// It is of IPv6.
+    Ipv6,
     /// Its destination is an address of this host.
     DestinationLocal,
     /// It is for this port.
@@ -181,6 +183,7 @@ impl fmt::Display for Match {
             Self::Output(sense, name) => write!(f, "oifname {sense}\"{name}\""),
             Self::Source(sense, subnet) => write!(f, "ip saddr {sense}{}", Addresses(*subnet)),
             Self::Destination(sense, subnet) => write!(f, "ip daddr {sense}{}", Addresses(*subnet)),
+            Self::Ipv6 => f.write_str("meta nfproto ipv6"),
             Self::DestinationLocal => f.write_str("fib daddr type local"),
             Self::DestinationPort(protocol, port) => write!(f, "{protocol} dport {port}"),
             Self::StateEstablished => f.write_str("ct state established,related"),

@@ -310,8 +310,13 @@ fn bridges_are_made_once_whoever_asks() {
     let world = World::new();
     let before = world.host.run(|| netlink::links().unwrap());
     let subnet: coracle_network::Subnet = "10.7.0.0/24".parse().unwrap();
-    let bridge =
-        netlink::Bridge { name: "cr-race".to_owned(), gateway: subnet.default_gateway(), subnet, mtu: 1400 };
+    let bridge = netlink::Bridge {
+        name: "cr-race".to_owned(),
+        gateway: subnet.default_gateway(),
+        subnet,
+        ipv6: None,
+        mtu: 1400,
+    };
     std::thread::scope(|scope| {
         for _ in 0..8 {
             scope.spawn(|| world.host.run(|| netlink::ensure_bridge(&bridge).unwrap()));
@@ -442,6 +447,52 @@ fn a_link_as_it_was_asked_for() {
         }
         let links = ip(&open, &["-o", "link", "show", "lan0"]).unwrap();
         assert!(links.contains("02:42:ac:00:00:04"), "{links}");
+    }
+    world.clear();
+}
+
+#[test]
+fn containers_reach_each_other_by_ipv6() {
+    if !privileged() || !std::path::Path::new("/proc/net/if_inet6").exists() {
+        return;
+    }
+    let mut world = World::new();
+    let network = world.network("10.1.0.0/24", false);
+    let rules = world.networks[network].clone();
+    let gateway: std::net::Ipv6Addr = "fd00:1::1".parse().unwrap();
+    let bridge = netlink::Bridge {
+        name: rules.bridge.clone(),
+        gateway: rules.gateway,
+        subnet: rules.subnet,
+        ipv6: Some((gateway, 64)),
+        mtu: 1400,
+    };
+    world.host.run(|| {
+        // Twice: a bridge that is complete is left alone.
+        netlink::ensure_bridge(&bridge).unwrap();
+        netlink::ensure_bridge(&bridge).unwrap();
+        netlink::enable_forwarding6().unwrap();
+    });
+    world.networks[network].ipv6 = true;
+    world.apply(&[]);
+    let connect = |last: u8| {
+        let namespace = NetworkNamespace::new().unwrap();
+        let address = Ipv4Addr::new(10, 1, 0, last);
+        let host_name = format!("crvsix{last}");
+        let mut link =
+            world::interface(&rules.bridge, &host_name, address, rules.subnet, Some(rules.gateway));
+        let address = format!("fd00:1::{last}").parse().unwrap();
+        link.ipv6 = Some(netlink::Ipv6Link { address, prefix: 64, gateway: Some(gateway) });
+        world.host.run(|| attach(namespace.as_fd(), &Attachment { interfaces: vec![link] }).unwrap());
+        namespace
+    };
+    let (one, two) = (connect(2), connect(3));
+    let listener = two.run(|| std::net::TcpListener::bind("[::]:8080").unwrap());
+    let thread = std::thread::spawn(move || listener.accept().unwrap().1.ip().to_string());
+    one.run(|| std::net::TcpStream::connect("[fd00:1::3]:8080").unwrap());
+    assert_eq!(thread.join().unwrap(), "fd00:1::2");
+    if let Some(routes) = ip(&one, &["-6", "route"]) {
+        assert!(routes.contains("default via fd00:1::1"), "{routes}");
     }
     world.clear();
 }

@@ -114,6 +114,7 @@ fn endpoint(name: &str, address: Ipv4Addr) -> Endpoint {
         aliases: Vec::new(),
         links: Vec::new(),
         address: Some(address),
+        address6: None,
         ready: true,
     }
 }

@@ -41,6 +41,9 @@ pub struct KernelArgs {
     /// Set an annotation of the runtime specification.
     #[arg(long, value_name = "NAME[=VALUE]", help_heading = "Isolation")]
     pub annotation: Vec<String>,
+    /// A fixed IPv6 address.
+    #[arg(long, help_heading = "Network")]
+    pub ip6: Option<std::net::Ipv6Addr>,
     /// Hardware address.
     #[arg(long, help_heading = "Network")]
     pub mac_address: Option<MacAddress>,

@@ -1,8 +1,9 @@
 //! `coracle network`: bridge networks.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
-use coracle_engine::{Failure, NetworkRequest, Result};
+use coracle_engine::{Failure, Ipv6Request, NetworkRequest, Result};
 use coracle_report::Diagnostic;
 use serde_json::json;
 
@@ -17,10 +18,13 @@ pub enum Network {
     Create {
         /// Its addresses, e.g. 10.20.0.0/24.
         #[arg(long)]
-        subnet: Option<String>,
+        subnet: Vec<String>,
         /// The bridge's address.
         #[arg(long)]
-        gateway: Option<std::net::Ipv4Addr>,
+        gateway: Vec<IpAddr>,
+        /// Give it IPv6 addresses too.
+        #[arg(long)]
+        ipv6: bool,
         /// The part of its addresses that containers get.
         #[arg(long, value_name = "SUBNET")]
         ip_range: Option<String>,
@@ -78,6 +82,7 @@ pub fn run(context: &Context, command: Network) -> Result<Done> {
         Network::Create {
             subnet,
             gateway,
+            ipv6,
             ip_range: range,
             aux_address,
             internal,
@@ -96,8 +101,32 @@ pub fn run(context: &Context, command: Network) -> Result<Done> {
                 reserved.insert(name, address);
             }
             let (driver_options, labels) = (pairs(&opt), pairs(&label));
-            let request =
-                NetworkRequest { name, subnet, gateway, range, reserved, internal, driver_options, labels };
+            let (subnet, subnet6) = one_of_each(subnet, |text| text.contains(':'), "--subnet")?;
+            let (gateway, gateway6) = one_of_each(gateway, IpAddr::is_ipv6, "--gateway")?;
+            let gateway = gateway.and_then(|gateway| match gateway {
+                IpAddr::V4(address) => Some(address),
+                IpAddr::V6(_) => None,
+            });
+            let gateway6 = gateway6.and_then(|gateway| match gateway {
+                IpAddr::V4(_) => None,
+                IpAddr::V6(address) => Some(address),
+            });
+            if !ipv6 && (subnet6.is_some() || gateway6.is_some()) {
+                let message = "an IPv6 subnet or gateway needs --ipv6";
+                return Err(Failure::user(Diagnostic::error("usage", message)));
+            }
+            let ipv6 = ipv6.then_some(Ipv6Request { subnet: subnet6, gateway: gateway6 });
+            let request = NetworkRequest {
+                name,
+                subnet,
+                gateway,
+                range,
+                reserved,
+                ipv6,
+                internal,
+                driver_options,
+                labels,
+            };
             let record = networks.create(request)?;
             context.printer.data(record.id);
         }
@@ -130,6 +159,23 @@ pub fn run(context: &Context, command: Network) -> Result<Done> {
         Network::Rm { names } => return Ok(each(context, &names, |name| networks.remove(name))),
     }
     Ok(Done::Ok)
+}
+
+/// Parts what is of IPv4 from what is of IPv6; a network has one of each.
+fn one_of_each<T>(
+    given: Vec<T>,
+    is_ipv6: impl Fn(&T) -> bool,
+    option: &str,
+) -> Result<(Option<T>, Option<T>)> {
+    let (mut four, mut six) = (None, None);
+    for value in given {
+        let place = if is_ipv6(&value) { &mut six } else { &mut four };
+        if place.replace(value).is_some() {
+            let message = format!("a bridge network has one {option} of each kind");
+            return Err(Failure::user(Diagnostic::error("usage", message)));
+        }
+    }
+    Ok((four, six))
 }
 
 fn pairs(texts: &[String]) -> BTreeMap<String, String> {

@@ -303,6 +303,7 @@ pub fn request(args: &ContainerArgs) -> Result<ContainerRequest> {
                     network: name.to_owned(),
                     aliases: args.network_alias.clone(),
                     ipv4_address: args.ip,
+                    ipv6_address: args.kernel.ip6,
                     ..NetworkAttachment::default()
                 }),
             },

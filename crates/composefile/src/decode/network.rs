@@ -145,10 +145,6 @@ impl Decoder<'_> {
                 .and_then(|field| field.number(self.findings))
                 .unwrap_or(0),
         };
-        if let Some(field) = fields.peek("ipv6_address").filter(|_| attachment.ipv6_address.is_some()) {
-            let message = format!("{}: networks have no IPv6 addresses yet", field.path);
-            self.findings.warning("not-honoured", field.key, message);
-        }
         if let Some(options) = fields.take("driver_opts") {
             for (name, option) in options.entries(self.findings) {
                 let Some(value) = option.text(self.findings) else { continue };

@@ -46,10 +46,6 @@ impl Decoder<'_> {
         // Every network can be attached to by hand.
         fields.take("attachable");
         let ipv6 = fields.boolean("enable_ipv6", self.findings).then_some(pool.ipv6);
-        if let Some(field) = fields.peek("enable_ipv6").filter(|_| ipv6.is_some()) {
-            let message = format!("{}: networks have no IPv6 addresses yet", field.path);
-            self.findings.warning("not-honoured", field.key, message);
-        }
         fields.finish(&[], self.findings);
         Some(Network {
             span,

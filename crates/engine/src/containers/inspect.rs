@@ -67,6 +67,17 @@ impl Containers<'_> {
                     "NetworkID": record.as_ref().map(|record| &record.id),
                     "Gateway": record.as_ref().map(|record| record.gateway),
                     "IPPrefixLen": record.as_ref().map(|record| record.subnet.prefix()),
+                    "GlobalIPv6Address": endpoint
+                        .and_then(|endpoint| endpoint.address6)
+                        .map_or_else(String::new, |address| address.to_string()),
+                    "GlobalIPv6PrefixLen": record
+                        .as_ref()
+                        .and_then(|record| record.ipv6)
+                        .map_or(0, |plan| plan.subnet.prefix()),
+                    "IPv6Gateway": record
+                        .as_ref()
+                        .and_then(|record| record.ipv6)
+                        .map_or_else(String::new, |plan| plan.gateway.to_string()),
                     "IPAddress": endpoint.map_or_else(String::new, |endpoint| endpoint.address.to_string()),
                 }),
             );

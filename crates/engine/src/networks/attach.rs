@@ -1,13 +1,13 @@
 //! Attaching a container's network namespace to its networks, and letting go of it.
 
 use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::fd::BorrowedFd;
 
 use coracle_container::{
     ContainerId, ContainerSpec, NetworkAttachment, NetworkMode, ProcessIdentity, Protocol,
 };
-use coracle_network::netlink::{self, Attachment, Interface};
+use coracle_network::netlink::{self, Attachment, Interface, Ipv6Link};
 use coracle_network::{NetworkRecord, PublishedPort, ipam, names, nftables};
 use coracle_report::Diagnostic;
 
@@ -80,12 +80,18 @@ impl Networks<'_> {
                 Failure::user(Diagnostic::error("network-addresses", message))
             })?;
             state.last.insert(network.name.clone(), address);
+            let address6 = address6(network, wanted.ipv6_address, address, &state.addresses6(&network.name))
+                .map_err(|reason| {
+                    let message = format!("network `{}`: {reason}", network.name);
+                    Failure::user(Diagnostic::error("network-addresses", message))
+                })?;
             self.raise(network)?;
             let number = u8::try_from(number).unwrap_or(u8::MAX);
             endpoints.push(Endpoint {
                 network: network.name.clone(),
                 aliases: wanted.aliases.clone(),
                 address,
+                address6,
                 link: names::veth(id.as_str(), number, generation),
             });
         }
@@ -115,6 +121,9 @@ impl Networks<'_> {
         self.write_state(&state)?;
         nftables::apply(&state.rules(&self.list()?), &lock).during("applying the packet filter's rules")?;
         netlink::enable_forwarding().during("turning on forwarding")?;
+        if networks.iter().any(|network| network.ipv6.is_some()) {
+            netlink::enable_forwarding6().during("turning on forwarding of IPv6")?;
+        }
         let endpoints = endpoints.into_iter().zip(networks.iter().cloned()).collect();
         Ok((Attachments { endpoints, ports }, generation))
     }
@@ -150,14 +159,44 @@ fn address(
     }
 }
 
+/// Chooses an IPv6 address of a network that has some: the one that is wanted, or the one beside the IPv4 address.
+fn address6(
+    network: &NetworkRecord,
+    wanted: Option<Ipv6Addr>,
+    address: Ipv4Addr,
+    taken: &BTreeSet<Ipv6Addr>,
+) -> std::result::Result<Option<Ipv6Addr>, String> {
+    let Some(plan) = network.ipv6 else {
+        return match wanted {
+            Some(wanted) => Err(format!("it has no IPv6 addresses, {wanted} is none of it")),
+            None => Ok(None),
+        };
+    };
+    let address = match wanted {
+        Some(wanted) => {
+            plan.subnet.check(wanted).map_err(|error| error.to_string())?;
+            wanted
+        }
+        None => plan.subnet.beside(address, network.subnet),
+    };
+    if taken.contains(&address) || address == plan.gateway {
+        return Err(format!("address {address} is in use"));
+    }
+    Ok(Some(address))
+}
+
 /// Returns the links of a container, in the order of its networks.
 fn interfaces(spec: &ContainerSpec, attachments: &Attachments, mtu: u32) -> Vec<Interface> {
     // The way out is the network that was given precedence, the first of equals.
-    let ways_out = spec.networks.iter().zip(&attachments.endpoints).enumerate();
-    let ways_out = ways_out.filter(|(_, (_, (_, network)))| !network.internal);
-    let way_out = ways_out
-        .max_by_key(|(number, (wanted, _))| (wanted.gateway_priority, std::cmp::Reverse(*number)))
-        .map(|(number, _)| number);
+    let way_out_of = |fits: &dyn Fn(&NetworkRecord) -> bool| {
+        let ways_out = spec.networks.iter().zip(&attachments.endpoints).enumerate();
+        ways_out
+            .filter(|(_, (_, (_, network)))| !network.internal && fits(network))
+            .max_by_key(|(number, (wanted, _))| (wanted.gateway_priority, std::cmp::Reverse(*number)))
+            .map(|(number, _)| number)
+    };
+    let way_out = way_out_of(&|_| true);
+    let way_out6 = way_out_of(&|network| network.ipv6.is_some());
     let mut names = BTreeSet::new();
     let interface = |(number, (wanted, (endpoint, network))): (
         usize,
@@ -186,6 +225,11 @@ fn interfaces(spec: &ContainerSpec, attachments: &Attachments, mtu: u32) -> Vec<
             address: endpoint.address,
             subnet: network.subnet,
             gateway: (Some(number) == way_out).then_some(network.gateway),
+            ipv6: endpoint.address6.zip(network.ipv6).map(|(address, plan)| Ipv6Link {
+                address,
+                prefix: plan.subnet.prefix(),
+                gateway: (Some(number) == way_out6).then_some(plan.gateway),
+            }),
             hardware: wanted.mac_address.map(|address| address.0),
             mtu: network.options.mtu.unwrap_or(mtu),
             link_local: wanted.link_local.clone(),

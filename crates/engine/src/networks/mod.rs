@@ -4,11 +4,13 @@ mod attach;
 mod state;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use coracle_container::{ContainerId, ContainerSpec};
 use coracle_network::netlink::{self, Bridge, HostFacts};
-use coracle_network::{Lock, NetworkOptions, NetworkRecord, Subnet, ipam, names, nftables};
+use coracle_network::{
+    Ipv6Plan, Lock, NetworkOptions, NetworkRecord, Subnet, Subnet6, ipam, names, nftables,
+};
 use coracle_report::{Diagnostic, Event};
 use coracle_store::records;
 use serde_json::{Value, json};
@@ -33,12 +35,23 @@ pub struct NetworkRequest {
     pub range: Option<String>,
     /// Addresses that no container gets unless it asks, by what they are for.
     pub reserved: BTreeMap<String, Ipv4Addr>,
+    /// Its IPv6 addresses; `None` is none.
+    pub ipv6: Option<Ipv6Request>,
     /// Whether it reaches nothing outside.
     pub internal: bool,
     /// Options of the driver, under Docker's names.
     pub driver_options: BTreeMap<String, String>,
     /// Labels.
     pub labels: BTreeMap<String, String>,
+}
+
+/// Which IPv6 addresses a new network should have.
+#[derive(Clone, Debug, Default)]
+pub struct Ipv6Request {
+    /// Where they come from, `a:b::/n`; `None` makes a local subnet.
+    pub subnet: Option<String>,
+    /// The bridge's address; `None` means the subnet's first.
+    pub gateway: Option<Ipv6Addr>,
 }
 
 /// The networks of an engine.
@@ -114,6 +127,7 @@ impl Networks<'_> {
             self.engine.reporter.event(Event::Notice(Diagnostic::warning("not-honoured", message)));
         }
         let id = process::random_hex().during("drawing a network's id")?;
+        let ipv6 = self.plan_ipv6(request.ipv6.as_ref(), &id)?;
         let bridge = match &options.bridge {
             _ if request.name == DEFAULT_NETWORK => names::DEFAULT_BRIDGE.to_owned(),
             None => names::bridge(&id),
@@ -137,6 +151,7 @@ impl Networks<'_> {
             gateway,
             bridge,
             internal: request.internal,
+            ipv6,
             range,
             reserved: request.reserved,
             options,
@@ -145,6 +160,33 @@ impl Networks<'_> {
             created: jiff::Timestamp::now().to_string(),
             scope: scope.to_owned(),
         })
+    }
+
+    /// Decides a new network's IPv6 addresses.
+    fn plan_ipv6(&self, request: Option<&Ipv6Request>, id: &str) -> Result<Option<Ipv6Plan>> {
+        let Some(request) = request else { return Ok(None) };
+        let user = |message: String| Failure::user(Diagnostic::error("network-addresses", message));
+        if !std::path::Path::new("/proc/net/if_inet6").exists() {
+            return Err(user("this kernel has no IPv6".to_owned()));
+        }
+        let subnet: Subnet6 = match &request.subnet {
+            Some(text) => text
+                .parse()
+                .map_err(|error: coracle_network::subnet6::Subnet6Error| user(error.to_string()))?,
+            // The id is random; as many of its digits as RFC 4193 wants random bits.
+            None => Subnet6::local(std::array::from_fn(|place| {
+                u8::from_str_radix(&id[2 * place..2 * place + 2], 16).unwrap_or(0)
+            })),
+        };
+        for other in self.list()? {
+            if let Some(plan) = other.ipv6.filter(|plan| plan.subnet.overlaps(subnet)) {
+                let message = format!("subnet {subnet} overlaps {} of network `{}`", plan.subnet, other.name);
+                return Err(user(message));
+            }
+        }
+        let gateway = request.gateway.unwrap_or_else(|| subnet.default_gateway());
+        subnet.check(gateway).map_err(|error| user(error.to_string()))?;
+        Ok(Some(Ipv6Plan { subnet, gateway }))
     }
 
     /// Returns the default bridge network, which is made on first use.
@@ -225,7 +267,14 @@ impl Networks<'_> {
         for (id, attached) in &state.containers {
             for endpoint in attached.endpoints.iter().filter(|endpoint| endpoint.network == record.name) {
                 let address = format!("{}/{}", endpoint.address, record.subnet.prefix());
-                containers.insert(id.to_string(), json!({"Name": attached.name, "IPv4Address": address}));
+                let address6 =
+                    endpoint.address6.zip(record.ipv6).map_or_else(String::new, |(address, plan)| {
+                        format!("{address}/{}", plan.subnet.prefix())
+                    });
+                containers.insert(
+                    id.to_string(),
+                    json!({"Name": attached.name, "IPv4Address": address, "IPv6Address": address6}),
+                );
             }
         }
         let mut options = json!(record.driver_options);
@@ -237,10 +286,14 @@ impl Networks<'_> {
         if !record.reserved.is_empty() {
             pool["AuxiliaryAddresses"] = json!(record.reserved);
         }
+        let mut pools = vec![pool];
+        pools.extend(
+            record.ipv6.map(|plan| json!({"Subnet": plan.subnet.to_string(), "Gateway": plan.gateway})),
+        );
         Ok(json!({
             "Name": record.name, "Id": record.id, "Created": record.created, "Scope": "local", "Driver": "bridge",
-            "EnableIPv6": false, "Internal": record.internal, "Attachable": false, "Ingress": false,
-            "IPAM": {"Driver": "default", "Config": [pool]},
+            "EnableIPv6": record.ipv6.is_some(), "Internal": record.internal, "Attachable": false, "Ingress": false,
+            "IPAM": {"Driver": "default", "Config": pools},
             "Containers": containers, "Options": options,
             "Labels": record.labels,
         }))
@@ -281,6 +334,7 @@ impl Networks<'_> {
             name: record.bridge.clone(),
             gateway: record.gateway,
             subnet: record.subnet,
+            ipv6: record.ipv6.map(|plan| (plan.gateway, plan.subnet.prefix())),
             mtu: match record.options.mtu {
                 Some(mtu) => mtu,
                 None => host_facts()?.mtu,

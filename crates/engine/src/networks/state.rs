@@ -5,7 +5,7 @@
 //! apply rules, the one that read first could otherwise apply last.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use coracle_container::{ContainerId, ProcessIdentity};
 use coracle_network::{NetworkRecord, PublishedPort, RuleSet};
@@ -49,6 +49,9 @@ pub struct Endpoint {
     pub aliases: Vec<String>,
     /// Its address.
     pub address: Ipv4Addr,
+    /// Its IPv6 address, if the network has some.
+    #[serde(default)]
+    pub address6: Option<Ipv6Addr>,
     /// The host's end of its link.
     pub link: String,
 }
@@ -58,6 +61,15 @@ impl NetworkState {
     pub fn addresses(&self, network: &str) -> BTreeSet<Ipv4Addr> {
         let endpoints = self.containers.values().flat_map(|attached| &attached.endpoints);
         endpoints.filter(|endpoint| endpoint.network == network).map(|endpoint| endpoint.address).collect()
+    }
+
+    /// Returns the IPv6 addresses in use on a network.
+    pub fn addresses6(&self, network: &str) -> BTreeSet<Ipv6Addr> {
+        let endpoints = self.containers.values().flat_map(|attached| &attached.endpoints);
+        endpoints
+            .filter(|endpoint| endpoint.network == network)
+            .filter_map(|endpoint| endpoint.address6)
+            .collect()
     }
 
     /// Returns the names of containers on a network.
@@ -99,6 +111,7 @@ mod tests {
                 network: network.to_owned(),
                 aliases: Vec::new(),
                 address: Ipv4Addr::new(10, 0, 0, last),
+                address6: None,
                 link: format!("crv{last}"),
             }],
             links: Vec::new(),

@@ -7,7 +7,7 @@ use coracle_compose::{Condition, DesiredNetwork, DesiredVolume, Evidence, Host, 
 use coracle_container::{ContainerId, ContainerSpec, ContainerState, HealthStatus};
 use coracle_report::Diagnostic;
 
-use crate::networks::NetworkRequest;
+use crate::networks::{Ipv6Request, NetworkRequest};
 use crate::{ContainerView, Engine, Pull, Result};
 
 /// Lines of a log that show why a container failed.
@@ -79,6 +79,10 @@ impl Host for ProjectHost<'_> {
             gateway: network.gateway,
             range: network.range.clone(),
             reserved: network.reserved.clone(),
+            ipv6: network
+                .ipv6
+                .as_ref()
+                .map(|wanted| Ipv6Request { subnet: wanted.subnet.clone(), gateway: wanted.gateway }),
             internal: network.internal,
             driver_options: network.driver_options.clone(),
             labels: network.labels.clone(),

@@ -1,10 +1,10 @@
 //! One query to one reply.
 
 use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use hickory_proto::op::{Edns, Message, MessageType, Metadata, OpCode, Query, ResponseCode};
-use hickory_proto::rr::rdata::{A, PTR};
+use hickory_proto::rr::rdata::{A, AAAA, PTR};
 use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
 
 use super::zone::Zone;
@@ -123,12 +123,24 @@ fn forward(
     if chosen.is_empty() {
         return Decision::Unknown;
     }
+    let answered: BTreeSet<Ipv4Addr> = chosen.iter().copied().collect();
     let turn = turn % chosen.len();
     chosen.rotate_left(turn);
     let record = |address| Record::from_rdata(question.name().clone(), TIME_TO_LIVE, RData::A(A(address)));
     match question.query_type() {
         RecordType::A | RecordType::ANY => Decision::Records(chosen.into_iter().map(record).collect()),
         // The name is there, with no such record: "no such name" would make clients give up on IPv4 as well.
+        RecordType::AAAA => {
+            let addresses: BTreeSet<Ipv6Addr> = called
+                .iter()
+                .filter(|endpoint| endpoint.address.is_some_and(|address| answered.contains(&address)))
+                .filter_map(|endpoint| endpoint.address6)
+                .collect();
+            let record = |address| {
+                Record::from_rdata(question.name().clone(), TIME_TO_LIVE, RData::AAAA(AAAA(address)))
+            };
+            Decision::Records(addresses.into_iter().map(record).collect())
+        }
         _ => Decision::Records(Vec::new()),
     }
 }
@@ -214,6 +226,7 @@ mod tests {
             aliases: aliases.iter().map(|alias| (*alias).to_owned()).collect(),
             links: Vec::new(),
             address: address.map(|address| address.parse().unwrap()),
+            address6: None,
             ready,
         }
     }
@@ -389,6 +402,18 @@ mod tests {
             let _any = answer(&bytes, &seen, &[], turn, Transport::Udp);
             let _any = failure(&bytes, true, Transport::Tcp);
         }
+    }
+
+    #[test]
+    fn ipv6_addresses_are_answered_where_there_are_some() {
+        let mut zones = zones();
+        zones[0].endpoints[0].address6 = Some("fd00::2".parse().unwrap());
+        // One that is not ready is not answered by either.
+        zones[0].endpoints[2].address6 = Some("fd00::4".parse().unwrap());
+        let seen = visible(&zones, zones[0].gateway, None);
+        let ask = |kind| describe(&answer(&query("backend.", kind), &seen, &[], 0, Transport::Udp));
+        assert_eq!(ask(RecordType::AAAA), "NoError fd00::2");
+        assert_eq!(ask(RecordType::A), "NoError 10.1.0.2 10.1.0.3");
     }
 
     #[test]

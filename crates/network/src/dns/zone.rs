@@ -1,6 +1,6 @@
 //! What names mean on one network.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
 
@@ -46,6 +46,9 @@ pub struct Endpoint {
     pub links: Vec<(String, String)>,
     /// Its address; none while it does not run: then its names are known, but mean nothing.
     pub address: Option<Ipv4Addr>,
+    /// Its IPv6 address, if it has one.
+    #[serde(default)]
+    pub address6: Option<Ipv6Addr>,
     /// Whether it should get traffic: running, and healthy if it can say so. Where a name has ready endpoints only
     /// those are answered, else all that run.
     pub ready: bool,

@@ -1,7 +1,7 @@
 //! The links between bridges and one container's network namespace.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::BorrowedFd;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -38,6 +38,8 @@ pub struct Interface {
     pub subnet: Subnet,
     /// The way out; none for internal networks. The first interface that has one gets the default route.
     pub gateway: Option<Ipv4Addr>,
+    /// Its IPv6 address, if the network has some.
+    pub ipv6: Option<Ipv6Link>,
     /// The hardware address; none derives it from `address`.
     pub hardware: Option<[u8; 6]>,
     /// The largest packet in bytes.
@@ -48,6 +50,17 @@ pub struct Interface {
     pub isolated: bool,
     /// Kernel parameters of the link inside, by their names below `net.`, e.g. `ipv4.conf.eth0.log_martians`.
     pub sysctls: Vec<(String, String)>,
+}
+
+/// The IPv6 side of an [`Interface`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ipv6Link {
+    /// The address inside.
+    pub address: Ipv6Addr,
+    /// The number of leading bits of the network that it lies in.
+    pub prefix: u8,
+    /// The way out; none for networks that are none.
+    pub gateway: Option<Ipv6Addr>,
 }
 
 /// Connects the namespace behind `namespace` to the bridges: creates the links, brings them and `lo` up, and gives them
@@ -163,6 +176,15 @@ fn connect(
         }
         requests.push(message::up(name));
         meanings.push(format!("bring up {name}"));
+        if let Some(ipv6) = &interface.ipv6 {
+            sysctl::allow_ipv6(name);
+            requests.push(message::new_address6(index, ipv6.address, ipv6.prefix));
+            meanings.push(format!("give {} to {name}", ipv6.address));
+            if let Some(gateway) = ipv6.gateway {
+                requests.push(message::default_route6(index, gateway));
+                meanings.push(format!("route by gateway {gateway}"));
+            }
+        }
         if let (None, Some(gateway)) = (way_out, interface.gateway) {
             way_out = Some((index, gateway));
         }

@@ -1,11 +1,11 @@
 //! Bridges: one a network.
 
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::connection::Connection;
 use super::host::link_index;
-use super::{NetlinkError, hardware_address, message};
+use super::{NetlinkError, hardware_address, message, sysctl};
 use crate::subnet::Subnet;
 
 /// A bridge as it should be.
@@ -17,6 +17,8 @@ pub struct Bridge {
     pub gateway: Ipv4Addr,
     /// The network that the address lies in.
     pub subnet: Subnet,
+    /// Its IPv6 address and the number of leading bits of the network it lies in.
+    pub ipv6: Option<(Ipv6Addr, u8)>,
     /// The largest packet in bytes; [`super::HostFacts::mtu`] unless the user says otherwise.
     pub mtu: u32,
 }
@@ -48,7 +50,14 @@ pub fn ensure_bridge(bridge: &Bridge) -> Result<(), NetlinkError> {
     let outcomes = connection.exchange(&requests).map_err(failed("configure"))?;
     let mut outcomes = outcomes.into_iter();
     unless_there(outcomes.next()).map_err(failed("give an address to"))?;
-    outcomes.next().unwrap_or(Ok(())).map_err(failed("bring up"))
+    outcomes.next().unwrap_or(Ok(())).map_err(failed("bring up"))?;
+    if let Some((address, prefix)) = bridge.ipv6 {
+        sysctl::allow_ipv6(&bridge.name);
+        let requests = [message::new_address6(index, address, prefix)];
+        let outcomes = connection.exchange(&requests).map_err(failed("configure"))?;
+        unless_there(outcomes.into_iter().next()).map_err(failed("give an IPv6 address to"))?;
+    }
+    Ok(())
 }
 
 /// Takes the link called `name` away, a bridge or a veth (whose other end goes with it). Absence is success.

@@ -1,11 +1,11 @@
 //! The rtnetlink messages that we send, built from `netlink-packet-route` types.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::path::Path;
 
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NetlinkSerializable};
-use netlink_packet_route::address::{AddressAttribute, AddressMessage, AddressScope};
+use netlink_packet_route::address::{AddressAttribute, AddressHeaderFlags, AddressMessage, AddressScope};
 use netlink_packet_route::link::{
     AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoBridge, InfoBridgePort, InfoData, InfoKind, InfoPortData,
     InfoPortKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
@@ -138,6 +138,34 @@ pub(super) fn new_address(index: u32, address: Ipv4Addr, subnet: Subnet) -> Requ
         AddressAttribute::Broadcast(subnet.broadcast()),
     ]);
     request(NLM_F_CREATE | NLM_F_EXCL, &RouteNetlinkMessage::NewAddress(message))
+}
+
+/// Gives a link an IPv6 address that is usable at once: our plan gives it to nobody else.
+pub(super) fn new_address6(index: u32, address: Ipv6Addr, prefix: u8) -> Request {
+    let mut message = AddressMessage::default();
+    message.header.family = AddressFamily::Inet6;
+    message.header.prefix_len = prefix;
+    message.header.scope = AddressScope::Universe;
+    message.header.index = index;
+    message.header.flags = AddressHeaderFlags::Nodad;
+    message
+        .attributes
+        .extend([AddressAttribute::Local(address.into()), AddressAttribute::Address(address.into())]);
+    request(NLM_F_CREATE | NLM_F_EXCL, &RouteNetlinkMessage::NewAddress(message))
+}
+
+/// As [`default_route`], for IPv6.
+pub(super) fn default_route6(index: u32, gateway: Ipv6Addr) -> Request {
+    let mut message = RouteMessage::default();
+    message.header.address_family = AddressFamily::Inet6;
+    message.header.table = RouteHeader::RT_TABLE_MAIN;
+    message.header.protocol = RouteProtocol::Boot;
+    message.header.scope = RouteScope::Universe;
+    message.header.kind = RouteType::Unicast;
+    message
+        .attributes
+        .extend([RouteAttribute::Gateway(RouteAddress::Inet6(gateway)), RouteAttribute::Oif(index)]);
+    request(NLM_F_CREATE | NLM_F_EXCL, &RouteNetlinkMessage::NewRoute(message))
 }
 
 /// Sends what has no other way to `gateway`.

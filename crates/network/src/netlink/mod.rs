@@ -12,10 +12,10 @@ mod sysctl;
 
 use std::io;
 
-pub use attach::{Attachment, Interface, attach, loopback};
+pub use attach::{Attachment, Interface, Ipv6Link, attach, loopback};
 pub use bridge::{Bridge, delete_link, ensure_bridge};
 pub use host::{HostFacts, HostRoute, host_facts, links, routes};
-pub use sysctl::enable_forwarding;
+pub use sysctl::{enable_forwarding, enable_forwarding6};
 
 /// The kernel refused something.
 #[derive(Debug, thiserror::Error)]

@@ -13,6 +13,19 @@ pub fn enable_forwarding() -> Result<(), NetlinkError> {
     set("net/ipv4/ip_forward", "1").map_err(|source| NetlinkError::new("set net.ipv4.ip_forward", source))
 }
 
+/// Lets a link of the calling thread's namespace have IPv6 addresses, also where links have none unless told.
+pub(super) fn allow_ipv6(link: &str) {
+    // A kernel that refuses says so again when the address is given.
+    let _told_later = set(&format!("net/ipv6/conf/{link}/disable_ipv6"), "0");
+}
+
+/// As [`enable_forwarding`], for IPv6. A host that forwards takes no more routes from its neighbours unless its links are
+/// told to (`accept_ra=2`), which Docker leaves to the administrator too.
+pub fn enable_forwarding6() -> Result<(), NetlinkError> {
+    set("net/ipv6/conf/all/forwarding", "1")
+        .map_err(|source| NetlinkError::new("set net.ipv6.conf.all.forwarding", source))
+}
+
 /// Settings of a container's own namespace, Docker's two: ports below 1024 and `ping` need no privilege there, since
 /// its ports are nobody else's.
 pub(super) fn unprivileged_ports_and_ping() {

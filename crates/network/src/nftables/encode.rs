@@ -205,6 +205,10 @@ fn encode_match(list: &mut Attributes, condition: &Match) {
         Match::Output(sense, name) => link_name(list, 7, *sense, name), // NFT_META_OIFNAME
         Match::Source(sense, subnet) => address(list, 12, *sense, *subnet),
         Match::Destination(sense, subnet) => address(list, 16, *sense, *subnet),
+        Match::Ipv6 => {
+            meta(list, 15); // NFT_META_NFPROTO
+            compare(list, Sense::Is, &[10]); // NFPROTO_IPV6
+        }
         Match::DestinationLocal => {
             expression(list, "fib", |fib| {
                 fib.number(1, 1); // NFTA_FIB_DREG: register 1

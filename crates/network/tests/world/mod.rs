@@ -42,7 +42,8 @@ impl World {
         coracle_network::netlink::loopback(host.as_fd()).unwrap();
         host.run(|| {
             coracle_network::netlink::enable_forwarding().unwrap();
-            let bridge = Bridge { name: "uplink0".to_owned(), gateway: HOST_OUTSIDE, subnet, mtu: 1400 };
+            let bridge =
+                Bridge { name: "uplink0".to_owned(), gateway: HOST_OUTSIDE, subnet, ipv6: None, mtu: 1400 };
             ensure_bridge(&bridge).unwrap();
             let link = interface("uplink0", "outside0", OUTSIDE, subnet, None);
             attach(outside.as_fd(), &Attachment { interfaces: vec![link] }).unwrap();
@@ -55,12 +56,14 @@ impl World {
         let subnet: Subnet = subnet.parse().unwrap();
         let number = self.networks.len();
         let name = names::bridge(&format!("{number:08}"));
-        let bridge = Bridge { name: name.clone(), gateway: subnet.default_gateway(), subnet, mtu: 1400 };
+        let gateway = subnet.default_gateway();
+        let bridge = Bridge { name: name.clone(), gateway, subnet, ipv6: None, mtu: 1400 };
         self.host.run(|| ensure_bridge(&bridge).unwrap());
         self.networks.push(NetworkRules {
             bridge: name,
             subnet,
             gateway: subnet.default_gateway(),
+            ipv6: false,
             internal,
             masquerade: !internal,
         });
@@ -127,6 +130,7 @@ pub fn interface(
         address,
         subnet,
         gateway,
+        ipv6: None,
         hardware: None,
         mtu: 1400,
         link_local: Vec::new(),
