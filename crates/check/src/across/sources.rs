@@ -33,6 +33,9 @@ fn run(subject: &Subject<'_>, build: &Build, findings: &mut Findings) {
     if build.services.is_empty() {
         stages = (0..build.dockerfile.stages.len()).collect();
     }
+    if build.services.is_empty() && !is_the_context(subject, build, context) {
+        return;
+    }
     let modules = submodules(subject, context);
     let mut told: Vec<&String> = Vec::new();
     for stage in stages {
@@ -50,6 +53,9 @@ fn run(subject: &Subject<'_>, build: &Build, findings: &mut Findings) {
                 && matches!(ignore.verdict(&clean), Verdict::Hidden(_))
             {
                 // `CopyIgnoredFile` says it.
+                continue;
+            }
+            if generated(subject, context, &clean) {
                 continue;
             }
             let module = modules.iter().find(|module| Path::new(&clean).starts_with(module.as_str()));
@@ -151,6 +157,51 @@ fn elsewhere(subject: &Subject<'_>, build: &Build, context: &Path, clean: &str) 
     let names = subject.files.list(&directory);
     let near = coracle_dockerfile::nearest(&name, names.iter().map(String::as_str))?;
     Some(format!("did you mean `{}`?", wanted.with_file_name(near).display()))
+}
+
+/// Says whether a path is one that is made before the image is: git ignores it, or it is where tools put what they make.
+fn generated(subject: &Subject<'_>, context: &Path, clean: &str) -> bool {
+    let fixed: Vec<&str> = clean.split('/').take_while(|part| !Glob::is_pattern(part)).collect();
+    let mut path = context.to_owned();
+    for part in &fixed {
+        path.push(part);
+        if subject.files.ignored(&path) == Some(true) {
+            return true;
+        }
+    }
+    let made = [
+        "target",
+        "build",
+        "dist",
+        "out",
+        "bin",
+        "publish",
+        "artifacts",
+        "release",
+        "_build",
+        "public/build",
+    ];
+    let first = fixed.first().copied().unwrap_or_default();
+    let archive = super::sources_of::has_extension(clean, &["jar", "war", "whl"]);
+    made.contains(&first) || archive
+}
+
+/// Says whether the directory of a Dockerfile that is checked alone is its context, by what it copies: something is there,
+/// and nothing that is not there is further up.
+fn is_the_context(subject: &Subject<'_>, build: &Build, context: &Path) -> bool {
+    let mut some = false;
+    for word in build.dockerfile.context_sources() {
+        let clean = clean(word);
+        if clean.is_empty() || clean.contains('$') || Glob::is_pattern(&clean) || word.contains("://") {
+            continue;
+        }
+        if subject.files.exists(&context.join(&clean)) {
+            some = true;
+        } else if context.ancestors().skip(1).take(4).any(|above| subject.files.exists(&above.join(&clean))) {
+            return false;
+        }
+    }
+    some
 }
 
 /// Returns the paths of git's submodules, relative to the context.
