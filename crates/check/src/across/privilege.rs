@@ -111,6 +111,12 @@ fn refused(made: &Made<'_>, number: usize, user: &str, words: &[String]) -> Opti
             (official && !moved)
                 .then(|| (format!("{what} -g"), "may not write below /usr/local/lib/node_modules"))
         }
+        // What is installed beside the sources goes into the working directory.
+        "npm" | "pnpm" if matches!(verb, "ci" | "install" | "i") => {
+            not_theirs(made, number, "node_modules").then_some((what, IN_WORKDIR))
+        }
+        "yarn" if verb == "install" => not_theirs(made, number, "node_modules").then_some((what, IN_WORKDIR)),
+        "composer" if verb == "install" => not_theirs(made, number, "vendor").then_some((what, IN_WORKDIR)),
         "pip" | "pip3" if verb == "install" => {
             // An environment of the application's, or a place of its own.
             let elsewhere = flag(&["--target", "-t", "--prefix", "--root", "--python"])
@@ -136,6 +142,39 @@ fn refused(made: &Made<'_>, number: usize, user: &str, words: &[String]) -> Opti
         }
         _ => None,
     }
+}
+
+const IN_WORKDIR: &str = "may not write to the working directory, which `WORKDIR` made for root";
+
+/// Says whether a directory that is to be made belongs to root for certain: `WORKDIR` made the one above it while the user
+/// was root, nothing gave it away, and no official image has it.
+fn not_theirs(made: &Made<'_>, number: usize, name: &str) -> bool {
+    let step = &made.steps[number];
+    let Some(workdir) = step.before.workdir.as_deref() else { return false };
+    let fresh = ["/app", "/code", "/usr/src/app", "/usr/app", "/workspace", "/srv/app", "/opt/app"];
+    if !fresh.iter().any(|root| Path::new(workdir).starts_with(root)) {
+        return false;
+    }
+    let official = made.base.as_deref().and_then(crate::knowledge::official::of);
+    let plain = official.is_some_and(|official| official.ports.is_empty());
+    let by_root = made.steps[..number].iter().any(|before| {
+        matches!(before.statement.instruction, Instruction::Workdir(_))
+            && before.before.is_root() == Some(true)
+    });
+    let by_other = made.steps[..number].iter().any(|before| {
+        matches!(before.statement.instruction, Instruction::Workdir(_))
+            && before.before.is_root() != Some(true)
+    });
+    let says = made.says("mkdir") || made.says("install -d") || made.says("chmod");
+    let theirs = |path: &str| matches!(made.owner(path), Some(Owner::User(_) | Owner::Anybody));
+    plain
+        && by_root
+        && !by_other
+        && !says
+        && step.before.user.is_some()
+        && !theirs(workdir)
+        && !theirs(&format!("{workdir}/{name}"))
+        && !made.copied.iter().any(|copied| copied.owner.is_some())
 }
 
 fn home_not_owned(made: &Made<'_>, findings: &mut Findings) {

@@ -324,7 +324,9 @@ impl<'b> Made<'b> {
         for (number, step) in self.steps.iter().enumerate() {
             let copies = self.copied.iter().filter(|copied| copied.step == number);
             for copied in copies {
-                if copied.dest.as_deref().is_some_and(|dest| covers(dest, path)) {
+                // Files that come into a directory leave it to whom it belongs.
+                let into = |dest: &str| owner.is_some() && dest.trim_end_matches('/') == path;
+                if copied.dest.as_deref().is_some_and(|dest| covers(dest, path) && !into(dest)) {
                     owner = Some(copied.owner.clone().map_or(Owner::Root(number), Owner::User));
                 }
             }
