@@ -1,5 +1,6 @@
 //! Rules that look across files: Dockerfile, merged compose files, sources, proxies, scripts and documents.
 
+mod built;
 mod certificates;
 mod context;
 mod database;
@@ -44,6 +45,7 @@ pub(crate) static CHECKS: &[Check] = &[
     monitoring::CHECK,
     named::CHECK,
     printed::CHECK,
+    built::CHECK,
 ];
 
 /// Says whether an image is of an official line.
