@@ -32,6 +32,7 @@ pub use instruction::{
     HealthcheckProbe, Heredoc, Instruction, NetworkMode, OnBuild, PairForm, Run, Security, Statement,
 };
 pub use line::{KEYWORDS, flags};
+pub use logical::Logical;
 pub use mount::{Mount, MountKind, MountOwner, Sharing};
 pub use near::nearest;
 pub use parse::{parse, parse_trigger};

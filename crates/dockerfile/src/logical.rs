@@ -6,8 +6,9 @@ use coracle_report::{Position, Span};
 
 use crate::{Escape, Source, Spanned, Word};
 
-/// A logical line: continuations removed, comments in between dropped.
-pub(crate) struct Logical {
+/// A logical line: continuations removed, comments in between dropped; knows where each of its bytes stands in the file.
+#[derive(Clone, Debug)]
+pub struct Logical {
     text: String,
     /// Where each physical line's text begins in `text`, and its position in the file.
     pieces: Vec<(usize, Position)>,
@@ -71,17 +72,22 @@ impl Logical {
     }
 
     /// Returns the whole text.
-    pub(crate) fn text(&self) -> &str {
+    pub fn text(&self) -> &str {
         &self.text
     }
 
     /// Returns the position just after the last physical line's content.
-    pub(crate) fn end(&self) -> Position {
+    pub fn end(&self) -> Position {
         self.end
     }
 
+    /// Returns where each physical line's part begins: its byte, and its position in the file.
+    pub fn pieces(&self) -> &[(usize, Position)] {
+        &self.pieces
+    }
+
     /// Returns the position of byte `offset`.
-    pub(crate) fn position(&self, offset: usize) -> Position {
+    pub fn position(&self, offset: usize) -> Position {
         let piece = self.pieces.partition_point(|(start, _)| *start <= offset).saturating_sub(1);
         let Some((start, position)) = self.pieces.get(piece) else {
             return self.end;

@@ -3,9 +3,16 @@
 use coracle_report::Diagnostic;
 
 use crate::instruction::{Heredoc, Instruction};
-use crate::{CopySource, Dockerfile, StageLookup, Word, nearest};
+use crate::{CopySource, Dockerfile, Logical, StageLookup, Word, nearest};
 
 impl Dockerfile {
+    /// Returns the logical line of the instruction at `span`, heredoc bodies left out, so that places within its text can
+    /// be told.
+    pub fn logical(&self, span: &coracle_report::Span) -> Logical {
+        let first = (span.start.line as usize).saturating_sub(1);
+        Logical::read(&self.source, first, self.directives.escape).logical
+    }
+
     /// Returns the heredoc's content, with variables replaced unless its terminator was quoted.
     pub fn heredoc_content(
         &self,
