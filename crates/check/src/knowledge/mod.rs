@@ -5,4 +5,5 @@
 
 pub(crate) mod images;
 pub(crate) mod official;
+pub(crate) mod packages;
 pub(crate) mod support;

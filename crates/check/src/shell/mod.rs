@@ -4,18 +4,36 @@
 //!   Dockerfile, script --snippet--> text with places --parse--> commands with words, pipes, what failure means
 //! ```
 
+mod dangers;
+mod heading;
 mod instructions;
 mod parse;
 mod script;
+mod scripts;
+mod setting;
 mod snippet;
 mod word;
 
-pub(crate) use instructions::{Interpreter, Piece, Role, is_shell, pieces};
-pub(crate) use parse::Unread;
-pub(crate) use script::{Assignment, Command, Joint, Redirect, RedirectKind, Script};
-pub(crate) use snippet::Snippet;
-pub(crate) use word::{Variable, Word};
+pub(crate) use instructions::{Piece, Role, pieces};
+pub(crate) use script::{Command, Joint, Script};
+pub(crate) use word::Word;
 
-use crate::project::Check;
+use crate::dockerfile::View;
+use crate::project::{Check, Findings, Run};
 
-pub(crate) static CHECKS: &[Check] = &[];
+pub(crate) static CHECKS: &[Check] = &[
+    scripts::CHECK,
+    Check { rules: dangers::RULES, run: Run::Dockerfile(|_, _| ()) },
+    Check { rules: heading::RULES, run: Run::Dockerfile(|_, _| ()) },
+];
+
+/// Asks the rules that look at the shell text of a Dockerfile.
+pub(crate) fn of_dockerfile(view: &View<'_>, findings: &mut Findings) {
+    for piece in &view.pieces {
+        let instruction = Some(&piece.statement.span);
+        dangers::syntax(&piece.snippet, instruction, findings);
+        if let Some(setting) = setting::Setting::of_piece(view, piece) {
+            dangers::run(&setting, findings);
+        }
+    }
+}

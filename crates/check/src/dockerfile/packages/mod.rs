@@ -3,6 +3,7 @@
 mod apk;
 mod apt;
 mod gone;
+mod lock;
 mod node;
 mod pip;
 mod rpm;
@@ -11,6 +12,7 @@ mod tools;
 pub(super) use apk::RULES as APK;
 pub(super) use apt::RULES as APT;
 pub(super) use gone::CHECK as GONE;
+pub(super) use lock::CHECK as LOCK;
 pub(super) use node::RULES as NODE;
 pub(super) use pip::RULES as PIP;
 pub(super) use rpm::RULES as RPM;

@@ -135,7 +135,7 @@ pub(super) fn run(view: &View<'_>, findings: &mut Findings) {
         let place = |index: usize, name: &str| {
             let piece = &view.pieces[index];
             let script = piece.snippet.script()?;
-            let command = script.runs(&[name]).next()?;
+            let command = script.commands.iter().find(|command| command.name() == name)?;
             Some((piece, command.program()?.range.clone()))
         };
         let (Some((one, first)), Some((two, second))) = (place(wget, "wget"), place(curl, "curl")) else { continue };
