@@ -3,7 +3,7 @@
 use coracle_dockerfile::{CopySource, Instruction, Statement, Word};
 use coracle_report::{Severity, Span};
 
-use super::view::{View, found_in};
+use super::view::{View, ends_in, found_in};
 use crate::project::Findings;
 use crate::shell::Word as ShellWord;
 use crate::{Family, Fix, Rule};
@@ -66,10 +66,7 @@ static COPY_BEFORE_INSTALL: Rule = Rule {
     severity: Severity::Warning,
     title: "Everything is copied before the dependencies are installed",
     explanation: "Each change of any file of the context gives `COPY . .` another result, and the installation after it is done again, minutes for a changed comma. Copy the files that list the dependencies first, install, then copy the rest.",
-    example: Some((
-        "COPY . .\nRUN npm ci",
-        "COPY package.json package-lock.json ./\nRUN npm ci\nCOPY . .",
-    )),
+    example: Some(("COPY . .\nRUN npm ci", "COPY package.json package-lock.json ./\nRUN npm ci\nCOPY . .")),
     ..Rule::PLAIN
 };
 
@@ -79,10 +76,7 @@ static SECRET_COPIED: Rule = Rule {
     severity: Severity::Error,
     title: "A file with secrets is copied into the image",
     explanation: "Whoever has the image can read every file of every layer, also when a later step removes it. Give secrets to a step with `RUN --mount=type=secret`, and to a container when it starts.",
-    example: Some((
-        "COPY .env /app/",
-        "RUN --mount=type=secret,id=env,target=/app/.env ./build.sh",
-    )),
+    example: Some(("COPY .env /app/", "RUN --mount=type=secret,id=env,target=/app/.env ./build.sh")),
     ..Rule::PLAIN
 };
 
@@ -154,13 +148,13 @@ fn several(statement: &Statement, sources: &[CopySource], dest: &Word, findings:
 
 fn is_remote(path: &str) -> bool {
     ["http://", "https://", "git@", "git://", "ssh://"].iter().any(|prefix| path.starts_with(prefix))
-        || path.split('#').next().is_some_and(|path| path.ends_with(".git"))
+        || path.split('#').next().is_some_and(|path| ends_in(path, &["git"]))
 }
 
 fn is_archive(path: &str) -> bool {
     const ENDS: &[&str] = &[
-        ".tar", ".gz", ".tgz", ".bz2", ".tbz", ".tbz2", ".xz", ".txz", ".zst", ".tzst", ".Z", ".lz", ".lzma", ".tlz",
-        ".tz2", ".tZ",
+        ".tar", ".gz", ".tgz", ".bz2", ".tbz", ".tbz2", ".xz", ".txz", ".zst", ".tzst", ".Z", ".lz", ".lzma",
+        ".tlz", ".tz2", ".tZ",
     ];
     ENDS.iter().any(|end| path.ends_with(end))
 }
@@ -202,11 +196,15 @@ fn plain(statement: &Statement, add: &coracle_dockerfile::AddFiles, findings: &m
 fn relative(view: &View<'_>, stage: usize, statement: &Statement, dest: &Word, findings: &mut Findings) {
     let path = dest.value.trim_matches(['"', '\'']);
     let windows = path.get(1..3).is_some_and(|rest| rest == ":\\" || rest == ":/");
-    if path.starts_with(['/', '$', '\\']) || windows || matches!(statement.instruction, Instruction::OnBuild(_)) {
+    if path.starts_with(['/', '$', '\\'])
+        || windows
+        || matches!(statement.instruction, Instruction::OnBuild(_))
+    {
         return;
     }
-    let workdir =
-        view.before(stage, statement.span.start).any(|own| matches!(own.instruction, Instruction::Workdir(_)));
+    let workdir = view
+        .before(stage, statement.span.start)
+        .any(|own| matches!(own.instruction, Instruction::Workdir(_)));
     // `scratch` and a stage below with nothing set stand at the root; other images may have set one.
     if workdir || view.base(stage).is_some_and(|base| base.contains('$')) {
         return;
@@ -252,14 +250,21 @@ fn archives(view: &View<'_>, stage: usize, findings: &mut Findings) {
             }
             let name = path.rsplit('/').next().unwrap_or(path);
             let whole = copy.dest.value.as_str();
-            let named = |own: &ShellWord| own.file_name() == name || (!whole.ends_with('/') && own.text == whole);
+            let named =
+                |own: &ShellWord| own.file_name() == name || (!whole.ends_with('/') && own.text == whole);
             let unpacks = view.commands().any(|(piece, command)| {
                 piece.stage == stage
                     && piece.statement.span.start > statement.span.start
                     && matches!(command.name(), "tar" | "bsdtar")
-                    && !command.arguments().iter().any(|word| word.text.contains("strip") || word.text.contains("exclude"))
+                    && !command
+                        .arguments()
+                        .iter()
+                        .any(|word| word.text.contains("strip") || word.text.contains("exclude"))
                     && command.arguments().iter().any(named)
-                    && command.arguments().first().is_some_and(|first| first.text.trim_start_matches('-').contains('x'))
+                    && command
+                        .arguments()
+                        .first()
+                        .is_some_and(|first| first.text.trim_start_matches('-').contains('x'))
             });
             if unpacks {
                 let message = format!("the image holds `{name}` and its files");
@@ -284,7 +289,8 @@ fn order(view: &View<'_>, stage: usize, findings: &mut Findings) {
             Instruction::Run(_) => {
                 let Some((copy, span)) = &all else { continue };
                 let piece = view.pieces.iter().find(|piece| piece.statement.span == statement.span);
-                let Some((piece, script)) = piece.and_then(|piece| Some((piece, piece.snippet.script()?))) else {
+                let Some((piece, script)) = piece.and_then(|piece| Some((piece, piece.snippet.script()?)))
+                else {
                     continue;
                 };
                 let install = script.commands.iter().find_map(|command| Some((command, lists_of(command)?)));
@@ -295,14 +301,16 @@ fn order(view: &View<'_>, stage: usize, findings: &mut Findings) {
                     Instruction::Run(run) => run.mounts.iter().any(|mount| names(&mount.text, lists)),
                     _ => false,
                 });
-                let mounted = piece.run.is_some_and(|run| {
-                    run.mounts.iter().any(|mount| names(&mount.text, lists))
-                });
+                let mounted =
+                    piece.run.is_some_and(|run| run.mounts.iter().any(|mount| names(&mount.text, lists)));
                 if !before && !mounted {
                     let message = "every change of any file installs all dependencies again";
                     found_in(findings, &COPY_BEFORE_INSTALL, copy, span, message)
                         .also(&piece.snippet.span(&command.range), "done again")
-                        .hint(format!("write `COPY {} ./` before this installation, and `COPY . .` after it", lists[0]));
+                        .hint(format!(
+                            "write `COPY {} ./` before this installation, and `COPY . .` after it",
+                            lists[0]
+                        ));
                 }
                 return;
             }
@@ -319,16 +327,23 @@ fn lists_of(command: &crate::shell::Command) -> Option<&'static [&'static str]> 
     let editable = command.has_argument(&["-e", "--editable", "."]);
     match command.name() {
         "pip" | "pip3" | "python" | "python3" if !editable => {
-            let list = arguments.iter().position(|word| matches!(word.text.as_str(), "-r" | "--requirement"))?;
+            let list =
+                arguments.iter().position(|word| matches!(word.text.as_str(), "-r" | "--requirement"))?;
             arguments.get(list + 1).filter(|word| !word.expands())?;
             Some(&["requirements.txt"])
         }
-        "npm" if verb == "ci" || (verb == "install" && command.plain_arguments().count() == 1) => Some(&["package.json", "package*.json", "package-lock.json"]),
-        "yarn" if verb == "install" || arguments.is_empty() => Some(&["package.json", "package*.json", "package-lock.json"]),
+        "npm" if verb == "ci" || (verb == "install" && command.plain_arguments().count() == 1) => {
+            Some(&["package.json", "package*.json", "package-lock.json"])
+        }
+        "yarn" if verb == "install" || arguments.is_empty() => {
+            Some(&["package.json", "package*.json", "package-lock.json"])
+        }
         "pnpm" if verb == "install" || verb == "i" => Some(&["package.json", "pnpm-lock.yaml"]),
         "bundle" if verb == "install" => Some(&["Gemfile"]),
         "go" if verb == "mod" && command.has_argument(&["download"]) => Some(&["go.mod"]),
-        "composer" if verb == "install" && command.has_argument(&["--no-scripts"]) => Some(&["composer.json"]),
+        "composer" if verb == "install" && command.has_argument(&["--no-scripts"]) => {
+            Some(&["composer.json"])
+        }
         _ => None,
     }
 }

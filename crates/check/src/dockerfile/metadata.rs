@@ -59,7 +59,10 @@ static CMD_IGNORED: Rule = Rule {
     severity: Severity::Warning,
     title: "`ENTRYPOINT` as text takes no arguments: `CMD` is not used",
     explanation: "The shell form of `ENTRYPOINT` is run by `/bin/sh -c` as it is: what `CMD` says, and what is given to `docker run IMAGE ...`, is an argument of that shell which nobody reads. Write the list form: `ENTRYPOINT [\"program\"]`.",
-    example: Some(("ENTRYPOINT python app.py\nCMD [\"--port\", \"80\"]", "ENTRYPOINT [\"python\", \"app.py\"]\nCMD [\"--port\", \"80\"]")),
+    example: Some((
+        "ENTRYPOINT python app.py\nCMD [\"--port\", \"80\"]",
+        "ENTRYPOINT [\"python\", \"app.py\"]\nCMD [\"--port\", \"80\"]",
+    )),
     ..Rule::PLAIN
 };
 
@@ -92,7 +95,8 @@ pub(super) fn run(view: &View<'_>, findings: &mut Findings) {
                                 && !view.sets(index, statement.span.start, &[variable.name.as_str()])
                         });
                         if let Some(variable) = own {
-                            let message = format!("`${}` is not yet what this instruction makes it", variable.name);
+                            let message =
+                                format!("`${}` is not yet what this instruction makes it", variable.name);
                             let start = pair.value.span.start;
                             let columns = pair.value.value[..variable.range.start].chars().count() as u32;
                             let length = pair.value.value[variable.range.clone()].chars().count() as u32;
@@ -101,8 +105,10 @@ pub(super) fn run(view: &View<'_>, findings: &mut Findings) {
                                 Position::new(start.line, start.column + columns),
                                 Position::new(start.line, start.column + columns + length),
                             );
-                            found_in(findings, &SELF_REFERENCE, statement, &place, message)
-                                .hint(format!("write `ENV {}=...` as an instruction of its own, after this one", pair.name.value));
+                            found_in(findings, &SELF_REFERENCE, statement, &place, message).hint(format!(
+                                "write `ENV {}=...` as an instruction of its own, after this one",
+                                pair.name.value
+                            ));
                         }
                     }
                 }

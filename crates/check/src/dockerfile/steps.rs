@@ -122,8 +122,23 @@ pub(super) fn run(view: &View<'_>, findings: &mut Findings) {
 }
 
 fn programs(piece: &Piece<'_>, script: &Script, findings: &mut Findings) {
-    const POINTLESS: &[&str] =
-        &["ssh", "vim", "vi", "nano", "shutdown", "reboot", "service", "systemctl", "ps", "free", "top", "htop", "kill", "mount", "ifconfig"];
+    const POINTLESS: &[&str] = &[
+        "ssh",
+        "vim",
+        "vi",
+        "nano",
+        "shutdown",
+        "reboot",
+        "service",
+        "systemctl",
+        "ps",
+        "free",
+        "top",
+        "htop",
+        "kill",
+        "mount",
+        "ifconfig",
+    ];
     for command in &script.commands {
         let Some(word) = command.program() else { continue };
         if POINTLESS.contains(&word.text.as_str()) && !is_useful(command, piece) {
@@ -135,13 +150,25 @@ fn programs(piece: &Piece<'_>, script: &Script, findings: &mut Findings) {
         }
         let first = command.words.first();
         if let Some(sudo) = first.filter(|word| matches!(word.text.as_str(), "sudo" | "doas")) {
-            found(findings, &SUDO, piece, &sudo.range, "`sudo` does nothing for root, and lets others become root")
-                .hint("leave it out, or write `USER root` before the step");
+            found(
+                findings,
+                &SUDO,
+                piece,
+                &sudo.range,
+                "`sudo` does nothing for root, and lets others become root",
+            )
+            .hint("leave it out, or write `USER root` before the step");
         }
         let to_sh = command.arguments().last().is_some_and(|word| word.is("/bin/sh"));
         if command.name() == "ln" && to_sh {
-            found(findings, &SHELL_BY_LINK, piece, &command.range, "the system's own scripts get another shell")
-                .hint("write `SHELL [\"/bin/bash\", \"-c\"]`");
+            found(
+                findings,
+                &SHELL_BY_LINK,
+                piece,
+                &command.range,
+                "the system's own scripts get another shell",
+            )
+            .hint("write `SHELL [\"/bin/bash\", \"-c\"]`");
         }
     }
 }
@@ -167,11 +194,13 @@ fn is_useful(command: &Command, piece: &Piece<'_>) -> bool {
 
 fn directory(piece: &Piece<'_>, script: &Script, findings: &mut Findings) {
     let Some(first) = script.commands.first() else { return };
-    let absolute = first.arguments().first().is_some_and(|word| word.text.starts_with('/') && !word.expands());
+    let absolute =
+        first.arguments().first().is_some_and(|word| word.text.starts_with('/') && !word.expands());
     let alone = first.name() == "cd" && first.words.len() == 2 && !first.around.subshell && !first.is_piped();
     // Where it goes somewhere else after, `WORKDIR` says less.
     let once = script.runs(&["cd"]).count() == 1;
-    let goes_on = script.commands.get(1).is_some_and(|next| next.joint == Joint::And || next.joint == Joint::First);
+    let goes_on =
+        script.commands.get(1).is_some_and(|next| next.joint == Joint::And || next.joint == Joint::First);
     if absolute && alone && once && goes_on && !piece.triggered {
         let path = &first.arguments()[0].text;
         found(findings, &CD_NOT_WORKDIR, piece, &first.range, "the directory holds for this step only")
@@ -183,7 +212,21 @@ fn directory(piece: &Piece<'_>, script: &Script, findings: &mut Findings) {
 fn may_fail(command: &Command) -> bool {
     !matches!(
         command.name(),
-        "echo" | "printf" | "yes" | "true" | ":" | "" | "sort" | "uniq" | "head" | "tail" | "tr" | "cut" | "uname" | "date" | "pwd"
+        "echo"
+            | "printf"
+            | "yes"
+            | "true"
+            | ":"
+            | ""
+            | "sort"
+            | "uniq"
+            | "head"
+            | "tail"
+            | "tr"
+            | "cut"
+            | "uname"
+            | "date"
+            | "pwd"
     )
 }
 
@@ -191,7 +234,8 @@ fn pipes(piece: &Piece<'_>, script: &Script, findings: &mut Findings) {
     if piece.exec || piece.shell.pipefail || sets(script, "pipefail") {
         return;
     }
-    let left = script.commands.iter().find(|command| command.is_piped() && may_fail(command) && !command.handled);
+    let left =
+        script.commands.iter().find(|command| command.is_piped() && may_fail(command) && !command.handled);
     let Some(left) = left else { return };
     // One finding a step, as hadolint's.
     let reader = script.pipeline(left).find(|own| own.at == left.at + 1).map_or("", Command::name);
@@ -227,7 +271,9 @@ fn heredoc(piece: &Piece<'_>, script: &Script, findings: &mut Findings) {
         return;
     }
     let interpreter = piece.snippet.text.lines().next().and_then(|line| line.strip_prefix("#!"));
-    if interpreter.is_some_and(|line| line.split_whitespace().skip(1).any(|word| word.starts_with('-') && word.contains('e'))) {
+    if interpreter.is_some_and(|line| {
+        line.split_whitespace().skip(1).any(|word| word.starts_with('-') && word.contains('e'))
+    }) {
         return;
     }
     // A list whose failure nobody sees, and something after it.
@@ -292,7 +338,8 @@ fn removed_later(view: &View<'_>, stage: usize, findings: &mut Findings) {
             }
             Instruction::Run(_) => {
                 let piece = view.pieces.iter().find(|piece| piece.statement.span == statement.span);
-                let Some((piece, script)) = piece.and_then(|piece| Some((piece, piece.snippet.script()?))) else {
+                let Some((piece, script)) = piece.and_then(|piece| Some((piece, piece.snippet.script()?)))
+                else {
                     continue;
                 };
                 if piece.role != Role::Run {
@@ -321,7 +368,8 @@ fn destination(source: &str, dest: &str) -> Option<String> {
     if source.contains(['*', '?', '[', '$', '"']) || dest.contains(['$', '"']) || !dest.starts_with('/') {
         return None;
     }
-    let name = source.trim_end_matches('/').rsplit('/').next().filter(|name| !matches!(*name, "" | "." | ".."))?;
+    let name =
+        source.trim_end_matches('/').rsplit('/').next().filter(|name| !matches!(*name, "" | "." | ".."))?;
     // A directory's content lies at the destination itself.
     if !name.contains('.') {
         return None;

@@ -41,10 +41,48 @@ static HUGE_UID: Rule = Rule {
 
 /// Users that the official images of distributions have, which nobody must make.
 const SYSTEM: &[&str] = &[
-    "root", "daemon", "bin", "sys", "sync", "games", "man", "lp", "mail", "news", "uucp", "proxy", "www-data",
-    "backup", "list", "irc", "_apt", "nobody", "gnats", "guest", "adm", "shutdown", "halt", "operator", "ftp",
-    "sshd", "systemd-network", "cron", "ntp", "ubuntu", "postmaster", "cyrus", "squid", "xfs", "vpopmail", "smmsp",
-    "at", "svn", "squid", "games", "dbus", "postgres",
+    "root",
+    "daemon",
+    "bin",
+    "sys",
+    "sync",
+    "games",
+    "man",
+    "lp",
+    "mail",
+    "news",
+    "uucp",
+    "proxy",
+    "www-data",
+    "backup",
+    "list",
+    "irc",
+    "_apt",
+    "nobody",
+    "gnats",
+    "guest",
+    "adm",
+    "shutdown",
+    "halt",
+    "operator",
+    "ftp",
+    "sshd",
+    "systemd-network",
+    "cron",
+    "ntp",
+    "ubuntu",
+    "postmaster",
+    "cyrus",
+    "squid",
+    "xfs",
+    "vpopmail",
+    "smmsp",
+    "at",
+    "svn",
+    "squid",
+    "games",
+    "dbus",
+    "postgres",
 ];
 
 /// Official images of distributions and languages, which have no users but the system's, and those that have one.
@@ -68,7 +106,7 @@ pub(super) fn run(view: &View<'_>, findings: &mut Findings) {
             Instruction::User(word) => Some((statement, word)),
             _ => None,
         });
-        if let Some((statement, word)) = users.clone().last() {
+        if let Some((statement, word)) = users.clone().next_back() {
             let name = word.value.trim_matches(['"', '\'']);
             let name = name.split(':').next().unwrap_or(name);
             if matches!(name, "root" | "0") && !view.is_thrown_away(index) {
@@ -79,9 +117,11 @@ pub(super) fn run(view: &View<'_>, findings: &mut Findings) {
         }
         for (statement, word) in users {
             if let Some(name) = unknown(view, index, word, statement.span.start) {
-                let message = format!("nobody is called `{name}`: neither the base has that user nor a step makes it");
-                found_in(findings, &UNKNOWN_USER, statement, &word.span, message)
-                    .hint(format!("write `RUN useradd --system {name}` (Alpine: `RUN adduser -D {name}`) before it"));
+                let message =
+                    format!("nobody is called `{name}`: neither the base has that user nor a step makes it");
+                found_in(findings, &UNKNOWN_USER, statement, &word.span, message).hint(format!(
+                    "write `RUN useradd --system {name}` (Alpine: `RUN adduser -D {name}`) before it"
+                ));
             }
         }
     }
@@ -98,10 +138,19 @@ pub(super) fn run(view: &View<'_>, findings: &mut Findings) {
 }
 
 /// Returns the name when it is certainly nobody's.
-fn unknown<'w>(view: &View<'_>, stage: usize, word: &'w Word, place: coracle_report::Position) -> Option<&'w str> {
+fn unknown<'w>(
+    view: &View<'_>,
+    stage: usize,
+    word: &'w Word,
+    place: coracle_report::Position,
+) -> Option<&'w str> {
     let name = word.value.trim_matches(['"', '\'']);
     let name = name.split(':').next().unwrap_or(name);
-    if name.is_empty() || name.contains('$') || name.starts_with(|c: char| c.is_ascii_digit()) || SYSTEM.contains(&name) {
+    if name.is_empty()
+        || name.contains('$')
+        || name.starts_with(|c: char| c.is_ascii_digit())
+        || SYSTEM.contains(&name)
+    {
         return None;
     }
     let base = view.base(stage)?;
@@ -116,7 +165,9 @@ fn unknown<'w>(view: &View<'_>, stage: usize, word: &'w Word, place: coracle_rep
     let silent = view.before(stage, place).any(|statement| match &statement.instruction {
         Instruction::Run(_) | Instruction::OnBuild(_) => {
             let text = &statement.text;
-            !is_harmless(view, statement) || text.contains(name) || !matches_no_heredoc(&statement.instruction)
+            !is_harmless(view, statement)
+                || text.contains(name)
+                || !matches_no_heredoc(&statement.instruction)
         }
         Instruction::Copy(copy) => copy.dest.value.contains("etc") || copy.dest.value == "/",
         Instruction::Add(add) => add.dest.value.contains("etc") || add.dest.value == "/",
@@ -132,9 +183,9 @@ fn matches_no_heredoc(instruction: &Instruction) -> bool {
 /// Says whether a step runs only programs that make no users.
 fn is_harmless(view: &View<'_>, statement: &coracle_dockerfile::Statement) -> bool {
     const HARMLESS: &[&str] = &[
-        "mkdir", "chown", "chmod", "pip", "pip3", "npm", "yarn", "pnpm", "rm", "cp", "mv", "ln", "echo", "true",
-        "go", "cargo", "python", "python3", "node", "touch", "cd", "ls", "cat", "sed", "tar", "curl", "wget",
-        "uv", "poetry", "test", "[", "set", "export",
+        "mkdir", "chown", "chmod", "pip", "pip3", "npm", "yarn", "pnpm", "rm", "cp", "mv", "ln", "echo",
+        "true", "go", "cargo", "python", "python3", "node", "touch", "cd", "ls", "cat", "sed", "tar", "curl",
+        "wget", "uv", "poetry", "test", "[", "set", "export",
     ];
     let piece = view.pieces.iter().find(|piece| piece.statement.span == statement.span);
     piece.and_then(|piece| piece.snippet.script()).is_some_and(|script| {

@@ -160,3 +160,9 @@ pub(crate) fn has_cache(piece: &Piece<'_>, words: &[&str]) -> bool {
         _ => false,
     })
 }
+
+/// Says whether a path's extension is one of these.
+pub(crate) fn ends_in(path: &str, extensions: &[&str]) -> bool {
+    let extension = std::path::Path::new(path).extension().and_then(|extension| extension.to_str());
+    extension.is_some_and(|own| extensions.contains(&own))
+}

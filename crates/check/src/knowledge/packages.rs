@@ -75,7 +75,9 @@ pub(crate) fn release_of_image(image: &str) -> Option<Release> {
     if named.is_some() || name == "debian" {
         return named;
     }
-    if let Some(version) = tag.split('-').find_map(|word| word.strip_prefix("alpine")).filter(|text| !text.is_empty()) {
+    if let Some(version) =
+        tag.split('-').find_map(|word| word.strip_prefix("alpine")).filter(|text| !text.is_empty())
+    {
         return release("alpine", version);
     }
     // Python's images rest on the stable Debian of their day: 13 since August 2025, for the versions still built then.
@@ -114,13 +116,23 @@ const fn deb(name: &'static str, debian: Option<u32>, ubuntu: Option<u32>, inste
 }
 
 static GONE: &[Gone] = &[
-    deb("software-properties-common", Some(13), None, "leave it out; write repositories to /etc/apt/sources.list.d yourself"),
+    deb(
+        "software-properties-common",
+        Some(13),
+        None,
+        "leave it out; write repositories to /etc/apt/sources.list.d yourself",
+    ),
     deb("libgl1-mesa-glx", Some(13), Some(2404), "write `libgl1`"),
     deb("libegl1-mesa", Some(13), Some(2404), "write `libegl1`"),
     deb("netcat", Some(12), Some(2404), "write `netcat-openbsd`"),
     deb("python-pip", Some(11), Some(2004), "write `python3-pip`"),
     deb("python-dev", Some(12), Some(2204), "write `python3-dev`"),
-    deb("python3-distutils", Some(13), Some(2404), "leave it out: `setuptools` has it for those who still need it"),
+    deb(
+        "python3-distutils",
+        Some(13),
+        Some(2404),
+        "leave it out: `setuptools` has it for those who still need it",
+    ),
     deb("libssl1.1", Some(12), Some(2204), "write `libssl3`"),
     deb("libncurses5", Some(13), Some(2404), "write `libncurses6`"),
     deb("libtinfo5", Some(13), Some(2404), "write `libtinfo6`"),

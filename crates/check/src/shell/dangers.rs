@@ -107,7 +107,8 @@ static PASSWORD_IN_STEP: Rule = Rule {
 /// Reports a text that no shell can read.
 pub(super) fn syntax(snippet: &Snippet, instruction: Option<&Span>, findings: &mut Findings) {
     if let Err(Unread::Wrong(why, at)) = &snippet.script {
-        let end = snippet.text.get(*at..).and_then(|rest| rest.chars().next()).map_or(*at, |c| at + c.len_utf8());
+        let end =
+            snippet.text.get(*at..).and_then(|rest| rest.chars().next()).map_or(*at, |c| at + c.len_utf8());
         let finding = findings.add(&SHELL_SYNTAX, &snippet.span(&(*at..end)), *why);
         if let Some(span) = instruction {
             finding.lines = span.clone();
@@ -146,8 +147,12 @@ fn unquoted(setting: &Setting<'_>, command: &Command, words: &[Word], findings: 
         let Some(variable) = bare else { continue };
         let shown = &word.raw[variable.range.clone()];
         let message = match command.name() {
-            "[" | "test" => format!("`{shown}` without quotes: the test is wrong or an error when it is empty or holds blanks"),
-            name => format!("`{shown}` without quotes: `{name}` gets other files when it holds a blank or a star"),
+            "[" | "test" => format!(
+                "`{shown}` without quotes: the test is wrong or an error when it is empty or holds blanks"
+            ),
+            name => {
+                format!("`{shown}` without quotes: `{name}` gets other files when it holds a blank or a star")
+            }
         };
         setting
             .found(findings, &UNQUOTED_VARIABLE, &word.part(&variable.range), message)
@@ -178,7 +183,9 @@ fn removes(setting: &Setting<'_>, command: &Command, findings: &mut Findings) {
         if !lead.is_empty() || !everything || variable.is_never_empty() || setting.nounset {
             continue;
         }
-        if setting.is_plain(&variable.name) || setting.snippet.text.contains(&format!("${{{}:?", variable.name)) {
+        if setting.is_plain(&variable.name)
+            || setting.snippet.text.contains(&format!("${{{}:?", variable.name))
+        {
             continue;
         }
         let name = &variable.name;
@@ -195,12 +202,16 @@ fn removes(setting: &Setting<'_>, command: &Command, findings: &mut Findings) {
 fn directory(setting: &Setting<'_>, command: &Command, findings: &mut Findings) {
     let alone = command.joint == super::Joint::First && command.last && command.of == 1;
     let goes_on = setting.script.commands.iter().any(|next| {
-        next.range.start > command.range.end && next.list > command.list && next.around.function == command.around.function
+        next.range.start > command.range.end
+            && next.list > command.list
+            && next.around.function == command.around.function
     });
     let target = command.arguments().first();
     // Home and back are there.
-    let sure = target.is_none_or(|word| matches!(word.text.as_str(), "-" | "/" | "/tmp" | "~" | ".." | "$HOME"));
-    let made = setting.script.runs(&["mkdir", "install", "git"]).any(|own| own.range.start < command.range.start);
+    let sure =
+        target.is_none_or(|word| matches!(word.text.as_str(), "-" | "/" | "/tmp" | "~" | ".." | "$HOME"));
+    let made =
+        setting.script.runs(&["mkdir", "install", "git"]).any(|own| own.range.start < command.range.start);
     if !alone
         || !goes_on
         || sure
@@ -222,12 +233,15 @@ fn writable(setting: &Setting<'_>, command: &Command, findings: &mut Findings) {
     let Some(mode) = command.plain_arguments().next() else { return };
     let text = mode.text.as_str();
     let octal = text.trim_start_matches('0');
-    let open = (octal.len() == 3 && octal.ends_with(['7', '6', '3', '2']) && octal.chars().all(|c| ('0'..='7').contains(&c)))
+    let open = (octal.len() == 3
+        && octal.ends_with(['7', '6', '3', '2'])
+        && octal.chars().all(|c| ('0'..='7').contains(&c)))
         || matches!(text, "a+rwx" | "a+w" | "o+w" | "ugo+rwx" | "ugo+w" | "+rwx" | "o+rwx" | "a=rwx");
     // Devices and sockets, and directories where everybody is meant to write.
-    let meant = command.plain_arguments().skip(1).any(|word| {
-        ["/tmp", "/var/tmp", "/dev/", "/run/"].iter().any(|own| word.text.starts_with(own))
-    });
+    let meant = command
+        .plain_arguments()
+        .skip(1)
+        .any(|word| ["/tmp", "/var/tmp", "/dev/", "/run/"].iter().any(|own| word.text.starts_with(own)));
     if open && !meant {
         let message = format!("`{text}` lets every process change it");
         setting
@@ -240,10 +254,14 @@ fn piped(setting: &Setting<'_>, command: &Command, findings: &mut Findings) {
     if command.at == 0 || command.has_option("c", &[]) {
         return;
     }
-    let Some(fetch) = setting.script.pipeline(command).find(|own| matches!(own.name(), "curl" | "wget")) else {
+    let Some(fetch) = setting.script.pipeline(command).find(|own| matches!(own.name(), "curl" | "wget"))
+    else {
         return;
     };
-    let plain_http = fetch.arguments().iter().any(|word| word.text.starts_with("http://") && !word.text.contains("localhost"));
+    let plain_http = fetch
+        .arguments()
+        .iter()
+        .any(|word| word.text.starts_with("http://") && !word.text.contains("localhost"));
     let message = "whatever the server gives is run unseen";
     let finding = setting.found(findings, &PIPE_TO_SHELL, &fetch.range, message);
     finding.hint("save it, compare its checksum, then run it");

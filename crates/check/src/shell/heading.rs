@@ -50,7 +50,8 @@ static CRLF_SCRIPT: Rule = Rule {
 /// Returns the line (from 1) of `#!` among the first ones, and what follows it.
 pub(super) fn shebang(text: &str) -> Option<(u32, &str)> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let lines = text.lines().take(10).enumerate().take_while(|(_, line)| line.is_empty() || line.starts_with('#'));
+    let lines =
+        text.lines().take(10).enumerate().take_while(|(_, line)| line.is_empty() || line.starts_with('#'));
     lines.into_iter().find_map(|(index, line)| Some((index as u32 + 1, line.strip_prefix("#!")?.trim())))
 }
 
@@ -91,12 +92,14 @@ pub(super) fn run(subject: &Subject<'_>, path: &Path, text: &str, findings: &mut
             let Some(line) = text.split('\n').next().filter(|line| line.ends_with('\r')) else { return };
             let length = line.chars().count();
             let span = line_span(number, length - 1);
-            let edits = text.split('\n').enumerate().filter(|(_, line)| line.ends_with('\r')).map(|(index, line)| {
-                let length = line.chars().count() as u32;
-                let number = index as u32 + 1;
-                let end = Span::new(path, Position::new(number, length), Position::new(number, length + 1));
-                Edit { span: end, text: String::new() }
-            });
+            let edits =
+                text.split('\n').enumerate().filter(|(_, line)| line.ends_with('\r')).map(|(index, line)| {
+                    let length = line.chars().count() as u32;
+                    let number = index as u32 + 1;
+                    let end =
+                        Span::new(path, Position::new(number, length), Position::new(number, length + 1));
+                    Edit { span: end, text: String::new() }
+                });
             findings
                 .add(&CRLF_SCRIPT, &span, "the program that is to run this has a carriage return in its name")
                 .hint("write `*.sh text eol=lf` to .gitattributes, and save the file with plain line ends")

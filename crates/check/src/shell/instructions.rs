@@ -149,7 +149,9 @@ fn shell_form(file: &Dockerfile, span: &Span, text: &str, heredocs: &[Heredoc]) 
     }
     let begin = whole.len() - text.len();
     let mut pieces: Vec<(usize, Position)> = vec![(0, logical.position(begin))];
-    pieces.extend(logical.pieces().iter().filter(|(at, _)| *at > begin).map(|(at, place)| (at - begin, *place)));
+    pieces.extend(
+        logical.pieces().iter().filter(|(at, _)| *at > begin).map(|(at, place)| (at - begin, *place)),
+    );
     if heredocs.is_empty() {
         return Snippet::new(path, text.to_owned(), pieces);
     }

@@ -6,13 +6,13 @@ use std::io::Cursor;
 use std::ops::Range;
 
 use brush_parser::ast::{
-    AndOr, AssignmentName, AssignmentValue, Command as Node, CommandPrefixOrSuffixItem as Item, CompoundCommand,
-    CompoundList, ExtendedTestExpr, IoFileRedirectKind, IoFileRedirectTarget, IoRedirect, Pipeline,
-    SeparatorOperator, Word as RawWord,
+    AndOr, AssignmentName, AssignmentValue, Command as Node, CommandPrefixOrSuffixItem as Item,
+    CompoundCommand, CompoundList, ExtendedTestExpr, IoFileRedirectKind, IoFileRedirectTarget, IoRedirect,
+    Pipeline, SeparatorOperator, Word as RawWord,
 };
 use brush_parser::{ParseError, Parser, ParserOptions, SourceSpan, TokenizerError};
 
-use super::script::{leading, Around, Assignment, Command, Joint, Redirect, RedirectKind, Script};
+use super::script::{Around, Assignment, Command, Joint, Redirect, RedirectKind, Script, leading};
 use super::word::Word;
 
 /// The longest text that is read, in bytes.
@@ -141,11 +141,9 @@ fn judge(text: &str, places: &Places, error: &ParseError) -> Unread {
             _ => Unread::Unknown,
         },
         ParseError::ParsingAtEndOfInput => {
-            for (operator, why) in [
-                ("&&", "nothing follows `&&`"),
-                ("||", "nothing follows `||`"),
-                ("|", "nothing follows `|`"),
-            ] {
+            for (operator, why) in
+                [("&&", "nothing follows `&&`"), ("||", "nothing follows `||`"), ("|", "nothing follows `|`")]
+            {
                 if trimmed.ends_with(operator) {
                     return Unread::Wrong(why, places.offset + trimmed.len() - operator.len());
                 }
@@ -223,7 +221,7 @@ impl Walk<'_, '_> {
                     words: Vec::new(),
                     led: 0,
                     redirects: Vec::new(),
-                    range: usize::MAX..0,
+                    range: Range { start: usize::MAX, end: 0 },
                     pipeline: pipe.0,
                     at: pipe.1,
                     of: pipe.2,
@@ -371,12 +369,13 @@ impl Walk<'_, '_> {
 
     fn item(&mut self, item: &Item, command: &mut Command, around: Around) {
         match item {
-            Item::Word(word) => self.argument(word, command),
             Item::AssignmentWord(assignment, word) if command.words.is_empty() => {
                 let range = self.places.range(&assignment.loc);
                 widen(&mut command.range, &range);
                 let name = match &assignment.name {
-                    AssignmentName::VariableName(name) | AssignmentName::ArrayElementName(name, _) => name.clone(),
+                    AssignmentName::VariableName(name) | AssignmentName::ArrayElementName(name, _) => {
+                        name.clone()
+                    }
                 };
                 let raw = match &assignment.value {
                     AssignmentValue::Scalar(value) => value.value.as_str(),
@@ -384,9 +383,9 @@ impl Walk<'_, '_> {
                 };
                 // Of a scalar the value ends where all ends.
                 let value = Word::new(raw, range.start + word.value.len().saturating_sub(raw.len()));
-                command.assignments.push(Assignment { name, value, range });
+                command.assignments.push(Assignment { name, value });
             }
-            Item::AssignmentWord(_, word) => self.argument(word, command),
+            Item::Word(word) | Item::AssignmentWord(_, word) => self.argument(word, command),
             Item::IoRedirect(redirect) => {
                 if let Some(redirect) = self.redirect(redirect) {
                     command.redirects.push(redirect);
@@ -401,10 +400,12 @@ impl Walk<'_, '_> {
     }
 
     fn redirect(&self, redirect: &IoRedirect) -> Option<Redirect> {
-        let (descriptor, kind, target) = match redirect {
-            IoRedirect::File(descriptor, kind, target) => {
+        let (kind, target) = match redirect {
+            IoRedirect::File(_, kind, target) => {
                 let word = match target {
-                    IoFileRedirectTarget::Filename(word) | IoFileRedirectTarget::Duplicate(word) => self.word(word),
+                    IoFileRedirectTarget::Filename(word) | IoFileRedirectTarget::Duplicate(word) => {
+                        self.word(word)
+                    }
                     IoFileRedirectTarget::Fd(number) => Word::new(&number.to_string(), self.places.offset),
                     IoFileRedirectTarget::ProcessSubstitution(..) => return None,
                 };
@@ -416,19 +417,19 @@ impl Walk<'_, '_> {
                         RedirectKind::Duplicate
                     }
                 };
-                (*descriptor, kind, word)
+                (kind, word)
             }
-            IoRedirect::HereDocument(descriptor, document) => {
+            IoRedirect::HereDocument(_, document) => {
                 let text = document.doc.value.clone();
-                (*descriptor, RedirectKind::Document(text), self.word(&document.here_end))
+                (RedirectKind::Document(text), self.word(&document.here_end))
             }
-            IoRedirect::HereString(descriptor, word) => (*descriptor, RedirectKind::Text, self.word(word)),
+            IoRedirect::HereString(_, word) => (RedirectKind::Text, self.word(word)),
             IoRedirect::OutputAndError(word, append) => {
                 let kind = if *append { RedirectKind::Append } else { RedirectKind::Write };
-                (None, kind, self.word(word))
+                (kind, self.word(word))
             }
         };
-        Some(Redirect { kind, target, descriptor })
+        Some(Redirect { kind, target })
     }
 
     fn redirect_substitutions(&mut self, redirect: &IoRedirect, around: Around) {
@@ -530,7 +531,9 @@ mod tests {
 
     #[test]
     fn what_is_deep_is_not_read() {
-        for text in ["(".repeat(40), "if ".repeat(5000), "{ ".repeat(5000), "$(".repeat(5000), "! ".repeat(9000)] {
+        for text in
+            ["(".repeat(40), "if ".repeat(5000), "{ ".repeat(5000), "$(".repeat(5000), "! ".repeat(9000)]
+        {
             assert!(parse(&text).is_err());
         }
     }

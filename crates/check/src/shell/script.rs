@@ -81,8 +81,6 @@ pub(crate) struct Assignment {
     pub name: String,
     /// What stands after `=`; of an array nothing.
     pub value: Word,
-    /// All of it.
-    pub range: Range<usize>,
 }
 
 /// A redirection.
@@ -92,8 +90,6 @@ pub(crate) struct Redirect {
     pub kind: RedirectKind,
     /// The file, descriptor, text or terminator.
     pub target: Word,
-    /// The number before it.
-    pub descriptor: Option<i32>,
 }
 
 /// Kinds of redirections.
@@ -227,11 +223,6 @@ impl Script {
     /// Returns the commands that run this program, by its name without directories.
     pub(crate) fn runs<'s>(&'s self, names: &'s [&str]) -> impl Iterator<Item = &'s Command> {
         self.commands.iter().filter(move |command| names.contains(&command.name()))
-    }
-
-    /// Says whether it runs one of these programs.
-    pub(crate) fn uses(&self, names: &[&str]) -> bool {
-        self.runs(names).next().is_some()
     }
 
     /// Returns the commands of a pipeline, in order.

@@ -67,10 +67,7 @@ static GREP_UNDER_ERREXIT: Rule = Rule {
     severity: Severity::Warning,
     title: "`grep` without a match ends the script",
     explanation: "`grep` ends with 1 when nothing matches, and under `set -e` that ends the script without a word: a list that happens to be empty is taken for a failure. Write `... | grep PATTERN || true`, or let the program filter (`docker images 'name*'`). Where no match is a failure, say so: `grep -q PATTERN || { echo ...; exit 1; }`.",
-    example: Some((
-        "set -e\ndocker images | grep myapp",
-        "set -e\ndocker images | grep myapp || true",
-    )),
+    example: Some(("set -e\ndocker images | grep myapp", "set -e\ndocker images | grep myapp || true")),
     ..Rule::PLAIN
 };
 
@@ -99,8 +96,19 @@ static NO_ERREXIT: Rule = Rule {
 };
 
 /// Directories that hold other people's scripts, or what was built.
-const SKIP: &[&str] =
-    &["node_modules", ".git", "target", "vendor", "dist", "build", ".venv", "venv", ".tox", "__pycache__", "third_party"];
+const SKIP: &[&str] = &[
+    "node_modules",
+    ".git",
+    "target",
+    "vendor",
+    "dist",
+    "build",
+    ".venv",
+    "venv",
+    ".tox",
+    "__pycache__",
+    "third_party",
+];
 /// The most files that are looked through for scripts.
 const FILES: usize = 5000;
 /// The most scripts that are read.
@@ -111,9 +119,9 @@ fn run(subject: &Subject<'_>, findings: &mut Findings) {
         return;
     }
     let paths = subject.files.walk(subject.directory, SKIP, FILES);
-    let scripts = paths.into_iter().filter(|path| {
-        path.extension().is_some_and(|extension| extension == "sh" || extension == "bash")
-    });
+    let scripts = paths
+        .into_iter()
+        .filter(|path| path.extension().is_some_and(|extension| extension == "sh" || extension == "bash"));
     for path in scripts.take(SCRIPTS) {
         let Some(text) = subject.files.text(&path) else { continue };
         one(subject, &path, &text, findings);
@@ -144,7 +152,13 @@ fn one(subject: &Subject<'_>, path: &Path, text: &str, findings: &mut Findings) 
     }
 }
 
-fn exports(subject: &Subject<'_>, path: &Path, setting: &Setting<'_>, command: &Command, findings: &mut Findings) {
+fn exports(
+    subject: &Subject<'_>,
+    path: &Path,
+    setting: &Setting<'_>,
+    command: &Command,
+    findings: &mut Findings,
+) {
     if !matches!(command.name(), "export" | "eval" | "declare") {
         return;
     }
@@ -155,14 +169,19 @@ fn exports(subject: &Subject<'_>, path: &Path, setting: &Setting<'_>, command: &
             continue;
         }
         let text = &word.raw[inner.clone()];
-        let mut words = text.split(|c: char| c.is_whitespace() || "|<>;\"'".contains(c)).filter(|word| !word.is_empty());
-        let reads = text.split(|c: char| !c.is_ascii_alphanumeric()).any(|own| matches!(own, "cat" | "grep" | "sed" | "xargs" | "egrep"));
+        let mut words =
+            text.split(|c: char| c.is_whitespace() || "|<>;\"'".contains(c)).filter(|word| !word.is_empty());
+        let reads = text
+            .split(|c: char| !c.is_ascii_alphanumeric())
+            .any(|own| matches!(own, "cat" | "grep" | "sed" | "xargs" | "egrep"));
         let file = words.find(|word| {
             let name = word.rsplit('/').next().unwrap_or(word);
-            name.starts_with(".env") || name.ends_with(".env")
+            name.starts_with(".env")
+                || Path::new(name).extension().is_some_and(|extension| extension == "env")
         });
         let (true, Some(file)) = (reads, file) else { continue };
-        let message = format!("`{file}` is taken apart at blanks: comments, quotes and values with blanks break");
+        let message =
+            format!("`{file}` is taken apart at blanks: comments, quotes and values with blanks break");
         let finding = setting.found(findings, &EXPORT_FROM_CAT, &command.range, message);
         if !file.contains('$') && !is_there(subject, path, file) {
             finding.note(format!("`{file}` is not there: the script goes on with nothing set"));
@@ -176,7 +195,8 @@ fn exports(subject: &Subject<'_>, path: &Path, setting: &Setting<'_>, command: &
 /// Says whether a file that a script names is there, from the project's directory or the script's.
 fn is_there(subject: &Subject<'_>, script: &Path, file: &str) -> bool {
     let beside: Option<PathBuf> = script.parent().map(|parent| parent.join(file));
-    subject.files.exists(&subject.directory.join(file)) || beside.is_some_and(|path| subject.files.exists(&path))
+    subject.files.exists(&subject.directory.join(file))
+        || beside.is_some_and(|path| subject.files.exists(&path))
 }
 
 fn greps(setting: &Setting<'_>, command: &Command, findings: &mut Findings) {
@@ -190,7 +210,12 @@ fn greps(setting: &Setting<'_>, command: &Command, findings: &mut Findings) {
         return;
     }
     setting
-        .found(findings, &GREP_UNDER_ERREXIT, &command.range, "when nothing matches, the script ends here without a word")
+        .found(
+            findings,
+            &GREP_UNDER_ERREXIT,
+            &command.range,
+            "when nothing matches, the script ends here without a word",
+        )
         .hint("write `... | grep PATTERN || true`");
 }
 
@@ -198,13 +223,19 @@ fn compose_v1(setting: &Setting<'_>, command: &Command, findings: &mut Findings)
     let Some(word) = command.program().filter(|word| word.is("docker-compose")) else { return };
     // Who asks which of the two is there knows.
     let asks = setting.script.commands.iter().any(|own| {
-        matches!(own.first(), "command" | "which" | "type" | "hash") && own.words.iter().any(|word| word.is("docker-compose"))
+        matches!(own.first(), "command" | "which" | "type" | "hash")
+            && own.words.iter().any(|word| word.is("docker-compose"))
     });
     let knows = setting.script.functions.iter().any(|name| name == "docker-compose");
     if asks || knows {
         return;
     }
-    let finding = setting.found(findings, &COMPOSE_V1, &word.range, "`docker-compose` is not there on machines of today");
+    let finding = setting.found(
+        findings,
+        &COMPOSE_V1,
+        &word.range,
+        "`docker-compose` is not there on machines of today",
+    );
     finding.hint("write `docker compose`");
     // Behind `sudo` or in quotes it is one word to somebody else.
     if word.raw == "docker-compose" && command.led == 0 {
@@ -229,7 +260,10 @@ fn starts(command: &Command) -> bool {
 fn has_detach(command: &Command) -> bool {
     command.arguments().iter().any(|word| {
         word.is("--detach")
-            || word.text.strip_prefix('-').is_some_and(|own| !own.starts_with('-') && own.len() < 5 && own.contains('d'))
+            || word
+                .text
+                .strip_prefix('-')
+                .is_some_and(|own| !own.starts_with('-') && own.len() < 5 && own.contains('d'))
     })
 }
 
@@ -246,9 +280,16 @@ fn readiness(setting: &Setting<'_>, findings: &mut Findings) {
         if !top || command.around.substitution {
             continue;
         }
-        let follows = after[index + 1..].iter().any(|next| next.list != command.list || next.joint == super::Joint::And);
-        let seconds = command.arguments().first().and_then(|word| word.literal()).map(|text| text.trim_end_matches('s'));
-        let long = seconds.is_some_and(|text| text.parse::<f64>().map_or(text.ends_with('m'), |seconds| seconds >= 2.0));
+        let follows = after[index + 1..]
+            .iter()
+            .any(|next| next.list != command.list || next.joint == super::Joint::And);
+        let seconds = command
+            .arguments()
+            .first()
+            .and_then(|word| word.literal())
+            .map(|text| text.trim_end_matches('s'));
+        let long = seconds
+            .is_some_and(|text| text.parse::<f64>().map_or(text.ends_with('m'), |seconds| seconds >= 2.0));
         if command.name() == "sleep" && long && follows {
             let message = "the time may be too short, and the script goes on as if all were well";
             setting
@@ -256,7 +297,8 @@ fn readiness(setting: &Setting<'_>, findings: &mut Findings) {
                 .also(&setting.snippet.span(&script.commands[start].range), "started here")
                 .hint("wait for health: `docker compose up -d --wait`, or `coracle up`");
         } else if asks_health(command) {
-            let message = "asked once: a service that needs a second more fails, one that ends a second later passes";
+            let message =
+                "asked once: a service that needs a second more fails, one that ends a second later passes";
             setting
                 .found(findings, &HEALTH_CHECKED_ONCE, &command.range, message)
                 .also(&setting.snippet.span(&script.commands[start].range), "started here")
@@ -271,9 +313,13 @@ fn asks_health(command: &Command) -> bool {
     let uses = command.words.iter().any(fetcher) && !matches!(command.name(), "echo" | "printf");
     let here = command.words.iter().any(|word| {
         (word.text.contains("localhost") || word.text.contains("127.0.0.1"))
-            && (word.text.contains("health") || word.text.contains("ready") || word.text.contains("/ping") || word.text.contains("status"))
+            && (word.text.contains("health")
+                || word.text.contains("ready")
+                || word.text.contains("/ping")
+                || word.text.contains("status"))
     });
-    let again = command.words.iter().any(|word| word.text.starts_with("--retry") || word.text.starts_with("--tries"));
+    let again =
+        command.words.iter().any(|word| word.text.starts_with("--retry") || word.text.starts_with("--tries"));
     uses && here && !again && !command.around.condition
 }
 
@@ -282,9 +328,10 @@ fn goes_on(setting: &Setting<'_>, findings: &mut Findings) {
         let has = |names: &[&str]| command.has_argument(names);
         match command.name() {
             "docker" | "podman" if has(&["compose"]) => has(&["build", "up", "push", "pull"]),
-            "docker" | "podman" => {
-                command.plain_arguments().next().is_some_and(|verb| matches!(verb.text.as_str(), "build" | "push" | "buildx"))
-            }
+            "docker" | "podman" => command
+                .plain_arguments()
+                .next()
+                .is_some_and(|verb| matches!(verb.text.as_str(), "build" | "push" | "buildx")),
             "docker-compose" => has(&["build", "up", "push", "pull"]),
             "kubectl" => has(&["apply"]),
             "helm" => has(&["upgrade", "install"]),
@@ -296,16 +343,25 @@ fn goes_on(setting: &Setting<'_>, findings: &mut Findings) {
         let alone = command.last && command.joint != super::Joint::Or && !command.handled;
         let top = !command.around.function && !command.around.condition && !command.around.substitution;
         // What looks at `$?` knows what became of it.
-        let looked = setting.snippet.text.get(command.range.end..).is_some_and(|rest| {
-            rest.lines().take(4).any(|line| line.contains("$?"))
+        let looked = setting
+            .snippet
+            .text
+            .get(command.range.end..)
+            .is_some_and(|rest| rest.lines().take(4).any(|line| line.contains("$?")));
+        let follows = commands.iter().any(|next| {
+            next.list > command.list && next.range.start > command.range.end && next.name() != "exit"
         });
-        let follows = commands.iter().any(|next| next.list > command.list && next.range.start > command.range.end && next.name() != "exit");
         important(command) && alone && top && !looked && follows
     });
     if let Some(command) = found {
         let line = heading::after(&setting.snippet.text);
         setting
-            .found(findings, &NO_ERREXIT, &command.range, "when this fails, the script goes on and ends with success")
+            .found(
+                findings,
+                &NO_ERREXIT,
+                &command.range,
+                "when this fails, the script goes on and ends with success",
+            )
             .hint(format!("write `set -euo pipefail` at line {line}"));
     }
 }

@@ -3,7 +3,7 @@
 use coracle_report::{Severity, Span};
 
 use super::{listed, packages};
-use crate::dockerfile::view::{View, found, keeps_out_of_layer};
+use crate::dockerfile::view::{View, ends_in, found, keeps_out_of_layer};
 use crate::project::Findings;
 use crate::shell::Word;
 use crate::{Edit, Family, Fix, Rule};
@@ -34,14 +34,16 @@ static APK_CACHE: Rule = Rule {
 pub(super) fn run(view: &View<'_>, findings: &mut Findings) {
     for (piece, script) in view.runs() {
         let mut open: Vec<&Word> = Vec::new();
-        let cleans = script.runs(&["rm"]).any(|command| {
-            command.arguments().iter().any(|word| word.text.starts_with("/var/cache/apk"))
-        }) || script.runs(&["apk"]).any(|command| command.has_argument(&["cache"]));
+        let cleans = script
+            .runs(&["rm"])
+            .any(|command| command.arguments().iter().any(|word| word.text.starts_with("/var/cache/apk")))
+            || script.runs(&["apk"]).any(|command| command.has_argument(&["cache"]));
         for command in script.runs(&["apk"]) {
-            let with_value = ["-t", "--virtual", "-X", "--repository", "-p", "--root", "--arch", "--keys-dir"];
+            let with_value =
+                ["-t", "--virtual", "-X", "--repository", "-p", "--root", "--arch", "--keys-dir"];
             let Some(packages) = packages(command, &["add"], &with_value) else { continue };
             open.extend(packages.into_iter().filter(|word| {
-                let pinned = word.text.contains(['=', '~', '<', '>', '/']) || word.text.ends_with(".apk");
+                let pinned = word.text.contains(['=', '~', '<', '>', '/']) || ends_in(&word.text, &["apk"]);
                 !pinned && !word.expands() && !word.text.starts_with('.') && !word.text.starts_with('!')
             }));
             let verb = command.arguments().iter().find(|word| word.is("add"));

@@ -3,20 +3,13 @@
 use coracle_report::{Severity, Span};
 
 use super::{listed, packages};
-use crate::dockerfile::view::{View, found, keeps_out_of_layer};
+use crate::dockerfile::view::{View, ends_in, found, keeps_out_of_layer};
 use crate::project::Findings;
 use crate::shell::{Command, Script, Word};
 use crate::{Edit, Family, Fix, Rule};
 
-pub(in crate::dockerfile) static RULES: &[&Rule] = &[
-    &DIST_UPGRADE,
-    &APT_VERSIONS,
-    &APT_LISTS,
-    &APT_YES,
-    &APT_RECOMMENDS,
-    &APT_NOT_GET,
-    &APT_UPDATE_ALONE,
-];
+pub(in crate::dockerfile) static RULES: &[&Rule] =
+    &[&DIST_UPGRADE, &APT_VERSIONS, &APT_LISTS, &APT_YES, &APT_RECOMMENDS, &APT_NOT_GET, &APT_UPDATE_ALONE];
 
 static DIST_UPGRADE: Rule = Rule {
     id: "DL3005",
@@ -99,7 +92,8 @@ static APT_UPDATE_ALONE: Rule = Rule {
     ..Rule::PLAIN
 };
 
-const WITH_VALUE: &[&str] = &["-t", "--target-release", "--default-release", "-o", "--option", "-c", "--config-file", "-a"];
+const WITH_VALUE: &[&str] =
+    &["-t", "--target-release", "--default-release", "-o", "--option", "-c", "--config-file", "-a"];
 
 fn is_apt(command: &Command) -> bool {
     matches!(command.name(), "apt-get" | "apt")
@@ -111,7 +105,7 @@ fn does(command: &Command, verb: &str) -> bool {
 
 /// Says whether a word names a package whose version is open.
 fn is_open(word: &Word) -> bool {
-    let pinned = word.text.contains(['=', '/', '*']) || word.text.ends_with(".deb");
+    let pinned = word.text.contains(['=', '/', '*']) || ends_in(&word.text, &["deb"]);
     !pinned && !word.expands() && !word.text.is_empty() && !word.text.ends_with(['-', '+'])
 }
 
@@ -119,7 +113,8 @@ pub(super) fn run(view: &View<'_>, findings: &mut Findings) {
     // `APT::Install-Recommends` in a configuration file or an option speaks for all that follows.
     let configured = view.file.source.lines().iter().any(|line| line.contains("Install-Recommends"));
     for (piece, script) in view.runs() {
-        let installs: Vec<&Command> = script.commands.iter().filter(|command| does(command, "install")).collect();
+        let installs: Vec<&Command> =
+            script.commands.iter().filter(|command| does(command, "install")).collect();
         let mut open = Vec::new();
         for command in &installs {
             open.extend(
@@ -133,12 +128,18 @@ pub(super) fn run(view: &View<'_>, findings: &mut Findings) {
             if !is_answered(script, command) {
                 let after = piece.snippet.position(verb.range.end);
                 let place = Span::new(view.file.source.file(), after, after);
-                found(findings, &APT_YES, piece, &command.range, "`apt-get install` without `-y` waits for an answer")
-                    .hint("write `apt-get install -y`")
-                    .fix(Fix {
-                        title: "add `-y`".to_owned(),
-                        edits: vec![Edit { span: place, text: " -y".to_owned() }],
-                    });
+                found(
+                    findings,
+                    &APT_YES,
+                    piece,
+                    &command.range,
+                    "`apt-get install` without `-y` waits for an answer",
+                )
+                .hint("write `apt-get install -y`")
+                .fix(Fix {
+                    title: "add `-y`".to_owned(),
+                    edits: vec![Edit { span: place, text: " -y".to_owned() }],
+                });
             }
             if !configured && !command.has_option("", &["no-install-recommends"]) {
                 found(
@@ -162,7 +163,8 @@ pub(super) fn run(view: &View<'_>, findings: &mut Findings) {
         for command in script.commands.iter().filter(|command| is_apt(command)) {
             if ["dist-upgrade", "full-upgrade"].iter().any(|verb| does(command, verb)) {
                 let message = "the image leaves the state that its base's tag names";
-                found(findings, &DIST_UPGRADE, piece, &command.range, message).hint("take a newer base image");
+                found(findings, &DIST_UPGRADE, piece, &command.range, message)
+                    .hint("take a newer base image");
             }
             if let Some(word) = command.program().filter(|word| word.is("apt")) {
                 let span = piece.snippet.span(&word.range);
@@ -183,18 +185,22 @@ fn is_answered(script: &Script, command: &Command) -> bool {
             let letters = word.text.strip_prefix('-').filter(|rest| !rest.starts_with('-'));
             letters.is_some_and(|letters| letters.matches('q').count() > 1 || letters == "q=2")
         })
-        || command.arguments().iter().filter(|word| matches!(word.text.as_str(), "-q" | "--quiet")).count() > 1
-        || command.arguments().iter().any(|word| word.text.contains("Assume-Yes") || word.expands() && word.text.starts_with('$'))
+        || command.arguments().iter().filter(|word| matches!(word.text.as_str(), "-q" | "--quiet")).count()
+            > 1
+        || command
+            .arguments()
+            .iter()
+            .any(|word| word.text.contains("Assume-Yes") || word.expands() && word.text.starts_with('$'))
         || command.has_option("s", &["simulate", "dry-run", "print-uris", "download-only"]);
-    assumes || (command.at > 0 && script.pipeline(command).next().is_some_and(|first| first.name() == "yes" || first.name() == "echo"))
+    assumes
+        || (command.at > 0
+            && script
+                .pipeline(command)
+                .next()
+                .is_some_and(|first| first.name() == "yes" || first.name() == "echo"))
 }
 
-fn lists(
-    view: &View<'_>,
-    piece: &crate::shell::Piece<'_>,
-    script: &Script,
-    findings: &mut Findings,
-) {
+fn lists(view: &View<'_>, piece: &crate::shell::Piece<'_>, script: &Script, findings: &mut Findings) {
     let update = script.commands.iter().find(|command| does(command, "update"));
     let Some(update) = update else { return };
     let removes = script.commands.iter().any(|command| {

@@ -8,7 +8,7 @@ use coracle_report::Severity;
 use super::packages;
 use crate::dockerfile::view::found;
 use crate::project::{Build, Check, Findings, Run, Subject};
-use crate::shell::{Role, pieces};
+use crate::shell::{Role, Word, pieces};
 use crate::{Family, Rule};
 
 pub(in crate::dockerfile) static CHECK: Check = Check { rules: &[&LOCK_IGNORED], run: Run::Build(run) };
@@ -40,7 +40,7 @@ fn run(subject: &Subject<'_>, build: &Build, findings: &mut Findings) {
             let other = ["global", "package-lock-only", "no-package-lock", "prefix", "workspace", "version"];
             named.is_some_and(|named| named.is_empty())
                 && !command.has_option("gC", &other)
-                && !command.arguments().iter().any(|word| word.expands())
+                && !command.arguments().iter().any(Word::expands)
         });
         let Some(install) = install else { continue };
         let before = build.dockerfile.stages[piece.stage]
@@ -69,9 +69,15 @@ fn run(subject: &Subject<'_>, build: &Build, findings: &mut Findings) {
             hit.then_some(word)
         });
         if let Some(word) = lock {
-            found(findings, &LOCK_IGNORED, &piece, &install.range, "`npm install` may change what the lock file says")
-                .also(&word.span, "the lock file is copied here")
-                .hint("write `npm ci`");
+            found(
+                findings,
+                &LOCK_IGNORED,
+                &piece,
+                &install.range,
+                "`npm install` may change what the lock file says",
+            )
+            .also(&word.span, "the lock file is copied here")
+            .hint("write `npm ci`");
         }
     }
 }

@@ -36,12 +36,16 @@ pub(super) fn run(view: &View<'_>, findings: &mut Findings) {
 /// options that take the word after.
 fn packages<'c>(command: &'c Command, verbs: &[&str], with_value: &[&str]) -> Option<Vec<&'c Word>> {
     let arguments = command.arguments();
-    let verb = arguments.iter().position(|word| !word.text.starts_with('-') && verbs.contains(&word.text.as_str()))?;
+    let verb = arguments
+        .iter()
+        .position(|word| !word.text.starts_with('-') && verbs.contains(&word.text.as_str()))?;
     // An option's value may stand before the verb, another verb may not.
     let other = arguments[..verb].iter().enumerate().any(|(index, word)| {
         !word.text.starts_with('-')
             && !word.text.contains('=')
-            && !index.checked_sub(1).is_some_and(|before| with_value.contains(&arguments[before].text.as_str()))
+            && !index
+                .checked_sub(1)
+                .is_some_and(|before| with_value.contains(&arguments[before].text.as_str()))
     });
     if other {
         return None;

@@ -3,7 +3,7 @@
 use coracle_report::Severity;
 
 use super::{listed, packages};
-use crate::dockerfile::view::{View, found, has_cache};
+use crate::dockerfile::view::{View, ends_in, found, has_cache};
 use crate::project::Findings;
 use crate::shell::Word;
 use crate::{Family, Rule};
@@ -30,7 +30,8 @@ static YARN_CACHE: Rule = Rule {
     ..Rule::PLAIN
 };
 
-const WITH_VALUE: &[&str] = &["--prefix", "--registry", "--cache", "-C", "--workspace", "-w", "--loglevel", "--omit", "--include"];
+const WITH_VALUE: &[&str] =
+    &["--prefix", "--registry", "--cache", "-C", "--workspace", "-w", "--loglevel", "--omit", "--include"];
 
 pub(super) fn run(view: &View<'_>, findings: &mut Findings) {
     for (piece, script) in view.runs() {
@@ -49,7 +50,10 @@ pub(super) fn run(view: &View<'_>, findings: &mut Findings) {
         }
         let cleans = script.runs(&["yarn"]).any(|command| command.has_argument(&["clean"]))
             || script.runs(&["rm"]).any(|command| {
-                command.arguments().iter().any(|word| word.text.contains("cache") || word.text.contains("yarn"))
+                command
+                    .arguments()
+                    .iter()
+                    .any(|word| word.text.contains("cache") || word.text.contains("yarn"))
             });
         let install = script.runs(&["yarn"]).find(|command| {
             let verb = command.plain_arguments().next();
@@ -75,7 +79,7 @@ fn is_open(word: &Word) -> bool {
     let elsewhere = text.starts_with(['.', '/', '~'])
         || text.contains(':')
         || (!text.starts_with('@') && text.contains('/'))
-        || text.ends_with(".tgz")
+        || ends_in(text, &["tgz"])
         || text.ends_with(".tar.gz");
     !versioned && !elsewhere && !word.expands() && !text.is_empty()
 }

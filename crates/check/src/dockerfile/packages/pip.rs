@@ -65,7 +65,8 @@ pub(super) fn installed(command: &Command) -> Option<&[Word]> {
     // Options of pip itself may stand before the verb; some take a word.
     let verb = rest.iter().position(|word| word.is("install"))?;
     let fine = rest[..verb].iter().enumerate().all(|(index, word)| {
-        word.text.starts_with('-') || index.checked_sub(1).is_some_and(|before| rest[before].text.starts_with("--"))
+        word.text.starts_with('-')
+            || index.checked_sub(1).is_some_and(|before| rest[before].text.starts_with("--"))
     });
     fine.then(|| &rest[verb + 1..])
 }
@@ -121,15 +122,49 @@ pub(super) fn run(view: &View<'_>, findings: &mut Findings) {
 /// Returns the packages whose version is open.
 fn open(rest: &[Word]) -> Vec<&Word> {
     const WITH_VALUE: &[&str] = &[
-        "-i", "--index-url", "--extra-index-url", "-f", "--find-links", "-t", "--target", "--prefix", "--root",
-        "--src", "--trusted-host", "--proxy", "--platform", "--python-version", "--implementation", "--abi",
-        "--cache-dir", "--log", "--timeout", "--retries", "--progress-bar", "--upgrade-strategy", "--no-binary",
-        "--only-binary", "--config-settings", "-C", "--global-option", "--report", "--root-user-action",
-        "--use-feature", "--use-deprecated", "--exists-action", "--cert", "--client-cert", "--python", "-b",
-        "--build-option", "--install-option", "--keyring-provider",
+        "-i",
+        "--index-url",
+        "--extra-index-url",
+        "-f",
+        "--find-links",
+        "-t",
+        "--target",
+        "--prefix",
+        "--root",
+        "--src",
+        "--trusted-host",
+        "--proxy",
+        "--platform",
+        "--python-version",
+        "--implementation",
+        "--abi",
+        "--cache-dir",
+        "--log",
+        "--timeout",
+        "--retries",
+        "--progress-bar",
+        "--upgrade-strategy",
+        "--no-binary",
+        "--only-binary",
+        "--config-settings",
+        "-C",
+        "--global-option",
+        "--report",
+        "--root-user-action",
+        "--use-feature",
+        "--use-deprecated",
+        "--exists-action",
+        "--cert",
+        "--client-cert",
+        "--python",
+        "-b",
+        "--build-option",
+        "--install-option",
+        "--keyring-provider",
     ];
     // A file of requirements or constraints, or a project of its own, says which versions.
-    const ELSEWHERE: &[&str] = &["-r", "--requirement", "-c", "--constraint", "-e", "--editable", "--group", "--build"];
+    const ELSEWHERE: &[&str] =
+        &["-r", "--requirement", "-c", "--constraint", "-e", "--editable", "--group", "--build"];
     let elsewhere = |word: &Word| {
         let text = word.text.split('=').next().unwrap_or_default();
         ELSEWHERE.contains(&text) || (word.text.starts_with("-r") && !word.text.starts_with("--"))

@@ -3,7 +3,7 @@
 use coracle_report::Severity;
 
 use super::{listed, packages};
-use crate::dockerfile::view::{View, found, keeps_out_of_layer};
+use crate::dockerfile::view::{View, ends_in, found, keeps_out_of_layer};
 use crate::project::Findings;
 use crate::shell::{Command, Piece, Script, Word};
 use crate::{Family, Rule};
@@ -161,7 +161,8 @@ pub(super) fn run(view: &View<'_>, findings: &mut Findings) {
         for command in script.runs(&["zypper"]) {
             if command.has_argument(&["dist-upgrade", "dup"]) {
                 let message = "the image leaves the state that its base's tag names";
-                found(findings, &ZYPPER_UPGRADE, piece, &command.range, message).hint("take a newer base image");
+                found(findings, &ZYPPER_UPGRADE, piece, &command.range, message)
+                    .hint("take a newer base image");
             }
         }
     }
@@ -171,7 +172,9 @@ impl Manager {
     fn check(&self, view: &View<'_>, piece: &Piece<'_>, script: &Script, findings: &mut Findings) {
         let installs: Vec<(&Command, Vec<&Word>)> = script
             .runs(self.names)
-            .filter_map(|command| Some((command, packages(command, self.install, &["-c", "-x", "--repo", "-r"])?)))
+            .filter_map(|command| {
+                Some((command, packages(command, self.install, &["-c", "-x", "--repo", "-r"])?))
+            })
             .collect();
         let Some((first, _)) = installs.first() else { return };
         let name = first.name();
@@ -194,8 +197,11 @@ impl Manager {
             found(findings, self.rules[1], piece, &first.range, "what was fetched stays in the image")
                 .hint(format!("end the same RUN with `&& {}`", self.clean));
         }
-        let open: Vec<&Word> =
-            installs.iter().flat_map(|(_, packages)| packages.iter().copied()).filter(|word| is_open(word)).collect();
+        let open: Vec<&Word> = installs
+            .iter()
+            .flat_map(|(_, packages)| packages.iter().copied())
+            .filter(|word| is_open(word))
+            .collect();
         if let Some(first) = open.first() {
             let (version, verb) = if open.len() == 1 { ("version", "is") } else { ("versions", "are") };
             let message = format!("the {version} of {} {verb} not pinned", listed(&open));
@@ -209,7 +215,7 @@ impl Manager {
 fn is_open(word: &Word) -> bool {
     let text = word.text.as_str();
     let versioned = text.contains(['=', '<', '>', '/', '@', '*', ':'])
-        || text.ends_with(".rpm")
+        || ends_in(text, &["rpm"])
         || text.match_indices('-').any(|(at, _)| text[at + 1..].starts_with(|c: char| c.is_ascii_digit()));
     !versioned && !word.expands() && !text.is_empty()
 }

@@ -3,7 +3,7 @@
 use coracle_report::Severity;
 
 use super::packages;
-use crate::dockerfile::view::{View, found};
+use crate::dockerfile::view::{View, ends_in, found};
 use crate::project::Findings;
 use crate::shell::Word;
 use crate::{Family, Rule};
@@ -57,7 +57,10 @@ static CURL_FAIL: Rule = Rule {
     severity: Severity::Warning,
     title: "`curl` without `-f` takes an error page for the file",
     explanation: "Without `-f` curl ends with 0 when the server answers 404 or 500: the error page is saved as the file, piped into the next program, or counted as health. Write `curl -fsSL`.",
-    example: Some(("RUN curl -sSLo /tool https://example.org/tool", "RUN curl -fsSLo /tool https://example.org/tool")),
+    example: Some((
+        "RUN curl -sSLo /tool https://example.org/tool",
+        "RUN curl -fsSLo /tool https://example.org/tool",
+    )),
     ..Rule::PLAIN
 };
 
@@ -70,7 +73,10 @@ pub(super) fn run(view: &View<'_>, findings: &mut Findings) {
             let healthcheck = piece.role == crate::shell::Role::Healthcheck;
             if command.name() == "curl" && fetches(command) && !fails(command) && !looks_at_status(command) {
                 let saved = command.has_option("oO", &["output", "remote-name", "remote-name-all"])
-                    || command.redirects.iter().any(|own| own.target.text != "/dev/null" && own.target.text.len() > 1);
+                    || command
+                        .redirects
+                        .iter()
+                        .any(|own| own.target.text != "/dev/null" && own.target.text.len() > 1);
                 if healthcheck || saved || command.is_piped() {
                     let message = if healthcheck {
                         "`curl` without `-f` is content with an error page: the check passes whatever the server answers"
@@ -86,25 +92,33 @@ pub(super) fn run(view: &View<'_>, findings: &mut Findings) {
             match command.name() {
                 "wget" => {
                     wget[piece.stage].get_or_insert(index);
-                    let quiet = command.has_option("q", &["quiet", "no-verbose", "progress", "output-file", "append-output", "spider"])
-                        || command.arguments().iter().any(|word| {
-                            matches!(word.text.as_str(), "-nv" | "-o" | "-a" | "-S") || word.text.starts_with("-nv") || word.text.starts_with("$")
-                        });
+                    let quiet = command.has_option(
+                        "q",
+                        &["quiet", "no-verbose", "progress", "output-file", "append-output", "spider"],
+                    ) || command.arguments().iter().any(|word| {
+                        matches!(word.text.as_str(), "-nv" | "-o" | "-a" | "-S")
+                            || word.text.starts_with("-nv")
+                            || word.text.starts_with('$')
+                    });
                     if fetches(command) && !quiet {
                         let message = "`wget` writes its progress into the log, line by line";
-                        found(findings, &WGET_PROGRESS, piece, &command.range, message).hint("write `wget -nv`");
+                        found(findings, &WGET_PROGRESS, piece, &command.range, message)
+                            .hint("write `wget -nv`");
                     }
                 }
                 "curl" => {
                     curl[piece.stage].get_or_insert(index);
                 }
                 "gem" => {
-                    let options = ["-v", "--version", "-n", "--bindir", "-i", "--install-dir", "--source", "-s", "-P"];
+                    let options =
+                        ["-v", "--version", "-n", "--bindir", "-i", "--install-dir", "--source", "-s", "-P"];
                     let versioned = command.has_option("v", &["version"]) || command.has_argument(&["-v"]);
                     let open: Vec<&Word> = packages(command, &["install", "i"], &options)
                         .unwrap_or_default()
                         .into_iter()
-                        .filter(|word| !word.text.contains(':') && !word.text.ends_with(".gem") && !word.expands())
+                        .filter(|word| {
+                            !word.text.contains(':') && !ends_in(&word.text, &["gem"]) && !word.expands()
+                        })
                         .take_while(|word| !word.is("--"))
                         .collect();
                     if let (Some(first), false) = (open.first(), versioned) {
@@ -138,13 +152,16 @@ pub(super) fn run(view: &View<'_>, findings: &mut Findings) {
             let command = script.commands.iter().find(|command| command.name() == name)?;
             Some((piece, command.program()?.range.clone()))
         };
-        let (Some((one, first)), Some((two, second))) = (place(wget, "wget"), place(curl, "curl")) else { continue };
-        // Reported at the later of the two.
-        let (place, other) = if (one.statement.span.start, first.start) > (two.statement.span.start, second.start) {
-            ((one, first), (two, second))
-        } else {
-            ((two, second), (one, first))
+        let (Some((one, first)), Some((two, second))) = (place(wget, "wget"), place(curl, "curl")) else {
+            continue;
         };
+        // Reported at the later of the two.
+        let (place, other) =
+            if (one.statement.span.start, first.start) > (two.statement.span.start, second.start) {
+                ((one, first), (two, second))
+            } else {
+                ((two, second), (one, first))
+            };
         found(findings, &ONE_FETCHER, place.0, &place.1, "both `wget` and `curl` are used in this stage")
             .also(&other.0.snippet.span(&other.1), "the other")
             .hint("use one of them");
@@ -162,13 +179,17 @@ fn fails(command: &crate::shell::Command) -> bool {
     command.has_argument(&named)
         || command.arguments().iter().any(|word| {
             let short = word.text.strip_prefix('-').filter(|rest| !rest.starts_with('-'));
-            short.is_some_and(|letters| letters.split(['o', 'w', 'H', 'd', 'X', 'u']).next().unwrap_or_default().contains('f'))
-                || word.text.starts_with("$")
+            short.is_some_and(|letters| {
+                letters.split(['o', 'w', 'H', 'd', 'X', 'u']).next().unwrap_or_default().contains('f')
+            }) || word.text.starts_with('$')
         })
 }
 
 /// Says whether the answer's status is looked at otherwise.
 fn looks_at_status(command: &crate::shell::Command) -> bool {
     command.has_option("w", &["write-out"])
-        || command.arguments().iter().any(|word| word.text.contains("http_code") || word.text.contains("file://"))
+        || command
+            .arguments()
+            .iter()
+            .any(|word| word.text.contains("http_code") || word.text.contains("file://"))
 }
