@@ -26,8 +26,8 @@ const SYSCTLS: &[&str] = &[
 /// `CAP_SYS_RESOURCE`, linux/capability.h.
 const SYS_RESOURCE: u32 = 24;
 
-/// Fills in what the kernel says.
-pub(super) fn describe(facts: &mut HostFacts) {
+/// Fills in what the kernel says; `closely`, also what it says only in long texts.
+pub(super) fn describe(facts: &mut HostFacts, closely: bool) {
     let system = rustix::system::uname();
     facts.kernel = system.release().to_string_lossy().into_owned();
     facts.architecture = Platform::host().architecture;
@@ -39,7 +39,7 @@ pub(super) fn describe(facts: &mut HostFacts) {
     facts.cpus = count(&online);
     let (cgroups, controllers) = cgroups(Path::new("/sys/fs/cgroup"));
     (facts.cgroups, facts.controllers) = (Some(cgroups), controllers);
-    facts.features = features(&facts.kernel);
+    facts.features = features(&facts.kernel, closely);
     for name in SYSCTLS {
         if let Ok(value) = fs::read_to_string(format!("/proc/sys/{}", name.replace('.', "/"))) {
             facts.sysctls.push(((*name).to_owned(), value.trim().to_owned()));
@@ -110,7 +110,7 @@ fn cgroups(root: &Path) -> (Cgroups, Vec<String>) {
 }
 
 /// Returns which features the kernel has. What can be learned from nowhere is left out.
-fn features(release: &str) -> Vec<(String, bool)> {
+fn features(release: &str, closely: bool) -> Vec<(String, bool)> {
     let systems = fs::read_to_string("/proc/filesystems").unwrap_or_default();
     let modules = Path::new("/lib/modules").join(release);
     let mut options = None;
@@ -121,6 +121,8 @@ fn features(release: &str) -> Vec<(String, bool)> {
             || systems.lines().any(|line| line.split_whitespace().next_back() == Some(*name));
         let known = if loaded {
             Some(true)
+        } else if !closely {
+            None
         } else {
             let options = options.get_or_insert_with(|| configuration(release));
             let built = options.as_deref().map(|text| is_built(text, option));
@@ -166,7 +168,7 @@ mod tests {
     #[test]
     fn this_machine_is_described() {
         let mut facts = HostFacts::default();
-        describe(&mut facts);
+        describe(&mut facts, true);
         assert!(facts.memory_total > facts.memory_available.filter(|bytes| *bytes > 0));
         assert!(facts.cpus >= Some(1) && facts.open_files >= Some(64));
         assert!(facts.kernel.starts_with(|c: char| c.is_ascii_digit()), "{}", facts.kernel);

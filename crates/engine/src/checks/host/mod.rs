@@ -9,7 +9,7 @@ use std::path::Path;
 
 use coracle_check::{Disk, HostFacts, Occupant, Route};
 use coracle_composefile::{HostPorts, Project, Protocol};
-use coracle_network::netlink;
+use coracle_network::{NetworkRecord, netlink};
 
 use crate::Engine;
 
@@ -37,34 +37,23 @@ pub(super) fn gather(engine: Option<&Engine>, project: &Project, look: Look) -> 
     // The answer comes while the rest is looked at.
     let clock = (look == Look::Full).then(|| clock::ask(project)).flatten();
     facts.disks = disks(engine, project);
-    kernel::describe(&mut facts);
-    let records = engine.and_then(|engine| engine.networks().list().ok());
-    if let Ok(routes) = netlink::routes() {
-        let route = |route: netlink::HostRoute| Route {
-            address: route.subnet.network().into(),
-            prefix: route.subnet.prefix(),
-            network: records
-                .iter()
-                .flatten()
-                .find(|record| record.bridge == route.link)
-                .map(|record| record.name.clone()),
-            device: route.link,
-        };
-        facts.routes = routes.into_iter().map(route).collect();
+    kernel::describe(&mut facts, look == Look::Full);
+    let uses = Uses::of(project);
+    let records = if uses.networks { engine.and_then(|engine| engine.networks().list().ok()) } else { None };
+    if uses.addresses {
+        facts.routes = routes(records.as_deref().unwrap_or_default());
     }
     facts.networks = records.map(|records| records.into_iter().map(|record| record.name).collect());
     if let Some(engine) = engine {
-        let volumes = engine.volumes().list().ok();
+        let volumes = if uses.volumes { engine.volumes().list().ok() } else { None };
         facts.volumes = volumes.map(|volumes| volumes.into_iter().map(|record| record.name).collect());
-        let containers = engine.containers().list().unwrap_or_default();
-        facts.containers = containers
-            .iter()
-            .map(|view| Occupant {
-                name: view.record.spec.name.clone(),
-                project: view.project().map(str::to_owned),
-                service: view.service().map(str::to_owned),
-            })
-            .collect();
+        let containers = if uses.names { engine.containers().list().ok() } else { None };
+        let occupants = containers.iter().flatten().map(|view| Occupant {
+            name: view.record.spec.name.clone(),
+            project: view.project().map(str::to_owned),
+            service: view.service().map(str::to_owned),
+        });
+        facts.containers = occupants.collect();
     }
     if look == Look::Full {
         let state = engine.and_then(|engine| engine.networks().read_state().ok()).unwrap_or_default();
@@ -72,6 +61,37 @@ pub(super) fn gather(engine: Option<&Engine>, project: &Project, look: Look) -> 
     }
     facts.clock_skew = clock.and_then(clock::Asked::answer);
     Some(facts)
+}
+
+/// What of the machine's a project leans on; the rest need not be looked at.
+struct Uses {
+    networks: bool,
+    addresses: bool,
+    volumes: bool,
+    names: bool,
+}
+
+impl Uses {
+    fn of(project: &Project) -> Self {
+        let addresses = project.networks.values().any(|network| network.subnet.is_some());
+        Self {
+            networks: addresses || project.networks.values().any(|network| network.external),
+            addresses,
+            volumes: project.volumes.values().any(|volume| volume.external),
+            names: project.services.values().any(|service| service.container_name.is_some()),
+        }
+    }
+}
+
+/// Returns the machine's routes, those of our own networks with their names.
+fn routes(records: &[NetworkRecord]) -> Vec<Route> {
+    let route = |route: netlink::HostRoute| Route {
+        address: route.subnet.network().into(),
+        prefix: route.subnet.prefix(),
+        network: records.iter().find(|record| record.bridge == route.link).map(|record| record.name.clone()),
+        device: route.link,
+    };
+    netlink::routes().map(|routes| routes.into_iter().map(route).collect()).unwrap_or_default()
 }
 
 /// Returns the host's ports that the project publishes.
