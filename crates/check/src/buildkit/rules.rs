@@ -46,6 +46,7 @@ pub(crate) static CONSISTENT_INSTRUCTION_CASING: Rule = Rule {
 
 pub(crate) static DUPLICATE_STAGE_NAME: Rule = Rule {
     id: "DuplicateStageName",
+    aliases: &["DL3024"],
     family: Family::BuildKit,
     severity: Severity::Warning,
     title: "Stage names should be unique",
@@ -66,6 +67,7 @@ pub(crate) static RESERVED_STAGE_NAME: Rule = Rule {
 
 pub(crate) static JSON_ARGS_RECOMMENDED: Rule = Rule {
     id: "JSONArgsRecommended",
+    aliases: &["DL3025"],
     family: Family::BuildKit,
     severity: Severity::Warning,
     title: "JSON arguments recommended for ENTRYPOINT/CMD to prevent unintended behavior related to OS signals",
@@ -76,6 +78,7 @@ pub(crate) static JSON_ARGS_RECOMMENDED: Rule = Rule {
 
 pub(crate) static MAINTAINER_DEPRECATED: Rule = Rule {
     id: "MaintainerDeprecated",
+    aliases: &["DL4000"],
     family: Family::BuildKit,
     severity: Severity::Warning,
     title: "The MAINTAINER instruction is deprecated, use a label instead to define an image author",
@@ -96,6 +99,7 @@ pub(crate) static UNDEFINED_ARG_IN_FROM: Rule = Rule {
 
 pub(crate) static WORKDIR_RELATIVE_PATH: Rule = Rule {
     id: "WorkdirRelativePath",
+    aliases: &["DL3000"],
     family: Family::BuildKit,
     severity: Severity::Warning,
     title: "Relative workdir without an absolute workdir declared within the build can have unexpected results if the base image changes",
@@ -116,6 +120,7 @@ pub(crate) static UNDEFINED_VAR: Rule = Rule {
 
 pub(crate) static MULTIPLE_INSTRUCTIONS_DISALLOWED: Rule = Rule {
     id: "MultipleInstructionsDisallowed",
+    aliases: &["DL3012", "DL4003", "DL4004"],
     family: Family::BuildKit,
     severity: Severity::Warning,
     title: "Multiple instructions of the same type should not be used in the same stage",
@@ -175,6 +180,7 @@ pub(crate) static INVALID_DEFAULT_ARG_IN_FROM: Rule = Rule {
 
 pub(crate) static FROM_PLATFORM_FLAG_CONST_DISALLOWED: Rule = Rule {
     id: "FromPlatformFlagConstDisallowed",
+    aliases: &["DL3029"],
     family: Family::BuildKit,
     severity: Severity::Warning,
     title: "FROM --platform flag should not use a constant value",
@@ -244,6 +250,7 @@ pub(crate) static STAGE_NAME_IS_INSTRUCTION: Rule = Rule {
 
 pub(crate) static UNKNOWN_STAGE: Rule = Rule {
     id: "UnknownStage",
+    aliases: &["DL3022", "DL3023"],
     family: Family::Dockerfile,
     severity: Severity::Error,
     title: "--from and from= should name a stage or an image that can be meant",
