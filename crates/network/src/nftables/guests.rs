@@ -4,8 +4,8 @@
 //!
 //! They let pass what goes in or out by a bridge of ours, which our own table then judges; and, where `INPUT` drops,
 //! questions to our name servers. Only the IPv4 table `filter` of iptables-nft is touched, at `DOCKER-USER` (the chain that
-//! Docker leaves to others) or else the base chain itself. The rules carry a mark, do not depend on which networks there
-//! are, and go with our table.
+//! Docker leaves to others) or else the base chain itself. The rules carry a mark, depend on no network but
+//! those whose bridge a user named, and go with our table.
 
 use std::io;
 
@@ -14,6 +14,7 @@ use crate::names::{BRIDGE_PREFIX, DEFAULT_BRIDGE};
 use crate::netlink::NetlinkError;
 use crate::netlink::connection::{Connection, Frame, Request, attributes};
 use crate::port::Protocol;
+use crate::rules::RuleSet;
 use crate::table::{Match, Rule, Sense, Statement};
 
 /// What marks our rules, by their version.
@@ -55,8 +56,10 @@ pub fn forward_drops() -> Result<Vec<ForwardDrop>, NetlinkError> {
 }
 
 /// Makes our rules be in the chains of iptables that need them, or (`wanted` false) in none.
-pub(super) fn settle(connection: &mut Connection, wanted: bool) -> io::Result<Applied> {
+pub(super) fn settle(connection: &mut Connection, wanted: bool, rules: &RuleSet) -> io::Result<Applied> {
     let mut requests = Vec::new();
+    let bridges = bridges(rules);
+    let mark = mark(&bridges);
     let all = chains(connection)?;
     let filter = || all.iter().filter(|chain| chain.family == encode::FAMILY_IPV4 && chain.table == FILTER);
     let docker = filter().any(|chain| chain.name == DOCKER_USER);
@@ -64,14 +67,14 @@ pub(super) fn settle(connection: &mut Connection, wanted: bool) -> io::Result<Ap
         let rules = if !wanted {
             Vec::new()
         } else if chain.name == DOCKER_USER || (chain.drops(FORWARD) && !docker) {
-            forward_rules()
+            forward_rules(&bridges)
         } else if chain.drops(INPUT) {
-            input_rules()
+            input_rules(&bridges)
         } else {
             Vec::new()
         };
         if chain.may_hold_ours() {
-            requests.extend(replacement(connection, chain, &rules)?);
+            requests.extend(replacement(connection, chain, &rules, &mark)?);
         }
     }
     if requests.is_empty() {
@@ -82,37 +85,61 @@ pub(super) fn settle(connection: &mut Connection, wanted: bool) -> io::Result<Ap
 }
 
 /// Returns what makes our rules of one chain be `rules`; nothing if they are.
-fn replacement(connection: &mut Connection, chain: &Chain, rules: &[Rule]) -> io::Result<Vec<Request>> {
+fn replacement(
+    connection: &mut Connection,
+    chain: &Chain,
+    rules: &[Rule],
+    mark: &str,
+) -> io::Result<Vec<Request>> {
     let listed = connection.dump(&encode::all_rules(&chain.table, &chain.name))?;
     let notes = listed.iter().filter_map(|frame| Some((encode::rule_note(&frame.body)?, frame)));
     let ours: Vec<(String, &Frame)> = notes.filter(|(note, _)| note.starts_with("coracle ")).collect();
-    if ours.len() == rules.len() && ours.iter().all(|(note, _)| note == MARK) {
+    if ours.len() == rules.len() && ours.iter().all(|(note, _)| note == mark) {
         return Ok(Vec::new());
     }
     let handles = ours.iter().filter_map(|(_, frame)| encode::rule_handle(&frame.body));
     let deletions = handles.map(|handle| encode::delete_rule(&chain.table, &chain.name, handle));
     let insertions =
-        rules.iter().rev().map(|rule| encode::insert_rule(&chain.table, &chain.name, rule, MARK));
+        rules.iter().rev().map(|rule| encode::insert_rule(&chain.table, &chain.name, rule, mark));
     Ok(deletions.chain(insertions).collect())
 }
 
-fn bridges() -> [String; 2] {
-    [DEFAULT_BRIDGE.to_owned(), format!("{BRIDGE_PREFIX}*")]
+/// Returns the names of bridges of ours: patterns for those that we name, and the names that users chose.
+fn bridges(rules: &RuleSet) -> Vec<String> {
+    let chosen = rules.networks.iter().map(|network| network.bridge.clone());
+    let mut chosen: Vec<String> =
+        chosen.filter(|name| name != DEFAULT_BRIDGE && !name.starts_with(BRIDGE_PREFIX)).collect();
+    chosen.sort();
+    chosen.dedup();
+    [DEFAULT_BRIDGE.to_owned(), format!("{BRIDGE_PREFIX}*")].into_iter().chain(chosen).collect()
 }
 
-fn forward_rules() -> Vec<Rule> {
-    let ways = |bridge: String| [Match::Input(Sense::Is, bridge.clone()), Match::Output(Sense::Is, bridge)];
-    bridges().into_iter().flat_map(ways).map(|way| Rule::new([way], Statement::Accept)).collect()
+/// Returns what marks our rules for these bridges.
+fn mark(bridges: &[String]) -> String {
+    let chosen = bridges.get(2..).unwrap_or_default();
+    if chosen.is_empty() {
+        return MARK.to_owned();
+    }
+    // A comment is short: a digest stands for the names.
+    let mut hasher = std::hash::DefaultHasher::new();
+    std::hash::Hash::hash(chosen, &mut hasher);
+    format!("{MARK} {:016x}", std::hash::Hasher::finish(&hasher))
 }
 
-fn input_rules() -> Vec<Rule> {
-    let questions = |bridge: String| {
+fn forward_rules(bridges: &[String]) -> Vec<Rule> {
+    let ways =
+        |bridge: &String| [Match::Input(Sense::Is, bridge.clone()), Match::Output(Sense::Is, bridge.clone())];
+    bridges.iter().flat_map(ways).map(|way| Rule::new([way], Statement::Accept)).collect()
+}
+
+fn input_rules(bridges: &[String]) -> Vec<Rule> {
+    let questions = |bridge: &String| {
         [Protocol::Udp, Protocol::Tcp].map(|protocol| {
             let conditions = [Match::Input(Sense::Is, bridge.clone()), Match::DestinationPort(protocol, 53)];
             Rule::new(conditions, Statement::Accept)
         })
     };
-    bridges().into_iter().flat_map(questions).collect()
+    bridges.iter().flat_map(questions).collect()
 }
 
 /// `NF_INET_LOCAL_IN`.

@@ -56,7 +56,7 @@ pub fn apply(rules: &RuleSet, _lock: &Lock) -> Result<Applied, NetlinkError> {
     }
     let failed =
         |source| NetlinkError::new("let our networks through the packet filter's other tables", source);
-    let passes = guests::settle(&mut connection, table.is_some()).map_err(failed)?;
+    let passes = guests::settle(&mut connection, table.is_some(), rules).map_err(failed)?;
     Ok(if as_it_should_be && passes == Applied::Unchanged { Applied::Unchanged } else { Applied::Replaced })
 }
 
