@@ -77,3 +77,52 @@ fn hooks_run_at_their_turn_and_their_failures_are_told() {
     drop(project);
     before.nothing_is_left();
 }
+
+/// A provider that sets a variable, and notes what it was asked.
+const PROVIDER: &str = r#"#!/bin/sh
+echo "$@" >> asked
+case "$4" in
+    up)
+        if test -e fail; then
+            echo '{"type": "error", "message": "no room"}'
+            exit 1
+        fi
+        echo '{"type": "info", "message": "making"}'
+        echo '{"type": "setenv", "message": "URL=db://made"}' ;;
+esac
+"#;
+
+#[test]
+fn providers_are_programs_outside() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    if !ready() {
+        return;
+    }
+    coracle(["run", "--rm", "busybox", "true"]).run().ok();
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path();
+    let text = "services:\n  db:\n    provider: {type: cloud, options: {size: 2, zone: [a, b]}}\n  api:\n    image: busybox\n    command: [sh, -c, 'echo $$DB_URL']\n    depends_on: [db]\n";
+    fs::write(path.join("compose.yaml"), text).unwrap();
+    let name = unique("provider");
+    let places = format!("{}:{}", path.join("bin").display(), std::env::var("PATH").unwrap());
+    let call = |verb: &str| coracle([verb, "-p", &name]).env("PATH", &places).dir(path).run();
+    call("up").refuses(1, &["compose.yaml:3:", "provider `cloud`, which is not installed"]);
+
+    fs::create_dir(path.join("bin")).unwrap();
+    let program = path.join("bin/docker-cloud");
+    fs::write(&program, PROVIDER).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    fs::write(path.join("fail"), "").unwrap();
+    call("up").refuses(1, &["failed at `up`", "no room"]);
+    fs::remove_file(path.join("fail")).unwrap();
+    fs::remove_file(path.join("asked")).unwrap();
+    call("up").ok();
+    let log = coracle(["logs", &format!("{name}-api-1")]).run().ok();
+    assert_eq!(log.stdout, "db://made\n");
+    call("down").ok();
+    let asked = fs::read_to_string(path.join("asked")).unwrap();
+    let options = "--size=2 --zone=a --zone=b db";
+    let start = format!("compose --project-name {name}");
+    assert_eq!(asked, format!("{start} up {options}\n{start} down {options}\n"));
+}

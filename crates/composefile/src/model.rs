@@ -41,6 +41,8 @@ pub struct Project {
     pub services: IndexMap<String, Service>,
     /// Services that no active profile includes.
     pub inactive_services: IndexMap<String, Service>,
+    /// Services that programs outside manage, by name.
+    pub providers: IndexMap<String, Provider>,
     /// Networks that an active service uses, by key; `default` is added when a service names none.
     pub networks: IndexMap<String, Network>,
     /// Volumes, by key.
@@ -188,8 +190,10 @@ pub struct Service {
     pub watch: Vec<Watch>,
     /// Whether `up` shows its output when it stays in the foreground.
     pub attach: bool,
-    /// The program that manages it instead of the engine.
+    /// The program that manages it instead of the engine; such a service is one of [`Project::providers`].
     pub provider: Option<Provider>,
+    /// Services that it depends on and that programs outside manage.
+    pub provided_by: Vec<String>,
     /// AI models that it uses, by key.
     pub models: IndexMap<String, ModelUse>,
     /// `x-coracle: {optional: true}`: a service whose image cannot be had is skipped, not an error.

@@ -72,9 +72,11 @@ fn watches_are_typed() {
 fn providers_need_no_image_and_models_are_not_served() {
     let text = "services:\n  db:\n    provider:\n      type: cloud\n      options: {size: 256, zones: [a, b]}\n  a: {image: a, depends_on: [db], attach: false, models: [llm]}\nmodels: {llm: {model: ai/x}}\n";
     let loaded = loaded(text);
-    let provider = loaded.project.services["db"].provider.clone().unwrap();
+    assert!(!loaded.project.services.contains_key("db"));
+    let provider = loaded.project.providers["db"].clone();
     assert_eq!((provider.kind.as_str(), provider.options["zones"].join(",")), ("cloud", "a,b".to_owned()));
     let a = &loaded.project.services["a"];
+    assert_eq!((a.provided_by.join(","), a.depends_on.len()), ("db".to_owned(), 0));
     assert!(!a.attach && a.models.contains_key("llm"));
     assert!(said(text).contains("services.a.models has no effect: no AI models are run here"));
     for bad in ["../x", "compose", "-x"] {

@@ -33,6 +33,7 @@ impl Decoder<'_> {
             files,
             services: IndexMap::new(),
             inactive_services: IndexMap::new(),
+            providers: IndexMap::new(),
             networks: IndexMap::new(),
             volumes: IndexMap::new(),
             secrets: IndexMap::new(),
@@ -55,6 +56,13 @@ impl Decoder<'_> {
         self.divide(services, &mut project);
         self.check_references(&project, root);
         self.check_circles(&project);
+        for service in project.services.values_mut().chain(project.inactive_services.values_mut()) {
+            let (ours, theirs) = std::mem::take(&mut service.depends_on)
+                .into_iter()
+                .partition::<IndexMap<_, _>, _>(|(name, _)| !project.providers.contains_key(name));
+            service.depends_on = ours;
+            service.provided_by = theirs.into_keys().collect();
+        }
         implicit_parts(&mut project);
         project
     }
@@ -93,6 +101,10 @@ impl Decoder<'_> {
                     .profiles
                     .iter()
                     .any(|profile| self.profiles.iter().any(|active| active == profile || active == "*"));
+            if let Some(provider) = service.provider.as_ref().filter(|_| active) {
+                project.providers.insert(name, provider.clone());
+                continue;
+            }
             let side = if active { &mut project.services } else { &mut project.inactive_services };
             side.insert(name, service);
         }
@@ -105,8 +117,9 @@ impl Decoder<'_> {
         for service in project.services.values() {
             for (name, dependency) in &service.depends_on {
                 let inactive = project.inactive_services.get(name);
-                let defined =
-                    project.services.contains_key(name) || (inactive.is_none() && written("services", name));
+                let defined = project.services.contains_key(name)
+                    || project.providers.contains_key(name)
+                    || (inactive.is_none() && written("services", name));
                 if defined || !dependency.required {
                     continue;
                 }

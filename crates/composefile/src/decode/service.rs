@@ -159,6 +159,7 @@ impl Decoder<'_> {
             watch: fields.take("develop").map(|field| self.develop(&field)).unwrap_or_default(),
             attach: fields.take("attach").is_none_or(|field| field.boolean(self.findings)),
             provider,
+            provided_by: Vec::new(),
             models: fields.take("models").map(|field| self.models(&field)).unwrap_or_default(),
             optional: fields.take("x-coracle").is_some_and(|field| self.own_extension(&field)),
             extensions: IndexMap::new(),

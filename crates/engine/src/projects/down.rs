@@ -90,6 +90,9 @@ impl Projects<'_> {
         let Some(lock) = lock else { return Ok(text) };
         let host = ProjectHost::new(self.engine, name, Duration::from_mins(1)).stopping(options.timeout);
         execute(&plan, &host, &*self.engine.reporter, None, cancel).map_err(Failure::findings)?;
+        if let Some(project) = project.filter(|_| options.services.is_empty()) {
+            self.withdraw(project, cancel)?;
+        }
         if plan.orphans.is_empty() && options.services.is_empty() {
             // Holds generated files; the next `up` makes it again. The lock's file goes last.
             let directory = self.engine.layout.project(name);

@@ -241,11 +241,10 @@ impl Projects<'_> {
         let reference = Images::parse(&want.name)?;
         let platform = want.platform.clone().unwrap_or_else(Platform::host);
         let pull = match want.pull {
-            PullPolicy::Missing | PullPolicy::Build => Pull::Missing,
             PullPolicy::Always => Pull::Always,
             PullPolicy::Never => Pull::Never,
             PullPolicy::Refresh(after) if engine.images().is_older(&reference, after)? => Pull::Always,
-            PullPolicy::Refresh(_) => Pull::Missing,
+            PullPolicy::Missing | PullPolicy::Build | PullPolicy::Refresh(_) => Pull::Missing,
         };
         let image = match &want.build {
             Some(build) if policy != BuildPolicy::Never => {

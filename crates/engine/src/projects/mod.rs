@@ -11,6 +11,7 @@ mod images;
 mod listing;
 mod opened;
 mod ports;
+mod providers;
 mod run;
 mod secrets;
 mod transfer;

@@ -10,7 +10,7 @@ use coracle_compose::{
     ObservedNetwork, ObservedState, ObservedVolume, Options, Orphans, Plan, Recreate, desired, execute,
     labels, reconcile, source_files,
 };
-use coracle_composefile::{Project, PullPolicy};
+use coracle_composefile::{Project, Provider, PullPolicy};
 use coracle_container::{Protocol, PublishedPort};
 use coracle_oci::Digest;
 use coracle_report::{Diagnostic, Event};
@@ -142,13 +142,18 @@ impl Projects<'_> {
         cancel: &AtomicBool,
     ) -> Result<Prepared> {
         loaded.check_services(&options.services)?;
-        let project = adapted(loaded, options)?;
+        let mut project = adapted(loaded, options)?;
         self.engine.reclaim()?;
         let services = closure(&project, options);
         let images = if options.dry_run {
-            self.stored_images(&project, &services, options.build)?
+            let mut images = self.stored_images(&project, &services, options.build)?;
+            let run =
+                |(name, provider): (&String, &Provider)| format!("run provider {} for {name}", provider.kind);
+            images.before.extend(project.providers.iter().map(run));
+            images
         } else {
             self.ensure_secrets(&project, &services)?;
+            self.provide(&mut project, options.services.is_empty(), cancel)?;
             self.images(&project, &services, options.build, false, cancel)?
         };
         let files = digests(&project)?;
