@@ -6,10 +6,13 @@ mod build;
 mod complete;
 mod config;
 mod control;
+mod cp;
 mod create;
 mod down;
+mod events;
 mod exec;
 mod export;
+mod freeze;
 mod images;
 mod later;
 mod lines;
@@ -20,6 +23,8 @@ mod port;
 mod ps;
 mod run;
 mod scale;
+mod stats;
+mod top;
 mod transfer;
 mod up;
 mod version;
@@ -80,6 +85,18 @@ enum Command {
     Restart(With<control::RestartArgs>),
     /// Send a signal to containers.
     Kill(With<control::KillArgs>),
+    /// Freeze containers.
+    Pause(With<freeze::Args>),
+    /// Let frozen containers go on.
+    Unpause(With<freeze::Args>),
+    /// Show the processes of containers.
+    Top(With<top::Args>),
+    /// Show what containers use: processor, memory, network, disks.
+    Stats(With<stats::Args>),
+    /// Show what happens to containers, as it happens.
+    Events(With<events::Args>),
+    /// Copy files into and out of containers.
+    Cp(With<cp::Args>),
     /// Remove stopped containers.
     Rm(With<control::RmArgs>),
     /// Make containers without starting them.
@@ -139,6 +156,12 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
         Command::Stop(command) => with!(command, control::stop),
         Command::Restart(command) => with!(command, control::restart),
         Command::Kill(command) => with!(command, control::kill),
+        Command::Pause(command) => with!(command, freeze::pause),
+        Command::Unpause(command) => with!(command, freeze::unpause),
+        Command::Top(command) => with!(command, top::run),
+        Command::Stats(command) => with!(command, stats::run),
+        Command::Events(command) => with!(command, events::run),
+        Command::Cp(command) => with!(command, cp::run),
         Command::Rm(command) => with!(command, control::rm),
         Command::Create(command) => with!(command, create::run),
         Command::Scale(command) => with!(command, scale::run),
