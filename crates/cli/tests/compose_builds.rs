@@ -75,12 +75,12 @@ fn images_are_named_by_what_their_registry_has() {
     let Some(registry) = coracle_testkit::Registry::start() else { return };
     let image = format!("{}/app:1", registry.host());
     let directory = tempfile::tempdir().unwrap();
-    std::fs::write(directory.path().join("Dockerfile"), "FROM scratch\nCOPY Dockerfile /\n").unwrap();
+    fs::write(directory.path().join("Dockerfile"), "FROM scratch\nCOPY Dockerfile /\n").unwrap();
     coracle(["build", "-t", &image, "."]).dir(directory.path()).run().ok();
     coracle(["push", &image]).run().ok();
     coracle(["rmi", &image]).run().ok();
     let text = format!("name: pins\nservices:\n  a: {{image: '{image}', command: [x]}}\n  b: {{build: .}}\n");
-    std::fs::write(directory.path().join("compose.yaml"), text).unwrap();
+    fs::write(directory.path().join("compose.yaml"), text).unwrap();
     let config = |option: &str| coracle(["compose", "config", option]).dir(directory.path()).run();
     let resolved = config("--resolve-image-digests").ok().stdout;
     let pinned = format!("image: {image}@sha256:");
@@ -88,7 +88,7 @@ fn images_are_named_by_what_their_registry_has() {
     let locked = config("--lock-image-digests").ok().stdout;
     assert!(locked.contains(&pinned) && !locked.contains("- x\n") && !locked.contains("name:"), "{locked}");
     // What is locked is laid over the file that it was made from.
-    std::fs::write(directory.path().join("lock.yaml"), &locked).unwrap();
+    fs::write(directory.path().join("lock.yaml"), &locked).unwrap();
     let both = ["compose", "-f", "compose.yaml", "-f", "lock.yaml", "config"];
     let both = coracle(both).dir(directory.path()).run().ok().stdout;
     assert!(both.contains(&pinned) && both.contains("- x\n"), "{both}");

@@ -49,10 +49,11 @@ fn without_lines(text: &str) -> String {
         let mut parts = line.split(':');
         out.push_str(parts.next().unwrap_or_default());
         for part in parts {
-            let names_a_file = out.ends_with(".yml") || out.ends_with(":LINE") || {
-                let word = out.rsplit([' ', '(']).next().unwrap_or_default();
-                word.starts_with(".env.")
-            };
+            let names_a_file =
+                Path::new(&out).extension().is_some_and(|kind| kind == "yml") || out.ends_with(":LINE") || {
+                    let word = out.rsplit([' ', '(']).next().unwrap_or_default();
+                    word.starts_with(".env.")
+                };
             let digits = part.len() - part.trim_start_matches(|c: char| c.is_ascii_digit()).len();
             out.push(':');
             if names_a_file && digits > 0 {

@@ -48,7 +48,7 @@ struct Mounted(std::path::PathBuf);
 
 impl Mounted {
     fn new(arguments: &[&str], at: &Path) -> Self {
-        let status = Command::new("mount").args(arguments).arg(at).status().unwrap();
+        let status = Command::new("mount").args(arguments).arg(at).status().expect("mount runs");
         assert!(status.success(), "mount {arguments:?} {}", at.display());
         Self(at.to_owned())
     }

@@ -10,7 +10,7 @@ use support::{loaded, said};
 
 fn build(attributes: &str) -> Build {
     let text = format!("services:\n  a:\n    image: a\n    build: {attributes}\n");
-    loaded(&text).project.services["a"].build.clone().unwrap()
+    loaded(&text).project.services["a"].build.clone().expect("a build")
 }
 
 #[test]

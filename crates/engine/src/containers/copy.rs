@@ -238,12 +238,11 @@ fn target(
     };
     match (directory, there) {
         (_, None) if !directory && names.slash => Err("no such directory"),
-        (_, None) => Ok(names.destination.to_owned()),
         (true, Some(false)) => Err("is a file, which a directory cannot replace"),
         (true, Some(true)) if names.contents => Ok(names.destination.to_owned()),
         (_, Some(true)) => Ok(inside()),
         (false, Some(false)) if names.slash => Err("is no directory"),
-        (false, Some(false)) => Ok(names.destination.to_owned()),
+        (_, None) | (false, Some(false)) => Ok(names.destination.to_owned()),
     }
 }
 

@@ -121,7 +121,7 @@ mod tests {
         let usage = Usage { cpu: 1_000, ..Usage::default() };
         let earlier = Sample { at, usage, received: 0, sent: 0 };
         let later = Sample {
-            at: at + std::time::Duration::from_nanos(2_000),
+            at: at + std::time::Duration::from_micros(2),
             usage: Usage { cpu: 2_000, memory: 25, memory_limit: Some(100), ..usage },
             ..earlier
         };

@@ -144,9 +144,7 @@ fn row(view: &ContainerView, whole: bool) -> Value {
         .filter_map(|mount| match &mount.kind {
             MountKind::Bind { source, .. } => Some(source.display().to_string()),
             MountKind::Volume { name, .. } => Some(name.clone()),
-            MountKind::Tmpfs { .. } => None,
-            #[allow(unreachable_patterns, reason = "further kinds of mounts have no name here")]
-            _ => None,
+            MountKind::Tmpfs { .. } | MountKind::Image { .. } => None,
         })
         .collect();
     let volumes = spec.mounts.iter().filter(|mount| matches!(mount.kind, MountKind::Volume { .. })).count();
