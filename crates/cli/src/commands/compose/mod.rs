@@ -21,6 +21,8 @@ mod ls;
 mod options;
 mod port;
 mod ps;
+#[cfg(test)]
+mod recorded;
 mod run;
 mod scale;
 mod stats;
