@@ -146,7 +146,10 @@ impl Projects<'_> {
                     let _ = told.send(Message::Started(id, name, Timestamp::now()));
                 };
                 let host = self.host(loaded.name(), options).telling(&starting);
-                let _ = up.send(Message::UpDone(self.perform(prepared, &host, cancel)));
+                let done = self.perform(prepared, &host, cancel);
+                // Other commands may change the project from here on.
+                drop(lock);
+                let _ = up.send(Message::UpDone(done));
             });
             let follow = Follow { projects: *self, sink, let_go: &let_go, codes: &codes };
             let end = follow.until_the_end(scope, &sender, &messages, interrupts, &mut attached);
@@ -154,7 +157,6 @@ impl Projects<'_> {
                 cancel.store(true, Ordering::Relaxed);
             }
             let _ = executor.join();
-            drop(lock);
             let mut stopped = Ok(());
             if let End::Interrupted | End::Aborted { .. } = end {
                 sink(if matches!(end, End::Interrupted) {
