@@ -8,6 +8,7 @@ use coracle_container::{ContainerId, ContainerRecord, ContainerSpec, NetworkMode
 use coracle_report::{Diagnostic, Event};
 use coracle_runtime::{Overlay, Prepared, ResolvedUser, RuntimeError, Spawned, Stdin, resolve_user};
 use coracle_snapshot::{OverlaySpec, RootFs, SnapshotId};
+use coracle_store::FileLock;
 
 use super::Containers;
 use super::partners::NetworkOwner;
@@ -37,6 +38,10 @@ impl Containers<'_> {
         let owner = self.network_owner(&record.spec)?;
         // Before anything is mounted for it: a volume that only it uses must not be taken away meanwhile.
         self.own(id)?;
+        // The shim of an earlier run may have started a clean-up that is not done yet: it must not take away what is made
+        // here. One that comes later finds the new shim.
+        let reaping = FileLock::exclusive(&self.engine.layout.container(id.as_str()).join("reap.lock"))
+            .during("locking the container")?;
         let prepared = match self.prepare(&record, &owner, stdin) {
             Ok(prepared) => prepared,
             Err(failure) => {
@@ -66,6 +71,7 @@ impl Containers<'_> {
         let connected = self.connect(&record, &spawned).and_then(|()| {
             self.engine.runtime.create(id).map_err(|error| self.runtime_failure(&record.spec, &error))
         });
+        drop(reaping);
         if let Err(failure) = connected {
             // The first failure is what the user must see; what cannot be undone goes with the shim.
             let _ = self.engine.runtime.discard(id);
