@@ -8,6 +8,11 @@ use indexmap::IndexMap;
 
 use crate::interpolate::{self, InterpolationErrorKind, Lookup};
 
+/// Variables that one file may set.
+const VARIABLE_LIMIT: usize = 100_000;
+/// Bytes that the values of one file may come to; those that hold one another would grow without bound.
+const VALUE_LIMIT: usize = 32 << 20;
+
 /// Why a text is no env file, and where.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}")]
@@ -107,10 +112,18 @@ fn placed(text: &str, places: Vec<Place>) -> Vec<Assignment> {
 }
 
 /// Reads an env file of the format `raw`: `NAME=value` to the line's end, nothing quoted, nothing replaced.
-pub(crate) fn parse_raw(text: &str) -> IndexMap<String, String> {
+pub(crate) fn parse_raw(text: &str) -> Result<IndexMap<String, String>, EnvFileError> {
     let lines = text.lines().filter(|line| !line.trim_start().starts_with('#'));
     let pairs = lines.filter_map(|line| line.split_once('='));
-    pairs.map(|(name, value)| (name.trim().to_owned(), value.to_owned())).collect()
+    let mut variables = IndexMap::new();
+    for (index, (name, value)) in pairs.enumerate() {
+        if index >= VARIABLE_LIMIT {
+            let reason = format!("the file has more than {VARIABLE_LIMIT} variables");
+            return Err(EnvFileError { position: Position::new(1, 1), reason, hint: None });
+        }
+        variables.insert(name.trim().to_owned(), value.to_owned());
+    }
+    Ok(variables)
 }
 
 /// An assignment by its place in the text, in bytes.
@@ -131,12 +144,25 @@ struct Reader<'a> {
     /// Whether places are kept.
     placing: bool,
     places: Vec<Place>,
+    /// Variables that were set, and the bytes of their values.
+    count: usize,
+    bytes: usize,
 }
 
 impl<'a> Reader<'a> {
     fn new(text: &'a str, lookup: &'a Lookup<'a>, before: &'a Lookup<'a>, placing: bool) -> Self {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-        Self { text, at: 0, variables: IndexMap::new(), lookup, before, placing, places: Vec::new() }
+        Self {
+            text,
+            at: 0,
+            variables: IndexMap::new(),
+            lookup,
+            before,
+            placing,
+            places: Vec::new(),
+            count: 0,
+            bytes: 0,
+        }
     }
 
     fn read(mut self) -> Result<Self, EnvFileError> {
@@ -145,12 +171,28 @@ impl<'a> Reader<'a> {
     }
 
     /// Takes a variable that begins at `start` and ends here.
-    fn set(&mut self, name: String, value: Option<String>, raw: String, start: usize) {
+    fn set(
+        &mut self,
+        name: String,
+        value: Option<String>,
+        raw: String,
+        start: usize,
+    ) -> Result<(), EnvFileError> {
+        self.count += 1;
+        self.bytes += value.as_ref().map_or(0, String::len);
+        if self.count > VARIABLE_LIMIT {
+            return self.error(start, format!("the file has more than {VARIABLE_LIMIT} variables"), None);
+        }
+        if self.bytes > VALUE_LIMIT {
+            let limit = VALUE_LIMIT >> 20;
+            return self.error(start, format!("the values of the file come to more than {limit} MiB"), None);
+        }
         if self.placing {
             let place = Place { name: name.clone(), value: value.clone(), raw, start, end: self.at };
             self.places.push(place);
         }
         self.variables.insert(name, value);
+        Ok(())
     }
 
     fn rest(&self) -> &str {
@@ -221,7 +263,7 @@ impl<'a> Reader<'a> {
             }
             let value = (self.lookup)(&name);
             self.at = name_end;
-            self.set(name, value, String::new(), start);
+            self.set(name, value, String::new(), start)?;
             self.next_line();
             return Ok(true);
         }
@@ -231,7 +273,7 @@ impl<'a> Reader<'a> {
             Some(quote @ ('"' | '\'')) => self.quoted(&name, quote)?,
             _ => self.unquoted()?,
         };
-        self.set(name, Some(value), raw, start);
+        self.set(name, Some(value), raw, start)?;
         self.next_line();
         Ok(true)
     }

@@ -5,7 +5,7 @@ use coracle_report::Span;
 use crate::load::Loaded;
 use crate::references::Operator;
 use crate::source::Mark;
-use crate::trace::{Because, Trace, Use, What};
+use crate::trace::{Became, Because, Trace, Use, What};
 use crate::tree::Node;
 use crate::view::{View, shown};
 use crate::written::{EnvFileRole, EnvVariable, VariableOrigin, Written};
@@ -261,14 +261,14 @@ impl<'w> Story<'w> {
 
     fn used(self, used: &Use) -> VariableUse {
         let operator = used.operator;
-        let counts = used.value.as_ref().filter(|(value, _)| !operator.refuses_empty() || !value.is_empty());
-        let outcome = match counts {
-            Some((_, origin)) if operator.is_alternative() => Outcome::Alternative { origin: origin.clone() },
-            Some((value, origin)) => Outcome::Value { value: value.clone(), origin: origin.clone() },
-            None if operator.is_default() => Outcome::Default,
-            None => Outcome::Nothing,
+        let won = used.origin.as_ref();
+        let origin = won.cloned().unwrap_or(VariableOrigin::Process);
+        let outcome = match &used.became {
+            Became::Value(value) => Outcome::Value { value: value.clone(), origin },
+            Became::Default => Outcome::Default,
+            Became::Alternative => Outcome::Alternative { origin },
+            Became::Nothing => Outcome::Nothing,
         };
-        let won = used.value.as_ref().map(|(_, origin)| origin);
         let interpolation = |file: &&crate::EnvFile| file.role == EnvFileRole::Interpolation;
         let files = self.written.env_files().iter().filter(interpolation);
         let mut shadowed: Vec<EnvVariable> = files

@@ -95,7 +95,11 @@ pub(crate) struct Found {
 /// Levels of words within words that are looked into, as many as interpolation allows.
 const NESTING_LIMIT: usize = 32;
 
-/// Returns the references in `text`, in the order of their dollar signs. What is no variable is passed over.
+/// References of one text that are told of; more are an attack on the memory.
+const FOUND_LIMIT: usize = 1_000;
+
+/// Returns the references in `text`, in the order of their dollar signs, the first thousand. What is no variable is
+/// passed over.
 pub(crate) fn find(text: &str) -> Vec<Found> {
     let mut finder = Finder { text, found: Vec::new() };
     finder.run(0, false, 0);
@@ -111,6 +115,9 @@ impl Finder<'_> {
     /// Reads from `at` to the end, or to the brace that closes a word; returns where that is.
     fn run(&mut self, mut at: usize, braced: bool, depth: usize) -> usize {
         while let Some(character) = self.text[at..].chars().next() {
+            if self.found.len() >= FOUND_LIMIT {
+                return self.text.len();
+            }
             match character {
                 '$' => at = self.variable(at, depth),
                 '}' if braced => break,

@@ -130,6 +130,9 @@ fn read(
     lookup: &Lookup<'_>,
     before: &Lookup<'_>,
 ) -> Option<IndexMap<String, String>> {
+    if findings.is_full() {
+        return None;
+    }
     let path = Path::new(path);
     let text = match loader.read(path) {
         Ok(text) => text,
@@ -139,13 +142,14 @@ fn read(
             return None;
         }
     };
-    if raw {
-        return Some(dotenv::parse_raw(&text));
-    }
-    match dotenv::parse_over(&text, lookup, before) {
-        Ok(variables) => {
-            Some(variables.into_iter().filter_map(|(name, value)| Some((name, value?))).collect())
-        }
+    let variables = if raw {
+        dotenv::parse_raw(&text)
+    } else {
+        dotenv::parse_over(&text, lookup, before)
+            .map(|variables| variables.into_iter().filter_map(|(name, value)| Some((name, value?))).collect())
+    };
+    match variables {
+        Ok(variables) => findings.count_variables(&variables, mark).then_some(variables),
         Err(error) => {
             findings.push(env_file_diagnostic(path, &text, &error));
             None

@@ -9,6 +9,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::scalar;
+use crate::source::shorten;
 
 /// The file's name, in the project's directory.
 pub(crate) const NAME: &str = "coracle.toml";
@@ -65,6 +66,7 @@ pub(crate) fn parse(path: &Path, text: &str) -> Result<Settings, Vec<Diagnostic>
             Settings::default()
         }
     };
+    reader.faults.iter_mut().for_each(shorten);
     if reader.faults.is_empty() { Ok(settings) } else { Err(reader.faults) }
 }
 

@@ -3,9 +3,16 @@
 use std::path::{Path, PathBuf};
 
 use coracle_report::{Diagnostic, Position, Severity, Span};
+use indexmap::IndexMap;
 
 use crate::trace::{Because, Trace, What};
 use crate::tree::Node;
+
+/// Bytes that env files may bring to all services of a project.
+const BROUGHT_LIMIT: usize = 32 << 20;
+
+/// Findings that are shown with their line.
+const LINES_LIMIT: usize = 100;
 
 /// A place in one of the [`Sources`]; cheap to copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,6 +88,8 @@ pub(crate) struct Findings {
     pub(crate) sources: Sources,
     /// What happened to values, when it is asked for.
     pub(crate) trace: Option<Trace>,
+    /// Bytes that the services' env files brought.
+    brought: usize,
     found: Vec<Diagnostic>,
 }
 
@@ -88,6 +97,26 @@ impl Findings {
     /// Returns no findings yet; with a trace, what happens to values is recorded.
     pub(crate) fn new(trace: Option<Trace>) -> Self {
         Self { trace, ..Self::default() }
+    }
+
+    /// Says whether env files brought more than a project can bear; no more of them are read then.
+    pub(crate) fn is_full(&self) -> bool {
+        self.brought > BROUGHT_LIMIT
+    }
+
+    /// Counts what an env file brings to a service; says whether the project can bear it.
+    pub(crate) fn count_variables(&mut self, variables: &IndexMap<String, String>, mark: Mark) -> bool {
+        // What a variable costs beside its text.
+        const EACH: usize = 64;
+        let bytes = variables.iter().map(|(name, value)| name.len() + value.len() + EACH);
+        self.brought = self.brought.saturating_add(bytes.sum());
+        let bearable = self.brought <= BROUGHT_LIMIT;
+        if !bearable {
+            let limit = BROUGHT_LIMIT >> 20;
+            let message = format!("env files bring more than {limit} MiB to the services");
+            self.error("too-large", mark, message);
+        }
+        bearable
     }
 
     /// Records that `winner` is in the place of `lost`.
@@ -116,7 +145,10 @@ impl Findings {
 
     fn add(&mut self, diagnostic: Diagnostic, mark: Mark) -> &mut Diagnostic {
         let mut diagnostic = diagnostic.with_span(self.sources.span(mark));
-        diagnostic.source_line = self.sources.line(mark).map(str::to_owned);
+        // Looking for a line costs a walk through the file, which many findings cannot have.
+        if self.found.len() < LINES_LIMIT {
+            diagnostic.source_line = self.sources.line(mark).map(str::to_owned);
+        }
         self.push(diagnostic)
     }
 
@@ -152,11 +184,12 @@ impl Findings {
     /// Returns the findings in the order of the sources and the lines in them, each once.
     pub(crate) fn take(&mut self) -> Vec<Diagnostic> {
         let mut found = std::mem::take(&mut self.found);
-        for finding in &mut found {
+        for finding in found.iter_mut().take(LINES_LIMIT) {
             if let (Some(span), None) = (&finding.span, &finding.source_line) {
                 finding.source_line = self.sources.line_at(span).map(str::to_owned);
             }
         }
+        found.iter_mut().for_each(shorten);
         let files: Vec<&PathBuf> = self.sources.files.iter().map(|(path, _)| path).collect();
         found.sort_by_key(|finding| {
             finding.span.as_ref().map(|span| (files.iter().position(|file| **file == span.file), span.start))
@@ -164,4 +197,20 @@ impl Findings {
         found.dedup();
         found
     }
+}
+
+/// Cuts what no reader wants whole; a line that is too long is not shown, for its caret would stand nowhere.
+pub(crate) fn shorten(diagnostic: &mut Diagnostic) {
+    const LONGEST: usize = 1_000;
+    let cut = |text: &mut String| {
+        if text.len() > LONGEST {
+            let end = text.char_indices().map(|(at, _)| at).take_while(|at| *at <= LONGEST).last();
+            text.truncate(end.unwrap_or_default());
+            text.push('…');
+        }
+    };
+    cut(&mut diagnostic.message);
+    diagnostic.notes.iter_mut().for_each(cut);
+    diagnostic.hints.iter_mut().for_each(|hint| cut(&mut hint.0));
+    diagnostic.source_line = diagnostic.source_line.take().filter(|line| line.len() <= LONGEST);
 }

@@ -14,6 +14,9 @@ use crate::written::{EnvFile, LayerNodes, VariableOrigin, VariableSources};
 /// The number of a value that stands nowhere: its attribute implies it.
 const IMPLIED: u32 = 1;
 
+/// Uses of variables that are told of, in all values of a project.
+const USE_LIMIT: usize = 100_000;
+
 impl Mark {
     /// Returns the place of what a value at this place implies.
     pub(crate) fn implied(self) -> Self {
@@ -43,8 +46,18 @@ pub(crate) struct Use {
     pub(crate) operator: Operator,
     pub(crate) word: String,
     pub(crate) mark: Mark,
-    /// Its value and where that is from; `None` when it has none.
-    pub(crate) value: Option<(String, VariableOrigin)>,
+    pub(crate) became: Became,
+    /// Where its value is from, whether or not it counts.
+    pub(crate) origin: Option<VariableOrigin>,
+}
+
+/// What stands in the place of a variable.
+#[derive(Clone, Debug)]
+pub(crate) enum Became {
+    Value(String),
+    Default,
+    Alternative,
+    Nothing,
 }
 
 /// One thing that happened to a value.
@@ -91,6 +104,8 @@ pub(crate) struct Removed {
 #[derive(Debug, Default)]
 pub(crate) struct Trace {
     steps: Vec<Step>,
+    /// How many uses of variables the steps hold.
+    uses: usize,
     pub(crate) removed: Vec<Removed>,
     pub(crate) layers: Vec<LayerNodes>,
     pub(crate) env_files: Vec<EnvFile>,
@@ -106,7 +121,11 @@ impl Trace {
     }
 
     /// Adds a step to the value at `mark`.
-    pub(crate) fn add(&mut self, mark: &mut Mark, what: What) {
+    pub(crate) fn add(&mut self, mark: &mut Mark, mut what: What) {
+        if let What::Replaced { uses, .. } = &mut what {
+            uses.truncate(USE_LIMIT.saturating_sub(self.uses));
+            self.uses += uses.len();
+        }
         self.steps.push(Step { before: mark.step, what });
         mark.step = self.steps.len() as u32 + IMPLIED;
     }
@@ -167,7 +186,8 @@ impl Trace {
             operator: Operator::None,
             word: String::new(),
             mark: *mark,
-            value: environment.get(name).map(|value| (value.clone(), origin)),
+            became: environment.get(name).map_or(Became::Nothing, |value| Became::Value(value.clone())),
+            origin: environment.contains_key(name).then_some(origin),
         };
         self.add(mark, What::Replaced { written: name.to_owned(), uses: vec![passed] });
     }
@@ -203,17 +223,25 @@ pub(crate) fn uses(
         if found.start < unused_until {
             continue;
         }
-        let value = lookup(&found.name);
-        let counts = value.as_ref().filter(|(value, _)| !found.operator.refuses_empty() || !value.is_empty());
+        let (value, origin) = lookup(&found.name).unzip();
+        let counts = value.filter(|value| !found.operator.refuses_empty() || !value.is_empty());
         if counts.is_some() != found.operator.is_alternative() {
             unused_until = found.end;
         }
+        let became = match counts {
+            // The value itself is nowhere in the text; it may be large, and its use may stand there often.
+            Some(_) if found.operator.is_alternative() => Became::Alternative,
+            Some(value) => Became::Value(value),
+            None if found.operator.is_default() => Became::Default,
+            None => Became::Nothing,
+        };
         out.push(Use {
             name: found.name,
             operator: found.operator,
             word: found.word,
             mark: place(found.start),
-            value,
+            became,
+            origin,
         });
     }
     out

@@ -18,6 +18,9 @@ const NODE_LIMIT: usize = 200_000;
 /// Depth of nesting that one file may have.
 const DEPTH_LIMIT: usize = 64;
 
+/// Keys given twice after which reading stops.
+const TWICE_LIMIT: usize = 100;
+
 /// A value with its place.
 #[derive(Clone, Debug)]
 pub(crate) struct Node {
@@ -94,6 +97,8 @@ struct Builder<'a> {
     stack: Vec<Open>,
     documents: Vec<Node>,
     nodes: usize,
+    /// Keys that were given twice.
+    twice: usize,
     /// Set once the input broke a bound; reading stops.
     refused: bool,
 }
@@ -109,6 +114,7 @@ pub(crate) fn parse(text: &str, file: u32, findings: &mut Findings) -> Vec<Node>
         stack: Vec::new(),
         documents: Vec::new(),
         nodes: 0,
+        twice: 0,
         refused: false,
     };
     let mut parser = Parser::new_from_str(text);
@@ -256,6 +262,8 @@ impl Builder<'_> {
                             .error("duplicate-key", key_mark, message)
                             .notes
                             .push(format!("first given at {first}"));
+                        self.twice += 1;
+                        self.refused |= self.twice >= TWICE_LIMIT;
                     } else {
                         mapping.insert(key, Entry { key: key_mark, node });
                     }

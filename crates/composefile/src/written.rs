@@ -12,6 +12,9 @@ use crate::trace::Trace;
 use crate::tree::Node;
 use crate::view::View;
 
+/// References of one file that are told of.
+const REFERENCE_LIMIT: usize = 100_000;
+
 /// Where the value of a variable comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum VariableOrigin {
@@ -229,8 +232,10 @@ impl<'w> Layer<'w> {
         self.nodes.documents.iter().map(move |node| View::new(node, self.written))
     }
 
-    /// Returns every place where a value of the file refers to a variable, in the order of the file.
+    /// Returns every place where a value of the file refers to a variable, in the order of the file; the first
+    /// hundred thousand.
     pub fn references(self) -> Vec<Reference> {
-        self.documents().flat_map(View::walk).flat_map(|(_, view)| view.references()).collect()
+        let values = self.documents().flat_map(View::walk);
+        values.flat_map(|(_, view)| view.references()).take(REFERENCE_LIMIT).collect()
     }
 }

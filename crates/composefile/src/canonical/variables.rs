@@ -46,7 +46,9 @@ impl Composer<'_> {
                 if scalar.text.contains('$') {
                     let written = self.findings.trace.is_some().then(|| (scalar.text.clone(), scalar.style));
                     self.replace_in(scalar, mark, &scope.environment);
-                    if let (Some((written, style)), Some(trace)) = (written, &mut self.findings.trace) {
+                    if !self.findings.failed()
+                        && let (Some((written, style)), Some(trace)) = (written, &mut self.findings.trace)
+                    {
                         let place = |offset| place_in(mark, &written, style, offset);
                         let lookup = |name: &str| {
                             let value = scope.environment.get(name)?.clone();

@@ -5,6 +5,7 @@ use indexmap::IndexMap;
 
 use crate::dotenv;
 use crate::fields::{Field, Fields};
+use crate::source::shorten;
 
 use super::Decoder;
 
@@ -54,7 +55,7 @@ impl Decoder<'_> {
             (path, required, raw)
         };
         let Some(file) = self.path_of(&path) else { return };
-        if !required && !self.loader.exists(&file) {
+        if self.findings.is_full() || (!required && !self.loader.exists(&file)) {
             return;
         }
         let text = match self.loader.read(&file) {
@@ -69,15 +70,19 @@ impl Decoder<'_> {
                 return;
             }
         };
-        if raw {
-            environment.extend(dotenv::parse_raw(&text));
-            return;
-        }
         let before = |name: &str| environment.get(name).cloned();
-        match dotenv::parse_over(&text, &|name| self.environment.get(name).cloned(), &before) {
+        let variables = if raw {
+            dotenv::parse_raw(&text)
+        } else {
+            dotenv::parse_over(&text, &|name| self.environment.get(name).cloned(), &before).map(|variables| {
+                variables.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
+            })
+        };
+        match variables {
             Ok(variables) => {
-                let set = variables.into_iter().filter_map(|(name, value)| value.map(|value| (name, value)));
-                environment.extend(set);
+                if self.findings.count_variables(&variables, item.node.mark) {
+                    environment.extend(variables);
+                }
             }
             Err(error) => {
                 self.findings.push(env_file_diagnostic(&file, &text, &error));
@@ -102,5 +107,6 @@ pub(crate) fn env_file_diagnostic(
         None => line.to_owned(),
     });
     diagnostic.hints.extend(error.hint.map(|hint| Hint(hint.to_owned())));
+    shorten(&mut diagnostic);
     diagnostic
 }
