@@ -83,7 +83,7 @@ fn findings_for_programs() {
     let github = check(FAULTY, &["--check", "--format", "github"]).stdout;
     assert!(
         github.contains(
-            "::warning file=Dockerfile,line=5,endLine=5,col=6,endColumn=11,title=UndefinedVar::Usage of undefined variable '$pcik'\n"
+            "::warning file=Dockerfile,line=5,endLine=5,col=6,endColumn=11,title=UndefinedVar::Usage of undefined variable '$pcik'%0Ahint: define it before"
         ),
         "{github}"
     );

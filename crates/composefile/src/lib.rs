@@ -16,6 +16,7 @@ mod difference;
 mod discover;
 mod dotenv;
 mod fields;
+mod flow;
 mod identity;
 mod interpolate;
 mod kind;

@@ -176,6 +176,16 @@ impl Findings {
         self.found.last_mut().expect("one was pushed just now")
     }
 
+    /// Returns how many findings there are.
+    pub(crate) fn count(&self) -> usize {
+        self.found.len()
+    }
+
+    /// Forgets all findings but the first `count`.
+    pub(crate) fn forget_from(&mut self, count: usize) {
+        self.found.truncate(count);
+    }
+
     /// Says whether an error was found.
     pub(crate) fn failed(&self) -> bool {
         self.found.iter().any(|finding| finding.severity == Severity::Error)

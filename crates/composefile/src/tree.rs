@@ -5,10 +5,10 @@
 
 use std::collections::HashMap;
 
-use coracle_report::Position;
 use indexmap::IndexMap;
 use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Tag};
 
+use crate::flow::{self, Moved};
 use crate::kind::Kind;
 use crate::source::{Findings, Mark};
 use crate::trace::Because;
@@ -91,7 +91,6 @@ struct Open {
 }
 
 struct Builder<'a> {
-    file: u32,
     findings: &'a mut Findings,
     anchors: HashMap<usize, Node>,
     stack: Vec<Open>,
@@ -107,8 +106,27 @@ struct Builder<'a> {
 ///
 /// Faults are added to `findings`; what could be read is returned.
 pub(crate) fn parse(text: &str, file: u32, findings: &mut Findings) -> Vec<Node> {
+    let before = findings.count();
+    match build(text, &Moved::default(), file, findings) {
+        Ok(documents) => documents,
+        Err(error) => {
+            let again = if flow::is_outdented(&error) { flow::moved(text, &error) } else { None };
+            let Some((text, moved)) = again else {
+                syntax_error(&error, &Moved::default(), file, findings);
+                return Vec::new();
+            };
+            findings.forget_from(before);
+            build(&text, &moved, file, findings).unwrap_or_else(|error| {
+                syntax_error(&error, &moved, file, findings);
+                Vec::new()
+            })
+        }
+    }
+}
+
+/// Builds the documents of a text, some of whose lines were moved.
+fn build(text: &str, moved: &Moved, file: u32, findings: &mut Findings) -> Result<Vec<Node>, ScanError> {
     let mut builder = Builder {
-        file,
         findings,
         anchors: HashMap::new(),
         stack: Vec::new(),
@@ -121,22 +139,18 @@ pub(crate) fn parse(text: &str, file: u32, findings: &mut Findings) -> Vec<Node>
     while let Some(event) = parser.next_event() {
         match event {
             Ok((Event::StreamEnd, _)) => break,
-            Ok((event, span)) => builder.event(event, mark(file, span)),
-            Err(error) => {
-                builder.syntax_error(&error);
-                break;
-            }
+            Ok((event, span)) => builder.event(event, mark(file, span, moved)),
+            Err(error) => return Err(error),
         }
         if builder.refused {
             break;
         }
     }
-    builder.documents
+    Ok(builder.documents)
 }
 
-fn mark(file: u32, span: saphyr_parser::Span) -> Mark {
-    let position =
-        |marker: saphyr_parser::Marker| Position::new(marker.line() as u32, marker.col() as u32 + 1);
+fn mark(file: u32, span: saphyr_parser::Span, moved: &Moved) -> Mark {
+    let position = |marker: saphyr_parser::Marker| moved.written(marker.line(), marker.col());
     Mark { file, start: position(span.start), end: position(span.end), step: 0 }
 }
 
@@ -294,21 +308,20 @@ impl Builder<'_> {
             }
         }
     }
+}
 
-    fn syntax_error(&mut self, error: &ScanError) {
-        let marker = error.marker();
-        let position = Position::new(marker.line().max(1) as u32, marker.col() as u32 + 1);
-        let mark = Mark { file: self.file, start: position, end: position, step: 0 };
-        let line = self.findings.sources.line(mark).unwrap_or_default();
-        let hint = if line.contains('\t') && line.trim_start_matches(' ').starts_with('\t') {
-            Some("indent with spaces: YAML allows no tabs there")
-        } else {
-            None
-        };
-        let diagnostic =
-            self.findings.error("yaml-syntax", mark, format!("not valid YAML: {}", error.info()));
-        diagnostic.hints.extend(hint.map(|hint| coracle_report::Hint(hint.to_owned())));
-    }
+fn syntax_error(error: &ScanError, moved: &Moved, file: u32, findings: &mut Findings) {
+    let marker = error.marker();
+    let position = moved.written(marker.line().max(1), marker.col());
+    let mark = Mark { file, start: position, end: position, step: 0 };
+    let line = findings.sources.line(mark).unwrap_or_default();
+    let hint = if line.contains('\t') && line.trim_start_matches(' ').starts_with('\t') {
+        Some("indent with spaces: YAML allows no tabs there")
+    } else {
+        None
+    };
+    let diagnostic = findings.error("yaml-syntax", mark, format!("not valid YAML: {}", error.info()));
+    diagnostic.hints.extend(hint.map(|hint| coracle_report::Hint(hint.to_owned())));
 }
 
 /// Adds what `<<` brought for keys that the mapping does not set itself (YAML merge key, type `!!merge`).

@@ -91,3 +91,34 @@ fn short_forms_bring_no_warnings() {
     assert_eq!(web.resources.millicpus, Some(500));
     assert!(web.mounts[0].read_only);
 }
+
+fn load_text(text: &str) -> Result<coracle_composefile::Project, Vec<coracle_report::Diagnostic>> {
+    let request = LoadRequest {
+        files: vec![PathBuf::from("/shop/compose.yml")],
+        project_directory: "/shop".into(),
+        ..LoadRequest::default()
+    };
+    let text: &'static str = text.to_owned().leak();
+    let files = Files(IndexMap::from([(PathBuf::from("/shop/compose.yml"), text)]));
+    load(&request, &files).map(|loaded| loaded.project)
+}
+
+/// Docker Compose's parser lets what is in brackets begin anywhere, and editors write it so.
+#[test]
+fn brackets_may_close_under_their_key() {
+    let text: &'static str = "services:\n  a:\n    image: x\n    command: [\n      \"serve\",\n  \"a b\",\n    ]\n    environment: {\n      A: \"1\",\n    }\n    labels: {B: \"2\", no: {}}\n";
+    let fault = load_text(text).unwrap_err();
+    // The line that was not moved and those that were keep their places.
+    assert!(
+        fault.iter().any(|fault| fault.span.as_ref().is_some_and(|span| span.start.line == 11)),
+        "{fault:?}"
+    );
+    let project = load_text(&text.replace(", no: {}", "")).unwrap();
+    let service = &project.services["a"];
+    assert_eq!(service.command.as_deref().unwrap(), ["serve", "a b"]);
+    assert_eq!(service.environment["A"], "1");
+    let misplaced =
+        load_text("services:\n  a:\n    image: x\n    command: [\n      \"serve\"\n    ]]\n").unwrap_err();
+    let span = misplaced[0].span.as_ref().unwrap();
+    assert_eq!((span.start.line, span.start.column), (6, 6), "{misplaced:?}");
+}

@@ -69,7 +69,15 @@ impl Containers<'_> {
         if let Ok(snapshot) = record.snapshot.parse::<SnapshotId>() {
             self.engine.snapshots.remove(&snapshot).during("removing a container's file system")?;
         }
-        match std::fs::remove_dir_all(&directory) {
+        let mut removed = std::fs::remove_dir_all(&directory);
+        for _ in 0..10 {
+            // A late clean-up may just have made its lock's file in there.
+            if !removed.as_ref().is_err_and(|error| error.kind() == std::io::ErrorKind::DirectoryNotEmpty) {
+                break;
+            }
+            removed = std::fs::remove_dir_all(&directory);
+        }
+        match removed {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 Err(Failure::ours("removing a container's directory", &error))
             }

@@ -65,6 +65,12 @@ impl Containers<'_> {
         // The shim starts us, and the command that stopped the container does the same work: one after the other.
         let lock = FileLock::exclusive(&self.engine.layout.container(id.as_str()).join("reap.lock"))
             .during("locking the container")?;
+        if self.record(id)?.is_none() {
+            // It was removed while we waited, and taking the lock made its directory again.
+            let _ = lock.remove();
+            let _ = std::fs::remove_dir(self.engine.layout.container(id.as_str()));
+            return Ok(());
+        }
         if self.engine.runtime.has_shim(id).during("looking for a shim")? {
             self.await_shim(id)?;
         }
