@@ -383,7 +383,7 @@ mod tests {
         let (documents, _) = read("services:\n  backend:\n    ports:\n      - \"80:80\"\n");
         let ports = documents[0].get("services").unwrap().get("backend").unwrap().get("ports").unwrap();
         let Value::Sequence(items) = &ports.value else { panic!("{ports:?}") };
-        assert_eq!(items[0].mark.start, Position::new(4, 9));
+        assert_eq!(items[0].mark.start, coracle_report::Position::new(4, 9));
     }
 
     #[test]
