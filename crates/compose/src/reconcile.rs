@@ -81,6 +81,7 @@ pub fn unknown_service<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> 
     let known: Vec<&str> = known.collect();
     let near = known
         .iter()
+        .filter(|candidate| candidate.len().abs_diff(name.len()) <= 64)
         .map(|candidate| (strsim::damerau_levenshtein(name, candidate), candidate))
         .filter(|(distance, candidate)| *distance <= (candidate.chars().count().max(3) / 3).min(3))
         .min();

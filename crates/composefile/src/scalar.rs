@@ -120,6 +120,8 @@ pub fn words(text: &str) -> Result<Vec<String>, String> {
 pub(crate) fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     candidates
         .into_iter()
+        // No more than three edits are forgiven, and a hostile name may have megabytes.
+        .filter(|candidate| candidate.len().abs_diff(name.len()) <= 12)
         .map(|candidate| (strsim::damerau_levenshtein(name, candidate), candidate))
         .filter(|(distance, candidate)| *distance <= (candidate.chars().count().max(3) / 3).min(3))
         .min_by_key(|(distance, _)| *distance)

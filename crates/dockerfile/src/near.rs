@@ -3,6 +3,10 @@
 /// Returns the candidate that `name` is most likely a misspelling or the beginning of, ignoring case; `None` when
 /// nothing is near.
 pub fn nearest<'c>(name: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
+    // A hostile name may have megabytes, and nobody misspells that much.
+    if name.len() > 256 {
+        return None;
+    }
     let wanted = name.to_lowercase();
     let reach = (wanted.chars().count() / 3).clamp(1, 3);
     let distance = |candidate: &str| {

@@ -8,6 +8,10 @@ pub(crate) fn suggest<'o>(name: &str, options: impl IntoIterator<Item = &'o str>
         if option == name {
             return None;
         }
+        if name.len().abs_diff(option.len()) > 8 {
+            // More than two edits, however they are encoded.
+            continue;
+        }
         let distance = strsim::levenshtein(name, option);
         if distance < least {
             least = distance;
