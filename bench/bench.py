@@ -323,14 +323,19 @@ def measure(wanted, runs):
             if wanted and name not in wanted:
                 continue
             times = ([], [])
-            for number in range(runs * factor + 1):
-                prepare()
-                # The order alternates, so that neither side always finds the warm cache.
-                order = ((0, ours), (1, theirs)) if number % 2 else ((1, theirs), (0, ours))
-                for side, action in order:
-                    spent = timed(action)
-                    if number:
-                        times[side].append(spent)
+            try:
+                for number in range(runs * factor + 1):
+                    prepare()
+                    # The order alternates, so that neither side always finds the warm cache.
+                    order = ((0, ours), (1, theirs)) if number % 2 else ((1, theirs), (0, ours))
+                    for side, action in order:
+                        spent = timed(action)
+                        if number:
+                            times[side].append(spent)
+            except (Failed, RuntimeError) as error:
+                # One row that cannot be measured costs no other.
+                print(f"{name}: not measured: {error}", file=sys.stderr)
+                continue
             medians = [statistics.median(side) for side in times]
             rows.append({"section": section, "name": name, "ours": medians[0] * 1000, "theirs": medians[1] * 1000, "unit": "ms", "runs": len(times[0])})
             print(f"{name}: {medians[0]*1000:.0f} ms, Docker {medians[1]*1000:.0f} ms, ratio {medians[0]/medians[1]:.2f}", file=sys.stderr)

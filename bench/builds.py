@@ -85,6 +85,8 @@ class Buildah:
 
     def build(self, tag, *flags, context, cwd):
         # Its own default is above what a machine without CAP_SYS_RESOURCE may ask for.
-        most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-        limits = ["--ulimit", f"nofile={most}:{most}"]
+        limits = []
+        for name, kind in (("nofile", resource.RLIMIT_NOFILE), ("nproc", resource.RLIMIT_NPROC)):
+            most = resource.getrlimit(kind)[1]
+            limits += ["--ulimit", f"{name}={most}:{most}"]
         self.run("bud", "--layers", "--isolation", "chroot", "--pull=never", *limits, "-t", tag, *flags, context, cwd=cwd)
