@@ -13,6 +13,7 @@ host's CA bundle added there, because a build in Docker has no other way to trus
 
 import argparse
 import datetime
+import functools
 import json
 import os
 import pathlib
@@ -25,6 +26,7 @@ import time
 
 import builds
 import checks
+import containers
 import projects
 import results
 
@@ -40,9 +42,11 @@ BASES = ["python:3.11-slim", "node:22-alpine", "nginx:1.28-alpine", "postgres:15
 
 
 MEMORY = ["peak memory, 100,000 files", "memory of the engine, stack up"]
+THROUGHPUT = "throughput"
 # Rows for which the stack need not be built.
 STACKLESS = [
-    "run --rm, bridge", "run --rm, no network", "1e6 log lines", "compose config, 50 services", "up, 20 services to running",
+    "run --rm, bridge", "run --rm, no network", "run --rm, bridge, runc without network", "50 containers at once", "1e6 log lines",
+    "1e6 log lines, written and read back", THROUGHPUT, "compose config, 50 services", "up, 20 services to running",
     "up, 20 services, nothing to do", "check 1,000 Dockerfiles, hadolint", "100,000 files, unchanged", "100,000 files, COPY cold",
     "peak memory, 100,000 files",
 ]
@@ -184,18 +188,31 @@ def stack(sides, verb, *args):
     return coracle(verb, ENVIRONMENT, *args, cwd=sides.ours / "stack")
 
 
-def pss(patterns):
-    """Returns the proportional memory, in MiB, of every process whose command line holds one of `patterns`."""
-    total = 0
+def processes(patterns):
+    """Yields the folder below /proc of every process whose command line holds one of `patterns`."""
     for folder in pathlib.Path("/proc").iterdir():
         if not folder.name.isdigit():
             continue
         try:
             command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-            if any(pattern in command for pattern in patterns) and "bench.py" not in command:
-                for line in (folder / "smaps_rollup").read_text().splitlines():
-                    if line.startswith("Pss:"):
-                        total += int(line.split()[1])
+        except OSError:
+            continue
+        if any(pattern in command for pattern in patterns) and "bench.py" not in command:
+            yield folder
+
+
+def count(patterns):
+    return len(list(processes(patterns)))
+
+
+def pss(patterns):
+    """Returns the proportional memory, in MiB, of every process whose command line holds one of `patterns`."""
+    total = 0
+    for folder in processes(patterns):
+        try:
+            for line in (folder / "smaps_rollup").read_text().splitlines():
+                if line.startswith("Pss:"):
+                    total += int(line.split()[1])
         except OSError:
             continue
     return total / 1024
@@ -257,11 +274,23 @@ def scenarios(sides):
 
     up = (lambda: stack(sides, "up", "--no-build"), lambda: compose(sides, "up", "-d", "--wait", "--no-build"))
     lines = ["seq", "1", "1000000"]
-    containers = {
+    at_root = lambda *words: docker(*words, cwd=root)
+    runc = functools.cache(lambda: containers.Runc(PEERS, enter, docker))
+    single = {
         "run --rm, bridge": (nothing, lambda: coracle("run", "--rm", "busybox", "true"),
                              lambda: docker("run", "--rm", "busybox", "true", cwd=root), 3),
         "run --rm, no network": (nothing, lambda: coracle("run", "--rm", "--network", "none", "busybox", "true"),
                                  lambda: docker("run", "--rm", "--network", "none", "busybox", "true", cwd=root), 3),
+        "run --rm, bridge, runc without network": (runc, lambda: coracle("run", "--rm", "busybox", "true"), lambda: runc().run(), 3),
+        "50 containers at once": (
+            nothing,
+            lambda: containers.fifty(lambda: coracle("run", "--rm", "busybox", "true")),
+            lambda: containers.fifty(lambda: at_root("run", "--rm", "busybox", "true")),
+            1,
+        ),
+        "1e6 log lines, written and read back": (
+            nothing, lambda: containers.log(coracle, "bench-log"), lambda: containers.log(at_root, "bench-log"), 1,
+        ),
         "1e6 log lines": (nothing, lambda: coracle("run", "--rm", "busybox", *lines),
                           lambda: docker("run", "--rm", "busybox", *lines, cwd=root), 1),
         "exec": (nothing, lambda: coracle("exec", "-T", ENVIRONMENT, "backend", "true", cwd=sides.ours / "stack"),
@@ -298,7 +327,7 @@ def scenarios(sides):
     checking = {"check 1,000 Dockerfiles, hadolint": (nothing, check, lint, 1)}
     table = {}
     # Those that need the stack up come after those that bring it up.
-    for section, rows in (("Building", building), ("Checking", checking), ("Projects", whole), ("Containers", containers)):
+    for section, rows in (("Building", building), ("Checking", checking), ("Projects", whole), ("Containers", single)):
         table |= {name: (section, *row) for name, row in rows.items()}
     return table
 
@@ -309,9 +338,9 @@ def measure(wanted, runs):
     sides = Sides()
     try:
         table = scenarios(sides)
-        unknown = [name for name in wanted if name not in table and name not in MEMORY]
+        unknown = [name for name in wanted if name not in table and name not in (*MEMORY, THROUGHPUT)]
         if unknown:
-            raise Failed(f"no such row: {', '.join(unknown)}; rows are\n  " + "\n  ".join([*table, *MEMORY]))
+            raise Failed(f"no such row: {', '.join(unknown)}; rows are\n  " + "\n  ".join([*table, *MEMORY, THROUGHPUT]))
         if not wanted or any(name not in STACKLESS for name in wanted):
             print("building the stack on both sides", file=sys.stderr)
             stack(sides, "build")
@@ -354,6 +383,15 @@ def measure(wanted, runs):
             ours = pss([" shim run ", " keeper "])
             theirs = pss(["dockerd", "containerd", "docker-proxy"])
             rows.append({"section": "Containers", "name": "memory of the engine, stack up", "ours": ours, "theirs": theirs, "unit": "MiB PSS", "runs": 1})
+            shims = max(1, count([" shim run "]))
+            each = (pss([" shim run "]) / shims, pss(["containerd-shim"]) / max(1, count(["containerd-shim"])))
+            rows.append({"section": "Containers", "name": "memory of one shim", "ours": each[0], "theirs": each[1], "unit": "MiB PSS", "runs": shims})
+        if not wanted or THROUGHPUT in wanted:
+            containers.build_iperf(coracle, docker, PEERS / "share", pathlib.Path("/share"))
+            at_root = lambda *words: docker(*words, cwd=pathlib.Path("/"))
+            for name, ours, theirs, number in containers.throughputs(coracle, at_root, max(3, runs)):
+                print(f"{name}: {ours:.1f} Gbit/s, Docker {theirs:.1f}", file=sys.stderr)
+                rows.append({"section": "Networks", "name": name, "ours": ours, "theirs": theirs, "unit": "Gbit/s", "runs": number})
     finally:
         # Also after a failure: neither side's stack may stay up.
         twenty = (lambda: coracle("compose", "down", "-t", "1", cwd=sides.ours / "twenty"), lambda: docker("compose", "down", "-t", "1", cwd=sides.theirs / "twenty"))
@@ -370,7 +408,7 @@ def render(rows):
     lines = ["| what | Coracle | peer | ratio | unit | runs |", "|---|---|---|---|---|---|"]
     for row in rows:
         ratio = row["ours"] / row["theirs"]
-        lines.append(f"| {row['name']} | {row['ours']:.0f} | {row['theirs']:.0f} | {ratio:.2f} | {row['unit']} | {row['runs']} |")
+        lines.append(f"| {row['name']} | {results.number(row["ours"])} | {results.number(row["theirs"])} | {ratio:.2f} | {row['unit']} | {row['runs']} |")
     return "\n".join(lines) + "\n"
 
 
@@ -398,7 +436,8 @@ def main():
         for row in rows:
             name = row["name"]
             docker_s = f"Docker {version}, Compose {composed}" if row["section"] == "Projects" else f"Docker {version}"
-            row["peer"] = "hadolint" if "hadolint" in name else "buildah" if "buildah" in name else docker_s
+            others = [other for other in ("hadolint", "buildah", "runc") if other in name]
+            row["peer"] = others[0] if others else docker_s
             row["date"] = today
         results.record(rows)
 
