@@ -408,7 +408,7 @@ def render(rows):
     lines = ["| what | Coracle | peer | ratio | unit | runs |", "|---|---|---|---|---|---|"]
     for row in rows:
         ratio = row["ours"] / row["theirs"]
-        lines.append(f"| {row['name']} | {results.number(row["ours"])} | {results.number(row["theirs"])} | {ratio:.2f} | {row['unit']} | {row['runs']} |")
+        lines.append(f"| {row['name']} | {results.number(row['ours'])} | {results.number(row['theirs'])} | {ratio:.2f} | {row['unit']} | {row['runs']} |")
     return "\n".join(lines) + "\n"
 
 
