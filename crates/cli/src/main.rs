@@ -10,6 +10,8 @@ mod context;
 mod diagnostics;
 mod findings;
 mod printer;
+#[cfg(test)]
+mod recorded;
 mod reporters;
 mod table;
 mod template;
