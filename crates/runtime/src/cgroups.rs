@@ -11,7 +11,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use coracle_container::ContainerId;
-use coracle_shim::cgroup::{Cgroup, Usage};
+use coracle_shim::cgroup::{self, Cgroup, Usage, Version};
 use coracle_shim::config::{CONFIG_FILE, ShimConfig};
 
 use crate::{Paths, Runtime, RuntimeError, bundle};
@@ -41,6 +41,35 @@ pub(crate) fn note_parent(paths: &Paths, path: &str) -> Result<(), RuntimeError>
         }
     }
     Ok(())
+}
+
+/// Returns the file by which a process enters the group it is in, from what `/proc/self/cgroup` says.
+fn own_door(memberships: &str, version: Version) -> Option<PathBuf> {
+    let mount = Path::new("/sys/fs/cgroup");
+    memberships.lines().find_map(|line| {
+        let mut fields = line.splitn(3, ':').skip(1);
+        let (controllers, path) = (fields.next()?, fields.next()?.strip_prefix('/')?);
+        let hierarchy = match (version, controllers) {
+            (Version::V2, "") => mount.to_owned(),
+            (Version::V1, "pids") => mount.join("pids"),
+            _ => return None,
+        };
+        // A group outside of what can be seen here has no path here.
+        (!path.split('/').any(|part| part == "..")).then(|| hierarchy.join(path).join("cgroup.procs"))
+    })
+}
+
+/// Tells the kernel that a process will soon be moved between control groups; returns at once.
+///
+/// Each move takes a lock that costs a grace period of RCU, 10 ms and more, unless it was taken just before. A thread moves this
+/// process to where it is, so that the wait passes while a container is prepared. Nothing depends on its success.
+pub fn expect_moves() {
+    let _ = std::thread::Builder::new().name("cgroup".to_owned()).spawn(|| {
+        let memberships = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+        if let Some(door) = own_door(&memberships, cgroup::version()) {
+            let _ = fs::write(door, "0");
+        }
+    });
 }
 
 impl Runtime {
@@ -89,6 +118,17 @@ impl Runtime {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_way_into_the_group_one_is_in() {
+        let hybrid = "9:name=systemd:/\n8:pids:/user/1\n0::/\n";
+        assert_eq!(own_door(hybrid, Version::V1), Some("/sys/fs/cgroup/pids/user/1/cgroup.procs".into()));
+        let unified = "0::/system.slice/ssh.service\n";
+        let door = Path::new("/sys/fs/cgroup/system.slice/ssh.service/cgroup.procs");
+        assert_eq!(own_door(unified, Version::V2).as_deref(), Some(door));
+        assert_eq!(own_door("0::/../../elsewhere\n", Version::V2), None);
+        assert_eq!(own_door("", Version::V1), None);
+    }
 
     #[test]
     fn groups_above() {

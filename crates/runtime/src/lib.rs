@@ -24,6 +24,7 @@ mod user;
 
 pub use attach::{Attachment, Chunk, Input};
 pub use bundle::{Prepared, SharedWith};
+pub use cgroups::expect_moves;
 pub use connection::{Ended, Waiter};
 pub use coracle_shim::cgroup::Usage;
 pub use coracle_shim::config::{Overlay, Propagation, SecretVariable, Shared, Source, Stdin};

@@ -260,6 +260,7 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
     let progress = if args.container.quiet { Progress::Quiet } else { Progress::Auto };
     let (engine, _) = context.engine(progress)?;
     let containers = engine.containers();
+    containers.expect_start();
     containers.check_ports(&request.ports)?;
     let id = containers.create(request, args.container.pull.into())?;
     if let Some(path) = &args.cidfile {

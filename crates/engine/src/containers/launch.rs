@@ -21,6 +21,11 @@ use crate::{During, Failure, Fault, Result, process};
 const USER_DATABASE: u64 = 4 << 20;
 
 impl Containers<'_> {
+    /// Says that a container will be started as soon as it is created, so that what takes the kernel its time begins now.
+    pub fn expect_start(&self) {
+        coracle_runtime::expect_moves();
+    }
+
     /// Starts a container that does not run; one that runs is left alone.
     pub fn start(&self, id: &ContainerId) -> Result<()> {
         let Some(record) = self.launch(id, Stdin::Open)? else { return Ok(()) };
@@ -33,6 +38,7 @@ impl Containers<'_> {
         if view.state.has_shim() {
             return Ok(None);
         }
+        coracle_runtime::expect_moves();
         let record = view.record;
         let stdin = if record.spec.open_stdin { open_stdin } else { Stdin::Closed };
         let owner = self.network_owner(&record.spec)?;

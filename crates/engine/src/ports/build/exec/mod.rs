@@ -94,6 +94,7 @@ impl EngineHost<'_> {
             ));
         }
         drop(root);
+        coracle_runtime::expect_moves();
         let id = ContainerId::from_random(process::random().during("drawing a step's id")?);
         // Below the run directory: whoever clears up after a killed build clears this, too.
         self.engine.containers().own(&id)?;
