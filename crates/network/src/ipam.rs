@@ -156,6 +156,27 @@ pub fn choose_address(
         .ok_or(IpamError::Full(subnet))
 }
 
+/// Returns a virtual address for a service: the last free one of `within` (the subnet, or the part of it that
+/// addresses are chosen from), away from where containers get theirs. None while half of the addresses or more are
+/// taken, since a container that gets none does not start, but a service can do without.
+pub fn choose_service_address(
+    within: Subnet,
+    subnet: Subnet,
+    gateway: Ipv4Addr,
+    taken: &BTreeSet<Ipv4Addr>,
+) -> Option<Ipv4Addr> {
+    let (first, end) = (within.network().to_bits(), within.broadcast().to_bits());
+    let count = u64::from(end - first) + 1;
+    let used = taken.iter().filter(|address| within.contains(**address)).count() as u64;
+    if (used + 1) * 2 >= count {
+        return None;
+    }
+    (first..=end)
+        .rev()
+        .map(Ipv4Addr::from_bits)
+        .find(|address| *address != gateway && is_host(*address, subnet) && !taken.contains(address))
+}
+
 fn is_host(address: Ipv4Addr, subnet: Subnet) -> bool {
     let (first, last) = subnet.hosts();
     (first..=last).contains(&address)
@@ -232,6 +253,21 @@ mod tests {
             last = Some(next);
         }
         assert_eq!(given, [2, 3]);
+    }
+
+    #[test]
+    fn services_get_the_last_addresses_and_leave_half() {
+        let (net, gateway) = (subnet("10.1.0.0/28"), address("10.1.0.1"));
+        let mut taken = BTreeSet::from([address("10.1.0.14"), address("10.1.0.2")]);
+        let mut given = Vec::new();
+        while let Some(next) = choose_service_address(net, net, gateway, &taken) {
+            given.push(next.octets()[3]);
+            taken.insert(next);
+        }
+        assert_eq!(given, [13, 12, 11, 10, 9]);
+        assert_eq!(choose_service_address(subnet("10.1.0.0/30"), subnet("10.1.0.0/30"), gateway, &taken), None);
+        let range = subnet("10.1.0.0/29");
+        assert_eq!(choose_service_address(range, net, gateway, &BTreeSet::new()), Some(address("10.1.0.7")));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Address plan and rule set as data; netlink, nftables, DNS and published ports apply them.
 //!
-//! Pure: [`subnet`], [`ipam`], [`names`], [`options`], [`rules`], [`table`], [`dns`]. In the kernel: [`netlink`], [`nftables`]. Shared
+//! Pure: [`subnet`], [`ipam`], [`names`], [`options`], [`rules`], [`services`], [`table`], [`dns`]. In the kernel: [`netlink`], [`nftables`]. Shared
 //! by processes: [`Addresses`], [`keeper`]. Everything acts in the network namespace of the calling thread.
 
 mod addresses;
@@ -16,6 +16,7 @@ mod port;
 pub mod ports;
 mod record;
 pub mod rules;
+pub mod services;
 pub mod subnet;
 pub mod subnet6;
 pub mod table;
@@ -26,5 +27,6 @@ pub use options::{NetworkOptions, OptionError};
 pub use port::{Protocol, PublishedPort, UnknownProtocol};
 pub use record::{Ipv6Plan, NetworkRecord};
 pub use rules::{NetworkRules, RuleSet};
+pub use services::ServiceAddress;
 pub use subnet::Subnet;
 pub use subnet6::Subnet6;

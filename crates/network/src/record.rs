@@ -47,6 +47,9 @@ pub struct NetworkRecord {
     pub labels: BTreeMap<String, String>,
     /// When it was made, RFC 3339.
     pub created: String,
+    /// Virtual addresses of services, by project and service (`shop/backend`). They stay as long as the network.
+    #[serde(default)]
+    pub services: BTreeMap<String, Ipv4Addr>,
     /// The keeper that serves it: a project's name, or `_standalone`.
     pub scope: String,
 }
@@ -63,6 +66,11 @@ pub struct Ipv6Plan {
 impl NetworkRecord {
     /// The current version of the record's shape.
     pub const VERSION: u32 = 1;
+
+    /// Returns the virtual IPv6 address beside the virtual address of a service.
+    pub fn beside(&self, address: Ipv4Addr) -> Option<Ipv6Addr> {
+        self.ipv6.map(|plan| plan.subnet.beside(address, self.subnet))
+    }
 
     /// Returns what the packet filter must know of the network.
     pub fn rules(&self) -> NetworkRules {

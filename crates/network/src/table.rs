@@ -3,7 +3,7 @@
 //! Holds only the words that `rules` uses. Decides nothing; `nftables` encodes it for the kernel.
 
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use crate::port::Protocol;
 use crate::subnet::Subnet;
@@ -40,6 +40,8 @@ pub enum Hook {
     Forward,
     /// nat, made by this host.
     Output,
+    /// filter, made by this host.
+    OutputFilter,
     /// nat, about to leave.
     Postrouting,
 }
@@ -73,8 +75,14 @@ pub enum Match {
     Source(Sense, Subnet),
     /// Its IPv4 destination lies within.
     Destination(Sense, Subnet),
+    /// Its IPv6 destination is this address.
+    Destination6(Ipv6Addr),
     /// It is of IPv6.
     Ipv6,
+    /// It is of this protocol.
+    Transport(Protocol),
+    /// It is the first of each so many that are asked; each rule counts for itself.
+    Turn(u32),
     /// Its destination is an address of this host.
     DestinationLocal,
     /// It is for this port.
@@ -96,8 +104,19 @@ pub enum Statement {
     Jump(String),
     /// Give it the address of the link that it leaves by.
     Masquerade,
-    /// Send it to this address and port.
-    Dnat(Ipv4Addr, u16),
+    /// Send it to this address, and to this port unless it keeps its own.
+    Dnat(IpAddr, Option<u16>),
+    /// Answer that nobody listens.
+    Refuse(Refusal),
+}
+
+/// How a sender is told that nobody listens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// By the end of its connection: at once, also to a process that waits for it.
+    Reset,
+    /// By an error message.
+    Unreachable,
 }
 
 impl Chain {
@@ -147,6 +166,7 @@ impl fmt::Display for Hook {
             Self::Forward => "filter hook forward priority filter",
             // nft has a word for this priority only at prerouting.
             Self::Output => "nat hook output priority -100",
+            Self::OutputFilter => "filter hook output priority filter",
             Self::Postrouting => "nat hook postrouting priority srcnat",
         })
     }
@@ -162,7 +182,12 @@ impl fmt::Display for Rule {
             Statement::Drop => f.write_str("drop"),
             Statement::Jump(chain) => write!(f, "jump {chain}"),
             Statement::Masquerade => f.write_str("masquerade"),
-            Statement::Dnat(address, port) => write!(f, "dnat ip to {address}:{port}"),
+            Statement::Dnat(IpAddr::V4(address), None) => write!(f, "dnat ip to {address}"),
+            Statement::Dnat(IpAddr::V4(address), Some(port)) => write!(f, "dnat ip to {address}:{port}"),
+            Statement::Dnat(IpAddr::V6(address), None) => write!(f, "dnat ip6 to {address}"),
+            Statement::Dnat(IpAddr::V6(address), Some(port)) => write!(f, "dnat ip6 to [{address}]:{port}"),
+            Statement::Refuse(Refusal::Reset) => f.write_str("reject with tcp reset"),
+            Statement::Refuse(Refusal::Unreachable) => f.write_str("reject"),
         }
     }
 }
@@ -183,7 +208,10 @@ impl fmt::Display for Match {
             Self::Output(sense, name) => write!(f, "oifname {sense}\"{name}\""),
             Self::Source(sense, subnet) => write!(f, "ip saddr {sense}{}", Addresses(*subnet)),
             Self::Destination(sense, subnet) => write!(f, "ip daddr {sense}{}", Addresses(*subnet)),
+            Self::Destination6(address) => write!(f, "ip6 daddr {address}"),
             Self::Ipv6 => f.write_str("meta nfproto ipv6"),
+            Self::Transport(protocol) => write!(f, "meta l4proto {protocol}"),
+            Self::Turn(of) => write!(f, "numgen inc mod {of} 0"),
             Self::DestinationLocal => f.write_str("fib daddr type local"),
             Self::DestinationPort(protocol, port) => write!(f, "{protocol} dport {port}"),
             Self::StateEstablished => f.write_str("ct state established,related"),

@@ -104,6 +104,8 @@ fn zone(world: &World, number: usize, endpoints: Vec<Endpoint>) -> Zone {
         internal: network.internal,
         listens: true,
         endpoints,
+        subnet6: None,
+        services: Vec::new(),
     }
 }
 
@@ -113,6 +115,7 @@ fn endpoint(name: &str, address: Ipv4Addr) -> Endpoint {
         name: name.to_owned(),
         aliases: Vec::new(),
         links: Vec::new(),
+        service: None,
         address: Some(address),
         address6: None,
         ready: true,

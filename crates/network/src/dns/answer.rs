@@ -1,16 +1,9 @@
 //! One query to one reply.
 
-use std::collections::BTreeSet;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use hickory_proto::op::{Edns, Message, MessageType, Metadata, OpCode, ResponseCode};
 
-use hickory_proto::op::{Edns, Message, MessageType, Metadata, OpCode, Query, ResponseCode};
-use hickory_proto::rr::rdata::{A, AAAA, PTR};
-use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
-
+use super::meaning::{Decision, decide};
 use super::zone::Zone;
-
-/// Seconds that an answer may be kept: short, because a replaced container has another address at once.
-const TIME_TO_LIVE: u32 = 2;
 
 /// What a UDP client takes that does not say (RFC 1035 section 4.2.1).
 const PLAIN_UDP: usize = 512;
@@ -60,17 +53,13 @@ pub fn answer(
         reply.metadata.response_code = ResponseCode::NotImp;
         return encode(&reply, &query, transport);
     }
-    // Several zones' containers may be asked for, but nothing outside if all of them are internal.
-    let outside = if zones.iter().all(|zone| zone.internal) { Decision::Unknown } else { Decision::Forward };
-    let decision = match (question.query_class(), question.query_type()) {
-        (DNSClass::IN, RecordType::PTR) => reverse(question, zones, outside),
-        (DNSClass::IN, _) => forward(question, zones, links, turn, outside),
-        _ => outside,
-    };
-    match decision {
+    match decide(question, zones, links, turn) {
         Decision::Forward => return Answer::Forward,
         Decision::Unknown => reply.metadata.response_code = ResponseCode::NXDomain,
-        Decision::Records(records) => reply.answers = records,
+        Decision::Records(answers, helps) => {
+            reply.answers = answers;
+            reply.additionals = helps;
+        }
     }
     reply.metadata.authoritative = true;
     encode(&reply, &query, transport)
@@ -83,96 +72,6 @@ pub fn failure(bytes: &[u8], asked: bool, transport: Transport) -> Answer {
     let mut reply = response(&query);
     reply.metadata.response_code = if asked { ResponseCode::ServFail } else { ResponseCode::NXDomain };
     encode(&reply, &query, transport)
-}
-
-enum Decision {
-    Records(Vec<Record>),
-    Unknown,
-    Forward,
-}
-
-fn forward(
-    question: &Query,
-    zones: &[&Zone],
-    links: &[(String, String)],
-    turn: usize,
-    outside: Decision,
-) -> Decision {
-    let name = text(question.name());
-    let linked = links.iter().filter(|(alias, _)| alias.eq_ignore_ascii_case(&name));
-    let mut names: Vec<String> = linked.map(|(_, container)| container.to_ascii_lowercase()).collect();
-    if names.is_empty() {
-        names.push(name);
-    }
-    let called: Vec<_> =
-        names.iter().flat_map(|name| zones.iter().flat_map(move |zone| zone.called(name))).collect();
-    if called.is_empty() {
-        return outside;
-    }
-    // A set: a container on two networks that the client shares may be found twice.
-    let addresses = |ready: bool| -> BTreeSet<Ipv4Addr> {
-        called
-            .iter()
-            .filter(|endpoint| endpoint.ready || !ready)
-            .filter_map(|endpoint| endpoint.address)
-            .collect()
-    };
-    let ready = addresses(true);
-    let chosen = if ready.is_empty() { addresses(false) } else { ready };
-    let mut chosen: Vec<Ipv4Addr> = chosen.into_iter().collect();
-    if chosen.is_empty() {
-        return Decision::Unknown;
-    }
-    let answered: BTreeSet<Ipv4Addr> = chosen.iter().copied().collect();
-    let turn = turn % chosen.len();
-    chosen.rotate_left(turn);
-    let record = |address| Record::from_rdata(question.name().clone(), TIME_TO_LIVE, RData::A(A(address)));
-    match question.query_type() {
-        RecordType::A | RecordType::ANY => Decision::Records(chosen.into_iter().map(record).collect()),
-        // The name is there, with no such record: "no such name" would make clients give up on IPv4 as well.
-        RecordType::AAAA => {
-            let addresses: BTreeSet<Ipv6Addr> = called
-                .iter()
-                .filter(|endpoint| endpoint.address.is_some_and(|address| answered.contains(&address)))
-                .filter_map(|endpoint| endpoint.address6)
-                .collect();
-            let record = |address| {
-                Record::from_rdata(question.name().clone(), TIME_TO_LIVE, RData::AAAA(AAAA(address)))
-            };
-            Decision::Records(addresses.into_iter().map(record).collect())
-        }
-        _ => Decision::Records(Vec::new()),
-    }
-}
-
-fn reverse(question: &Query, zones: &[&Zone], outside: Decision) -> Decision {
-    let Some(address) = reversed(&text(question.name())) else { return outside };
-    for zone in zones {
-        let Some(endpoint) = zone.endpoints.iter().find(|endpoint| endpoint.address == Some(address)) else {
-            continue;
-        };
-        // A name that is no host name (RFC 1035 allows 63 bytes a label) has no reverse.
-        let Ok(target) = Name::from_labels([endpoint.name.as_bytes(), zone.network.as_bytes()]) else {
-            continue;
-        };
-        let record = Record::from_rdata(question.name().clone(), TIME_TO_LIVE, RData::PTR(PTR(target)));
-        return Decision::Records(vec![record]);
-    }
-    if zones.iter().any(|zone| zone.subnet.contains(address)) { Decision::Unknown } else { outside }
-}
-
-/// Returns the address that a name of `in-addr.arpa` stands for.
-fn reversed(name: &str) -> Option<Ipv4Addr> {
-    let mut octets: Vec<&str> = name.strip_suffix(".in-addr.arpa")?.split('.').collect();
-    octets.reverse();
-    octets.join(".").parse().ok()
-}
-
-/// Returns a name in lower case, without its final dot. Bytes that are no UTF-8 never match a name of ours.
-fn text(name: &Name) -> String {
-    let labels: Vec<_> =
-        name.iter().map(|label| String::from_utf8_lossy(label).to_ascii_lowercase()).collect();
-    labels.join(".")
 }
 
 fn response(query: &Message) -> Message {
@@ -214,6 +113,8 @@ fn malformed(bytes: &[u8]) -> Answer {
 
 #[cfg(test)]
 mod tests {
+    use hickory_proto::op::Query;
+    use hickory_proto::rr::{Name, RecordType};
     use proptest::prelude::*;
 
     use super::super::zone::{Endpoint, visible};
@@ -225,6 +126,7 @@ mod tests {
             name: container.to_owned(),
             aliases: aliases.iter().map(|alias| (*alias).to_owned()).collect(),
             links: Vec::new(),
+            service: None,
             address: address.map(|address| address.parse().unwrap()),
             address6: None,
             ready,
@@ -240,6 +142,8 @@ mod tests {
             internal: false,
             listens: true,
             endpoints,
+            subnet6: None,
+            services: Vec::new(),
         }
     }
 

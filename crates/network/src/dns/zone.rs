@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use serde::{Deserialize, Serialize};
 
 use crate::subnet::Subnet;
+use crate::subnet6::Subnet6;
 
 /// One network as its name server sees it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,6 +16,9 @@ pub struct Zone {
     pub gateway: Ipv4Addr,
     /// The network's addresses; unknown ones are not asked upstream.
     pub subnet: Subnet,
+    /// Its IPv6 addresses, if it has some.
+    #[serde(default)]
+    pub subnet6: Option<Subnet6>,
     /// Whether names that are not ours stay unanswered, because the network reaches nothing outside.
     #[serde(default)]
     pub internal: bool,
@@ -25,6 +29,23 @@ pub struct Zone {
     /// The network's containers.
     #[serde(default)]
     pub endpoints: Vec<Endpoint>,
+    /// Services that have a virtual address here.
+    #[serde(default)]
+    pub services: Vec<Service>,
+}
+
+/// A service with a virtual address, which is what its name means.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Service {
+    /// What its replicas are known by, see [`Endpoint::service`].
+    pub key: String,
+    /// Its name, compared without case.
+    pub name: String,
+    /// Its virtual address.
+    pub address: Ipv4Addr,
+    /// Its virtual IPv6 address, if the network has some.
+    #[serde(default)]
+    pub address6: Option<Ipv6Addr>,
 }
 
 fn listens() -> bool {
@@ -44,6 +65,9 @@ pub struct Endpoint {
     /// Names that it alone knows others by: name, then the other container's name.
     #[serde(default)]
     pub links: Vec<(String, String)>,
+    /// The service that it is a replica of: project and service, `shop/backend`.
+    #[serde(default)]
+    pub service: Option<String>,
     /// Its address; none while it does not run: then its names are known, but mean nothing.
     pub address: Option<Ipv4Addr>,
     /// Its IPv6 address, if it has one.
@@ -59,15 +83,35 @@ impl Endpoint {
         self.name.eq_ignore_ascii_case(name)
             || self.aliases.iter().any(|alias| alias.eq_ignore_ascii_case(name))
     }
+
+    fn is_task_of(&self, name: &str) -> bool {
+        let service = self.service.as_deref().and_then(|key| key.rsplit('/').next());
+        service.is_some_and(|service| service.eq_ignore_ascii_case(name))
+    }
 }
 
 impl Zone {
-    /// Returns the endpoints that `name` (lower case, no final dot) means here.
+    /// Returns `name` (lower case, no final dot) without this network's domain, if it has it.
+    fn within<'a>(&self, name: &'a str) -> Option<&'a str> {
+        name.strip_suffix(&self.network.to_ascii_lowercase()).and_then(|head| head.strip_suffix('.'))
+    }
+
+    /// Returns the endpoints that `name` (lower case, no final dot) means here. `tasks.NAME` means a service's replicas.
     pub(super) fn called<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Endpoint> {
-        let within =
-            name.strip_suffix(&self.network.to_ascii_lowercase()).and_then(|head| head.strip_suffix('.'));
+        let forms = [Some(name), self.within(name)];
+        let task_of = |form: &'a str| form.strip_prefix("tasks.");
         self.endpoints.iter().filter(move |endpoint| {
-            endpoint.is_called(name) || within.is_some_and(|head| endpoint.is_called(head))
+            forms.into_iter().flatten().any(|form| {
+                endpoint.is_called(form) || task_of(form).is_some_and(|service| endpoint.is_task_of(service))
+            })
+        })
+    }
+
+    /// Returns the services that `name` (lower case, no final dot) means here.
+    pub(super) fn services_called<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Service> {
+        let forms = [Some(name), self.within(name)];
+        self.services.iter().filter(move |service| {
+            forms.into_iter().flatten().any(|form| service.name.eq_ignore_ascii_case(form))
         })
     }
 }

@@ -1,11 +1,13 @@
 //! The table as nf_tables netlink messages. Pure; knows numbers of `linux/netfilter/nf_tables.h` and nothing else.
 
+use std::net::IpAddr;
+
 use netlink_packet_core::{NLM_F_APPEND, NLM_F_CREATE};
 
 use crate::netlink::connection::{Request, attributes};
 use crate::port::Protocol;
 use crate::subnet::Subnet;
-use crate::table::{Chain, Hook, Match, Rule, Sense, Statement, TABLE, Table};
+use crate::table::{Chain, Hook, Match, Refusal, Rule, Sense, Statement, TABLE, Table};
 
 /// `NFNL_SUBSYS_NFTABLES`, the high byte of our messages' kinds.
 const SUBSYSTEM: u16 = 10;
@@ -23,6 +25,8 @@ const FAMILY_UNSPEC: u8 = 0;
 pub(super) const FAMILY_INET: u8 = 1;
 /// `NFPROTO_IPV4`.
 pub(super) const FAMILY_IPV4: u8 = 2;
+/// `NFPROTO_IPV6`.
+pub(super) const FAMILY_IPV6: u8 = 10;
 
 /// `NF_ACCEPT`, also the number of a chain's policy.
 const ACCEPT: u32 = 1;
@@ -137,6 +141,7 @@ fn new_chain(chain: &Chain) -> Request {
             Hook::Input => (1, 0, "filter"),
             Hook::Forward => (2, 0, "filter"),
             Hook::Output => (3, -100, "nat"),
+            Hook::OutputFilter => (3, 0, "filter"),
             Hook::Postrouting => (4, 100, "nat"),
         };
         // NFTA_CHAIN_HOOK
@@ -205,9 +210,24 @@ fn encode_match(list: &mut Attributes, condition: &Match) {
         Match::Output(sense, name) => link_name(list, 7, *sense, name), // NFT_META_OIFNAME
         Match::Source(sense, subnet) => address(list, 12, *sense, *subnet),
         Match::Destination(sense, subnet) => address(list, 16, *sense, *subnet),
+        Match::Destination6(address) => {
+            meta(list, 15); // NFT_META_NFPROTO
+            compare(list, Sense::Is, &[FAMILY_IPV6]);
+            payload(list, 1, 24, 16); // NFT_PAYLOAD_NETWORK_HEADER, destination
+            compare(list, Sense::Is, &address.octets());
+        }
         Match::Ipv6 => {
             meta(list, 15); // NFT_META_NFPROTO
-            compare(list, Sense::Is, &[10]); // NFPROTO_IPV6
+            compare(list, Sense::Is, &[FAMILY_IPV6]);
+        }
+        Match::Transport(protocol) => transport(list, *protocol),
+        Match::Turn(of) => {
+            expression(list, "numgen", |numgen| {
+                numgen.number(1, 1); // NFTA_NG_DREG: register 1
+                numgen.number(2, *of); // NFTA_NG_MODULUS
+                numgen.number(3, 0); // NFTA_NG_TYPE: NFT_NG_INCREMENTAL
+            });
+            compare(list, Sense::Is, &0_u32.to_ne_bytes());
         }
         Match::DestinationLocal => {
             expression(list, "fib", |fib| {
@@ -218,12 +238,7 @@ fn encode_match(list: &mut Attributes, condition: &Match) {
             compare(list, Sense::Is, &2_u32.to_ne_bytes()); // RTN_LOCAL
         }
         Match::DestinationPort(protocol, port) => {
-            let number: u8 = match protocol {
-                Protocol::Tcp => 6,
-                Protocol::Udp => 17,
-            };
-            meta(list, 16); // NFT_META_L4PROTO
-            compare(list, Sense::Is, &[number]);
+            transport(list, *protocol);
             payload(list, 2, 2, 2); // NFT_PAYLOAD_TRANSPORT_HEADER, destination port
             compare(list, Sense::Is, &port.to_be_bytes());
         }
@@ -239,16 +254,48 @@ fn encode_statement(list: &mut Attributes, statement: &Statement) {
         Statement::Jump(chain) => verdict(list, JUMP, Some(chain)),
         Statement::Masquerade => expression(list, "masq", |_| {}),
         Statement::Dnat(address, port) => {
-            immediate(list, 1, |data| data.bytes(1, &address.octets()));
-            immediate(list, 2, |data| data.bytes(1, &port.to_be_bytes()));
+            let family = match address {
+                IpAddr::V4(address) => {
+                    immediate(list, 1, |data| data.bytes(1, &address.octets()));
+                    FAMILY_IPV4
+                }
+                IpAddr::V6(address) => {
+                    immediate(list, 1, |data| data.bytes(1, &address.octets()));
+                    FAMILY_IPV6
+                }
+            };
+            if let Some(port) = port {
+                immediate(list, 2, |data| data.bytes(1, &port.to_be_bytes()));
+            }
             expression(list, "nat", |nat| {
                 nat.number(1, 1); // NFTA_NAT_TYPE: NFT_NAT_DNAT
-                nat.number(2, 2); // NFTA_NAT_FAMILY: NFPROTO_IPV4
+                nat.number(2, family.into()); // NFTA_NAT_FAMILY
                 nat.number(3, 1); // NFTA_NAT_REG_ADDR_MIN: register 1
-                nat.number(5, 2); // NFTA_NAT_REG_PROTO_MIN: register 2
+                if port.is_some() {
+                    nat.number(5, 2); // NFTA_NAT_REG_PROTO_MIN: register 2
+                }
             });
         }
+        Statement::Refuse(refusal) => expression(list, "reject", |reject| match refusal {
+            Refusal::Reset => {
+                reject.number(1, 1); // NFTA_REJECT_TYPE: NFT_REJECT_TCP_RST
+                reject.bytes(2, &[0]); // NFTA_REJECT_ICMP_CODE
+            }
+            Refusal::Unreachable => {
+                reject.number(1, 2); // NFTA_REJECT_TYPE: NFT_REJECT_ICMPX_UNREACH
+                reject.bytes(2, &[1]); // NFTA_REJECT_ICMP_CODE: NFT_REJECT_ICMPX_PORT_UNREACH
+            }
+        }),
     }
+}
+
+fn transport(list: &mut Attributes, protocol: Protocol) {
+    let number: u8 = match protocol {
+        Protocol::Tcp => 6,
+        Protocol::Udp => 17,
+    };
+    meta(list, 16); // NFT_META_L4PROTO
+    compare(list, Sense::Is, &[number]);
 }
 
 fn link_name(list: &mut Attributes, key: u32, sense: Sense, name: &str) {

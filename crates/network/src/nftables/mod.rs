@@ -6,6 +6,7 @@
 //! `accept` in one table does not overrule `drop` in another. Where iptables (its nft kind: Docker, ufw) drops by policy
 //! what it does not know, [`guests`] adds a few marked rules of ours there, and takes them away with our table.
 
+mod clients;
 mod encode;
 mod guests;
 
@@ -20,6 +21,7 @@ use crate::netlink::connection::{Connection, Request, acknowledgement};
 use crate::rules::RuleSet;
 use crate::table::Table;
 
+pub use clients::{ClientTable, apply_clients};
 pub use guests::{ForwardDrop, forward_drops};
 
 /// Part of the digest: a release that encodes the same text otherwise must change it.

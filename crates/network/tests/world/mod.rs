@@ -148,6 +148,11 @@ pub struct PeerTeller {
 
 impl PeerTeller {
     pub fn start(namespace: &NetworkNamespace, port: u16) -> Self {
+        Self::named(namespace, port, "")
+    }
+
+    /// As [`Self::start`]; says `name` first.
+    pub fn named(namespace: &NetworkNamespace, port: u16, name: &'static str) -> Self {
         let (sender, receiver) = mpsc::channel();
         let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
         let stopped = std::sync::Arc::clone(&stop);
@@ -157,7 +162,7 @@ impl PeerTeller {
             sender.send(()).unwrap();
             while !stopped.load(std::sync::atomic::Ordering::Relaxed) {
                 if let Ok((mut stream, peer)) = listener.accept() {
-                    let _gone = stream.write_all(peer.ip().to_string().as_bytes());
+                    let _gone = stream.write_all(format!("{name}{}", peer.ip()).as_bytes());
                 } else {
                     std::thread::sleep(Duration::from_millis(2));
                 }
