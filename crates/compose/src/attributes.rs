@@ -257,6 +257,7 @@ fn attachments(
         NetworkAttachment {
             network,
             aliases,
+            round_robin: service.deploy.endpoint_mode.as_deref() == Some("dnsrr"),
             ipv4_address: attachment.ipv4_address,
             ipv6_address: attachment.ipv6_address,
             link_local: attachment.link_local_ips.clone(),

@@ -91,6 +91,13 @@ pub enum ObservedRun {
     },
 }
 
+impl ObservedRun {
+    /// Returns whether it works, or will again by itself.
+    pub(crate) fn is_up(self) -> bool {
+        matches!(self, Self::Running(_) | Self::Paused | Self::Restarting)
+    }
+}
+
 /// A network of the host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ObservedNetwork {

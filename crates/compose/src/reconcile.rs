@@ -351,6 +351,7 @@ impl<'a> Planner<'a> {
             .collect();
         let mut planned = Planned::default();
         let mut gates: Option<Vec<After>> = None;
+        let mut renewed: Vec<(String, StepId)> = Vec::new();
         for (index, spec) in service.containers.iter().enumerate() {
             let ordinal = index as u32 + 1;
             let there = observed.iter().copied().find(|container| container.ordinal == ordinal);
@@ -366,19 +367,23 @@ impl<'a> Planner<'a> {
             }
             // Made only when something is to start: an unchanged service asks nobody to wait.
             let gates = gates.get_or_insert_with(|| self.gates(service)).clone();
+            let mut stop_gates = gates.clone();
+            if there.is_some_and(|there| there.state.is_up()) {
+                stop_gates.extend(self.turn(service, &renewed));
+            }
             let start = match (decision, there) {
                 (Decision::Keep(_), _) => continue,
                 (Decision::Start, Some(there)) => self.start(&there.name, Cause::NotRunning, name, gates),
                 (Decision::Restart(cause), Some(there)) => {
                     let stop = Operation::StopContainer { id: there.id.clone(), name: there.name.clone() };
-                    let stop = self.plan.add(stop, cause.clone(), Some(name), gates);
+                    let stop = self.plan.add(stop, cause.clone(), Some(name), stop_gates);
                     self.start(&there.name, cause, name, vec![after(stop)])
                 }
                 (Decision::Replace(cause), Some(there)) => {
                     planned.replaced = true;
                     let gone = match self.removal_of(there) {
                         Some(gone) => gone,
-                        None => self.remove(there, &cause, gates.clone()),
+                        None => self.remove(there, &cause, stop_gates),
                     };
                     let gone = self.renew_volumes(spec, gone);
                     let create = self.create(spec, cause.clone(), name, vec![after(gone)]);
@@ -398,6 +403,9 @@ impl<'a> Planner<'a> {
                 Operation::StartContainer { ref name } => name.clone(),
                 _ => spec.name.clone(),
             };
+            if there.is_some_and(|there| there.state.is_up()) {
+                renewed.push((name.clone(), start));
+            }
             planned.containers.push(PlannedContainer { name, start: Some(start), run: None });
         }
         for (index, container) in observed.iter().enumerate() {
@@ -409,6 +417,20 @@ impl<'a> Planner<'a> {
             }
         }
         self.services.insert(name, planned);
+    }
+
+    /// Returns what must have happened before another running replica may be stopped: half of them (at least one) are
+    /// renewed at a time, and an earlier one must be as good as it was first.
+    fn turn(&mut self, service: &DesiredService, renewed: &[(String, StepId)]) -> Option<After> {
+        let at_once = (service.containers.len() / 2).max(1);
+        let (earlier, start) = renewed.len().checked_sub(at_once).and_then(|index| renewed.get(index))?;
+        let condition = match (service.has_health, service.is_one_shot) {
+            (_, true) => return None,
+            (true, false) => Condition::Healthy,
+            (false, false) => Condition::Started,
+        };
+        let (earlier, start) = (earlier.clone(), Some(*start));
+        Some(after(self.wait_for(&service.name, earlier, start, condition, Some(&service.name))))
     }
 
     /// Plans a container that is not to be started.
@@ -537,25 +559,36 @@ impl<'a> Planner<'a> {
             .collect();
         let mut steps = Vec::new();
         for (name, start) in open {
-            let key = (name.clone(), condition);
-            let step = if let Some(step) = self.waits.get(&key) {
-                *step
-            } else {
-                let cause = if by.is_some() { Cause::Needed { by: Vec::new() } } else { Cause::Goal };
-                let before = start.map(after).into_iter().collect();
-                let step =
-                    self.plan.add(Operation::WaitFor { name, condition }, cause, Some(service), before);
-                self.waits.insert(key, step);
-                step
-            };
-            if let (Some(dependent), Cause::Needed { by }) = (by, &mut self.plan.steps[step].cause)
-                && !by.iter().any(|known| known == dependent)
-            {
-                by.push(dependent.to_owned());
-            }
-            steps.push(step);
+            steps.push(self.wait_for(service, name, start, condition, by));
         }
         steps
+    }
+
+    /// Returns the wait for one container, which is planned once.
+    fn wait_for(
+        &mut self,
+        service: &str,
+        name: String,
+        start: Option<StepId>,
+        condition: Condition,
+        by: Option<&str>,
+    ) -> StepId {
+        let key = (name.clone(), condition);
+        let step = if let Some(step) = self.waits.get(&key) {
+            *step
+        } else {
+            let cause = if by.is_some() { Cause::Needed { by: Vec::new() } } else { Cause::Goal };
+            let before = start.map(after).into_iter().collect();
+            let step = self.plan.add(Operation::WaitFor { name, condition }, cause, Some(service), before);
+            self.waits.insert(key, step);
+            step
+        };
+        if let (Some(dependent), Cause::Needed { by }) = (by, &mut self.plan.steps[step].cause)
+            && !by.iter().any(|known| known == dependent)
+        {
+            by.push(dependent.to_owned());
+        }
+        step
     }
 
     /// Adds the waits that end an `up`: every service in scope is as it should be.

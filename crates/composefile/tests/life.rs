@@ -41,8 +41,7 @@ fn deploy_is_typed_and_says_what_has_no_effect() {
     assert_eq!(deploy.restart_delay, Some(Duration::from_secs(3)));
     assert_eq!(deploy.restart_window, Some(Duration::from_mins(2)));
     let lines = said(text);
-    for (line, attribute) in
-        [(6, "endpoint_mode"), (7, "labels"), (8, "update_config"), (9, "rollback_config"), (10, "placement")]
+    for (line, attribute) in [(7, "labels"), (8, "update_config"), (9, "rollback_config"), (10, "placement")]
     {
         let expected = format!("/shop/compose.yml:{line}:7: services.a.deploy.{attribute} has no effect");
         assert!(lines.contains(&expected), "{expected}\n{lines}");

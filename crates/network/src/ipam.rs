@@ -265,7 +265,10 @@ mod tests {
             taken.insert(next);
         }
         assert_eq!(given, [13, 12, 11, 10, 9]);
-        assert_eq!(choose_service_address(subnet("10.1.0.0/30"), subnet("10.1.0.0/30"), gateway, &taken), None);
+        assert_eq!(
+            choose_service_address(subnet("10.1.0.0/30"), subnet("10.1.0.0/30"), gateway, &taken),
+            None
+        );
         let range = subnet("10.1.0.0/29");
         assert_eq!(choose_service_address(range, net, gateway, &BTreeSet::new()), Some(address("10.1.0.7")));
     }

@@ -116,7 +116,10 @@ impl RuleSet {
                 destination.map(|address| Match::Destination(Sense::Is, Subnet::containing(address, 32)));
             let port_match = Match::DestinationPort(port.protocol, port.host_port);
             let matches = source.into_iter().chain(destination).chain([port_match]);
-            rules.push(Rule::new(matches, Statement::Dnat(port.container_ip.into(), Some(port.container_port))));
+            rules.push(Rule::new(
+                matches,
+                Statement::Dnat(port.container_ip.into(), Some(port.container_port)),
+            ));
         }
         Chain::regular("publish", rules)
     }

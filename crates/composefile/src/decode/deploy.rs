@@ -41,11 +41,7 @@ impl Decoder<'_> {
             resources.finish(&[], self.findings);
         }
         if let Some(field) = fields.take("endpoint_mode") {
-            deploy.rest.endpoint_mode = field.text(self.findings).map(str::to_owned);
-            // `dnsrr` is how names are answered in any case.
-            if field.node.text() != Some("dnsrr") {
-                self.no_effect(&field, "names are answered with the addresses of all containers");
-            }
+            deploy.rest.endpoint_mode = self.endpoint_mode(&field);
         }
         if let Some(field) = fields.take("labels") {
             deploy.rest.labels = field.filled_pairs(self.findings);
@@ -53,7 +49,7 @@ impl Decoder<'_> {
         }
         for (key, rollback) in [("update_config", false), ("rollback_config", true)] {
             let Some(field) = fields.take(key) else { continue };
-            self.no_effect(&field, "`up` replaces a service's containers at once");
+            self.no_effect(&field, "`up` replaces half of a service's containers at a time");
             let rollout = self.rollout(&field);
             let place =
                 if rollback { &mut deploy.rest.rollback_config } else { &mut deploy.rest.update_config };
@@ -70,6 +66,14 @@ impl Decoder<'_> {
     fn no_effect(&mut self, field: &Field<'_>, why: &str) {
         let message = format!("{} has no effect: {why}", field.path);
         self.findings.warning("not-honoured", field.key, message);
+    }
+
+    fn endpoint_mode(&mut self, field: &Field<'_>) -> Option<String> {
+        let mode = field.text(self.findings).map(str::to_owned);
+        if !matches!(mode.as_deref(), None | Some("" | "vip" | "dnsrr")) {
+            self.no_effect(field, "it is neither `vip` nor `dnsrr`");
+        }
+        mode
     }
 
     fn deploy_mode(&mut self, field: &Field<'_>) -> DeployMode {

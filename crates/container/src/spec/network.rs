@@ -31,6 +31,9 @@ pub struct NetworkAttachment {
     /// Names beside the container's own that resolve to it there.
     #[serde(default)]
     pub aliases: Vec<String>,
+    /// Whether its service's name means its containers' addresses there, and not a virtual one.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub round_robin: bool,
     /// A fixed address.
     #[serde(default)]
     pub ipv4_address: Option<Ipv4Addr>,

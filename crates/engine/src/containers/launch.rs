@@ -97,7 +97,12 @@ impl Containers<'_> {
             self.runtime_failure(&record.spec, &error)
         });
         self.disown(&record.id);
-        started
+        started?;
+        if super::is_replica(&record.spec) {
+            // One without a health check gets traffic from now on. The keeper sees the same, if a little later.
+            self.engine.networks().settle()?;
+        }
+        Ok(())
     }
 
     /// Attaches the network, writes the files of `/etc`, and has names and ports served.

@@ -48,6 +48,11 @@ pub const LABEL_SERVICE: &str = "com.docker.compose.service";
 /// Label of the project that a container belongs to.
 pub const LABEL_PROJECT: &str = "com.docker.compose.project";
 
+/// Returns whether a container may be a replica of a project's service.
+fn is_replica(spec: &coracle_container::ContainerSpec) -> bool {
+    spec.network_mode == coracle_container::NetworkMode::Bridge && spec.labels.contains_key(LABEL_SERVICE)
+}
+
 /// A container as it is now.
 #[derive(Clone, Debug)]
 pub struct ContainerView {

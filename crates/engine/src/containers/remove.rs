@@ -23,6 +23,7 @@ impl Containers<'_> {
                         .with_hint(format!("coracle stop {name}, or use --force")),
                 ));
             }
+            self.drain(id)?;
             self.engine
                 .runtime
                 .stop(id, Some(9), Some(std::time::Duration::ZERO))

@@ -11,9 +11,13 @@ use super::Containers;
 use super::launch::gone;
 use crate::{During, Failure, Result};
 
+/// How long a replica goes on when new connections go to others already.
+const DRAIN: Duration = Duration::from_millis(200);
+
 impl Containers<'_> {
     /// Asks a container to end and kills it after its grace period, or `seconds`. One that does not run is left alone.
     pub fn stop(&self, id: &ContainerId, seconds: Option<u64>) -> Result<()> {
+        self.drain(id)?;
         self.engine
             .runtime
             .stop(id, None, seconds.map(Duration::from_secs))
@@ -21,6 +25,16 @@ impl Containers<'_> {
         self.tell(id, "stop", &[]);
         // The shim has started the same; whoever is first does it.
         self.reap(id)
+    }
+
+    /// Lets new connections to a container's service go to other replicas.
+    pub(super) fn drain(&self, id: &ContainerId) -> Result<()> {
+        let Some(record) = self.record(id)? else { return Ok(()) };
+        if super::is_replica(&record.spec) && self.engine.networks().drain(id)? {
+            // What has just been connected is accepted before the program hears that it shall end.
+            std::thread::sleep(DRAIN);
+        }
+        Ok(())
     }
 
     /// Sends a signal to a container's first process.

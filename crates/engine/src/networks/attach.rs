@@ -11,7 +11,7 @@ use coracle_network::netlink::{self, Attachment, Interface, Ipv6Link};
 use coracle_network::{NetworkRecord, PublishedPort, ipam, names, nftables};
 use coracle_report::Diagnostic;
 
-use super::{Attached, Endpoint, Networks, host_facts};
+use super::{Attached, Endpoint, Networks, host_facts, services};
 use crate::{During, Failure, Result};
 
 /// Where a container is attached.
@@ -54,6 +54,16 @@ impl Networks<'_> {
             // The first failure is what the user must see; the addresses are pruned with the holder anyway.
             let _ = self.release(id);
             return Err(failure);
+        }
+        if attachments.endpoints.iter().any(|(_, network)| !network.services.is_empty()) {
+            // Before names are answered: what a name means must lead somewhere.
+            let lock = self.lock()?;
+            let (state, _) = self.live_state()?;
+            if let Err(failure) = self.settle_under(&state, &lock, Some(id)) {
+                drop(lock);
+                let _ = self.release(id);
+                return Err(failure);
+            }
         }
         Ok(attachments)
     }
@@ -116,7 +126,10 @@ impl Networks<'_> {
             endpoints: endpoints.clone(),
             links: spec.links.iter().map(|link| (link.alias.clone(), link.container.clone())).collect(),
             ports: ports.clone(),
+            service: services::service_of(spec),
+            draining: false,
         };
+        let networks = self.address_service(spec, &state, &endpoints, networks)?;
         state.containers.insert(id.clone(), attached);
         self.write_state(&state)?;
         nftables::apply(&state.rules(&self.list()?), &lock).during("applying the packet filter's rules")?;
@@ -124,7 +137,7 @@ impl Networks<'_> {
         if networks.iter().any(|network| network.ipv6.is_some()) {
             netlink::enable_forwarding6().during("turning on forwarding of IPv6")?;
         }
-        let endpoints = endpoints.into_iter().zip(networks.iter().cloned()).collect();
+        let endpoints = endpoints.into_iter().zip(networks).collect();
         Ok((Attachments { endpoints, ports }, generation))
     }
 
@@ -132,11 +145,15 @@ impl Networks<'_> {
     pub fn release(&self, id: &ContainerId) -> Result<()> {
         let lock = self.lock()?;
         let (mut state, pruned) = self.live_state()?;
-        if state.containers.remove(id).is_none() && pruned.is_empty() {
+        let removed = state.containers.remove(id);
+        if removed.is_none() && pruned.is_empty() {
             return Ok(());
         }
         self.write_state(&state)?;
         nftables::apply(&state.rules(&self.list()?), &lock).during("applying the packet filter's rules")?;
+        if removed.is_none_or(|attached| attached.service.is_some()) {
+            self.settle_under(&state, &lock, None)?;
+        }
         Ok(())
     }
 }

@@ -1,6 +1,7 @@
 //! Networks: their records, and which containers are attached.
 
 mod attach;
+mod services;
 mod state;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,6 +17,7 @@ use coracle_store::records;
 use serde_json::{Value, json};
 
 pub use attach::Attachments;
+pub use services::Readiness;
 pub use state::{Attached, Endpoint, NetworkState};
 
 use crate::containers::request::{DEFAULT_NETWORK, STANDALONE};
@@ -158,6 +160,7 @@ impl Networks<'_> {
             driver_options: request.driver_options,
             labels: request.labels,
             created: jiff::Timestamp::now().to_string(),
+            services: BTreeMap::new(),
             scope: scope.to_owned(),
         })
     }

@@ -38,6 +38,12 @@ pub struct Attached {
     pub links: Vec<(String, String)>,
     /// What it publishes.
     pub ports: Vec<PublishedPort>,
+    /// The service that it is a replica of: project and service, `shop/backend`.
+    #[serde(default)]
+    pub service: Option<String>,
+    /// Whether it is about to stop, and gets no new connections by its service's address.
+    #[serde(default)]
+    pub draining: bool,
 }
 
 /// One attachment.
@@ -116,6 +122,8 @@ mod tests {
             }],
             links: Vec::new(),
             ports: Vec::new(),
+            service: None,
+            draining: false,
         }
     }
 

@@ -27,12 +27,7 @@ type Address = (Ipv4Addr, Option<Ipv6Addr>);
 
 /// Decides on a question from a client that sees `zones` and knows some containers by names of its own, `links`. `turn`
 /// rotates the addresses of a name with several.
-pub(super) fn decide(
-    question: &Query,
-    zones: &[&Zone],
-    links: &[(String, String)],
-    turn: usize,
-) -> Decision {
+pub(super) fn decide(question: &Query, zones: &[&Zone], links: &[(String, String)], turn: usize) -> Decision {
     // Several zones' containers may be asked for, but nothing outside if all of them are internal.
     let outside = if zones.iter().all(|zone| zone.internal) { Decision::Unknown } else { Decision::Forward };
     match (question.query_class(), question.query_type()) {
@@ -164,9 +159,8 @@ fn reverse(question: &Query, zones: &[&Zone], outside: Decision) -> Decision {
             IpAddr::V4(address) => service.address == address,
             IpAddr::V6(address) => service.address6 == Some(address),
         });
-        let target = service.and_then(|service| {
-            Name::from_labels([service.name.as_bytes(), zone.network.as_bytes()]).ok()
-        });
+        let target = service
+            .and_then(|service| Name::from_labels([service.name.as_bytes(), zone.network.as_bytes()]).ok());
         if let Some(target) = target {
             return Decision::Records(record(target), Vec::new());
         }
@@ -190,9 +184,10 @@ fn reversed(name: &str) -> Option<IpAddr> {
         if digits.len() != 32 || !digits.iter().all(is_digit) {
             return None;
         }
-        let bits = digits.iter().rev().fold(0_u128, |bits, digit| {
-            (bits << 4) | u128::from_str_radix(digit, 16).unwrap_or_default()
-        });
+        let bits = digits
+            .iter()
+            .rev()
+            .fold(0_u128, |bits, digit| (bits << 4) | u128::from_str_radix(digit, 16).unwrap_or_default());
         return Some(IpAddr::V6(Ipv6Addr::from_bits(bits)));
     }
     let mut octets: Vec<&str> = name.strip_suffix(".in-addr.arpa")?.split('.').collect();

@@ -1,16 +1,19 @@
 //! Keepers: what the process of each scope serves follows from who is attached where.
 
-use std::collections::BTreeMap;
+mod watch;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::Command;
 
-use coracle_container::ContainerSpec;
+use coracle_container::{ContainerId, ContainerSpec};
 use coracle_network::NetworkRecord;
 use coracle_network::dns;
 use coracle_network::keeper::{Home, HomeError, KeeperState};
 
 use crate::containers::request::DEFAULT_NETWORK;
 use crate::etc::HostResolver;
+use crate::networks::Readiness;
 use crate::{During, Engine, Failure, Result};
 
 /// The keepers of an engine.
@@ -50,8 +53,15 @@ impl Keepers<'_> {
 
     /// Is the keeper of `scope` until nothing is left to serve.
     pub fn serve(&self, scope: &str) -> Result<()> {
-        coracle_network::keeper::run(self.home(scope).directory(), std::io::stdout())
-            .during(format_args!("serving names and ports of {scope}"))
+        let (over, serving) = std::io::pipe().during("making a pipe")?;
+        std::thread::scope(|threads| {
+            let watcher = std::thread::Builder::new().name("watch".to_owned());
+            // A keeper that cannot watch still serves.
+            let _ = watcher.spawn_scoped(threads, || watch::watch(self.engine, scope, over));
+            let served = coracle_network::keeper::run(self.home(scope).directory(), std::io::stdout());
+            drop(serving);
+            served.during(format_args!("serving names and ports of {scope}"))
+        })
     }
 
     fn home(&self, scope: &str) -> Home {
@@ -97,6 +107,13 @@ impl Keepers<'_> {
                 }
             }
         }
+        // A service's name means something while it has a container.
+        let attached_services: BTreeSet<String> =
+            attached.iter().filter_map(|(_, attached)| attached.service.clone()).collect();
+        let readiness: BTreeMap<&ContainerId, Readiness> = attached
+            .iter()
+            .map(|(id, attached)| (id, self.engine.networks().readiness(id, attached)))
+            .collect();
         let is_own = |network: &str| records.get(network).is_some_and(|record| record.scope == scope);
         let mut zones: BTreeMap<&str, dns::Zone> = BTreeMap::new();
         for (_, attached) in &attached {
@@ -111,9 +128,11 @@ impl Keepers<'_> {
                     network: record.name.clone(),
                     gateway: record.gateway,
                     subnet: record.subnet,
+                    subnet6: record.ipv6.map(|plan| plan.subnet),
                     internal: record.internal,
                     listens: record.scope == scope,
                     endpoints: Vec::new(),
+                    services: services(record, &attached_services),
                 };
                 zones.entry(record.name.as_str()).or_insert(zone);
             }
@@ -128,9 +147,10 @@ impl Keepers<'_> {
                     name: attached.name.clone(),
                     aliases,
                     links: attached.links.clone(),
+                    service: attached.service.clone(),
                     address: Some(endpoint.address),
                     address6: endpoint.address6,
-                    ready: true,
+                    ready: readiness.get(id) == Some(&Readiness::Ready),
                 });
             }
         }
@@ -142,6 +162,18 @@ impl Keepers<'_> {
             KeeperState { zones: zones.into_values().collect(), ports, upstreams }
         })
     }
+}
+
+/// Returns the services of a network that have a virtual address and a container.
+fn services(record: &NetworkRecord, attached: &BTreeSet<String>) -> Vec<dns::Service> {
+    let present = record.services.iter().filter(|(key, _)| attached.contains(*key));
+    let service = |(key, address): (&String, &std::net::Ipv4Addr)| dns::Service {
+        key: key.clone(),
+        name: key.rsplit('/').next().unwrap_or(key).to_owned(),
+        address: *address,
+        address6: record.beside(*address),
+    };
+    present.map(service).collect()
 }
 
 /// Keepers leave their working directory: relative roots must not follow them.
