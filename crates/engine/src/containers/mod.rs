@@ -105,6 +105,8 @@ impl Containers<'_> {
             views.extend(self.view(&id)?);
         }
         views.sort_by_key(|view| std::cmp::Reverse(view.record.created));
+        let running = views.iter().filter(|view| !view.endpoints.is_empty());
+        self.engine.keepers().revive(running.map(|view| view.record.spec.scope.as_str()));
         Ok(views)
     }
 

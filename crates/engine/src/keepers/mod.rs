@@ -51,6 +51,16 @@ impl Keepers<'_> {
         }
     }
 
+    /// Starts the keepers of `scopes` again that were killed. What prevents that is told by whoever needs them.
+    pub(crate) fn revive<'s>(&self, scopes: impl IntoIterator<Item = &'s str>) {
+        let mut scopes: Vec<&str> = scopes.into_iter().collect();
+        scopes.sort_unstable();
+        scopes.dedup();
+        for scope in scopes.into_iter().filter(|scope| self.home(scope).is_deserted()) {
+            let _ = self.refresh(scope);
+        }
+    }
+
     /// Is the keeper of `scope` until nothing is left to serve.
     pub fn serve(&self, scope: &str) -> Result<()> {
         let (over, serving) = std::io::pipe().during("making a pipe")?;

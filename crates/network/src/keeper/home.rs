@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{self, BufRead, BufReader};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
@@ -77,6 +78,13 @@ impl Home {
             Err(error) if is_absent(&error) => Ok(None),
             Err(error) => Err(HomeError::Silent(error)),
         }
+    }
+
+    /// Returns whether a keeper should serve here but was killed.
+    pub fn is_deserted(&self) -> bool {
+        // Nothing to serve leaves no directory.
+        self.directory.exists()
+            && UnixStream::connect(self.file(process::SOCKET)).is_err_and(|error| is_absent(&error))
     }
 
     /// Changes what is served, by `edit`, and returns when the keeper serves it: started if none runs (`launch` gives
