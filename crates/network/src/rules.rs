@@ -5,16 +5,25 @@
 //!
 //! | chain | hook | does |
 //! |---|---|---|
+//! | `guard` | filter | nothing comes from a network for this host's loopback |
 //! | `prerouting`, `output` | nat | send what is for an address of this host to `publish` |
-//! | `publish` | - | one `dnat` a published port |
-//! | `postrouting` | nat | masquerade what leaves a network |
+//! | `publish`, `loopback` | - | one `dnat` a published port |
+//! | `postrouting` | nat | masquerade what leaves a network; give keepers' connections their clients' addresses |
 //! | `forward` | filter | nothing enters a network but replies, published ports and its own; nothing leaves an internal one |
 //! | `input` | filter | containers of an internal network reach only the name server of this host |
 //!
 //! Every chain's policy is `accept`, and `accept` in one table does not overrule a `drop` in another: the host's own
 //! rules stay in force. See [`crate::nftables`] for hosts whose rules drop what they do not know.
+//!
+//! # Hosts that filter what comes in
+//!
+//! A packet that is translated before routing never meets the `input` chains of the host, so that `ufw deny 8080` would
+//! close nothing. Where the host has such a chain with rules ([`Surroundings::filters_input`]), clients of other machines
+//! are therefore not translated: their packets go the way of any service of the host, and the keeper, which holds the port,
+//! carries what the host's rules let through. It says in a map whose connection it makes, and `postrouting` gives that
+//! connection its client's address: a container sees the same client as without a firewall.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 
 use serde::{Deserialize, Serialize};
@@ -22,6 +31,23 @@ use serde::{Deserialize, Serialize};
 use crate::port::{Protocol, PublishedPort};
 use crate::subnet::Subnet;
 use crate::table::{Chain, Hook, Match, Rule, Sense, Statement, Table};
+
+/// The map of clients of one protocol.
+pub fn client_map(protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::Tcp => "clients-tcp",
+        Protocol::Udp => "clients-udp",
+    }
+}
+
+/// What the rules must know of the host beside what is ours.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Surroundings {
+    /// Whether rules of others judge what comes in for this host.
+    pub filters_input: bool,
+    /// Bridges by which this host may send from its loopback addresses (`route_localnet`).
+    pub loopback: BTreeSet<String>,
+}
 
 /// One network as the packet filter sees it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -56,77 +82,113 @@ impl RuleSet {
         self.networks.is_empty() && self.ports.is_empty()
     }
 
-    /// Returns the chains and rules that do what this set says.
-    pub fn table(&self) -> Table {
+    /// Returns the chains and rules that do what this set says on a host with these surroundings.
+    pub fn table(&self, host: &Surroundings) -> Table {
         // Sorted and without doubles, so that the order in which records are read never rewrites the table.
         let networks: BTreeMap<&str, &NetworkRules> =
             self.networks.iter().map(|n| (n.bridge.as_str(), n)).collect();
         let networks: Vec<&NetworkRules> = networks.into_values().collect();
-        let publish = self.publish(&networks);
-        let mut chains = Vec::new();
-        if !publish.rules.is_empty() {
-            chains.push(publish);
-            chains.push(Chain::base(
-                "prerouting",
-                Hook::Prerouting,
-                vec![Rule::new([Match::DestinationLocal], Statement::Jump("publish".to_owned()))],
-            ));
-            // Loopback is left to the keeper's proxy: an address of 127/8 may not leave by a bridge.
-            let loopback = Subnet::containing(Ipv4Addr::LOCALHOST, 8);
-            chains.push(Chain::base(
-                "output",
-                Hook::Output,
-                vec![Rule::new(
-                    [Match::Destination(Sense::IsNot, loopback), Match::DestinationLocal],
-                    Statement::Jump("publish".to_owned()),
-                )],
-            ));
+        let (publish, own) = self.publish(&networks, host);
+        let mut chains = vec![Chain::base("guard", Hook::Raw, guard(&networks))];
+        let mut clients = Vec::new();
+        if !publish.rules.is_empty() || !own.rules.is_empty() {
+            let jump = |to: &str| Rule::new([Match::DestinationLocal], Statement::Jump(to.to_owned()));
+            let mut from_host = Vec::new();
+            if !own.rules.is_empty() {
+                from_host.push(jump("loopback"));
+                chains.push(own);
+            }
+            if !publish.rules.is_empty() {
+                from_host.push(jump("publish"));
+                chains.push(publish);
+                if host.filters_input {
+                    clients = [Protocol::Tcp, Protocol::Udp].map(|it| client_map(it).to_owned()).to_vec();
+                } else {
+                    chains.push(Chain::base("prerouting", Hook::Prerouting, vec![jump("publish")]));
+                }
+            }
+            chains.push(Chain::base("output", Hook::Output, from_host));
         }
-        chains.push(Chain::base("postrouting", Hook::Postrouting, postrouting(&networks)));
+        chains.push(Chain::base("postrouting", Hook::Postrouting, postrouting(&networks, host, &clients)));
         chains.push(Chain::base("forward", Hook::Forward, forward(&networks)));
-        let input = input(&networks);
-        if !input.is_empty() {
-            chains.push(Chain::base("input", Hook::Input, input));
-        }
+        chains.push(Chain::base("input", Hook::Input, input(&networks)));
         chains.retain(|chain| !chain.rules.is_empty());
-        Table { chains }
+        Table { clients, chains }
     }
 
-    fn publish(&self, networks: &[&NetworkRules]) -> Chain {
+    /// Returns the rules of published ports: those for every client, and those for this host's own alone.
+    fn publish(&self, networks: &[&NetworkRules], host: &Surroundings) -> (Chain, Chain) {
         let mut ports: Vec<&PublishedPort> = self.ports.iter().collect();
         ports.sort();
         ports.dedup();
-        let mut rules = Vec::new();
+        let (mut rules, mut own) = (Vec::new(), Vec::new());
+        let all_loopback = Subnet::containing(Ipv4Addr::LOCALHOST, 8);
         for port in ports {
             let network = networks.iter().find(|network| network.subnet.contains(port.container_ip));
-            let destination = match port.host_ip {
-                // IPv6 and loopback clients come through the keeper's proxy.
-                Some(IpAddr::V6(_)) => continue,
-                Some(IpAddr::V4(address)) if address.is_loopback() => continue,
-                Some(IpAddr::V4(address)) if !address.is_unspecified() => Some(address),
-                Some(IpAddr::V4(_)) | None => None,
-            };
             if network.is_some_and(|network| network.internal) {
                 continue;
             }
-            // A neighbour, or the container itself, comes through the keeper's proxy: the reply to a translated packet
-            // would go straight back by the bridge, from an address that the neighbour never spoke to.
-            let source = network.map(|network| Match::Source(Sense::IsNot, network.subnet));
-            let destination =
-                destination.map(|address| Match::Destination(Sense::Is, Subnet::containing(address, 32)));
+            let by_loopback = network.is_some_and(|network| host.loopback.contains(&network.bridge));
             let port_match = Match::DestinationPort(port.protocol, port.host_port);
-            let matches = source.into_iter().chain(destination).chain([port_match]);
-            rules.push(Rule::new(
-                matches,
-                Statement::Dnat(port.container_ip.into(), Some(port.container_port)),
-            ));
+            let to = Statement::Dnat(port.container_ip.into(), Some(port.container_port));
+            match port.host_ip {
+                // IPv6 clients come through the keeper's proxy.
+                Some(IpAddr::V6(address)) if !address.is_unspecified() => {}
+                Some(IpAddr::V4(address)) if !address.is_unspecified() => {
+                    let destination = Match::Destination(Sense::Is, Subnet::containing(address, 32));
+                    let rule = Rule::new([destination, port_match], to);
+                    if !address.is_loopback() {
+                        rules.push(rule);
+                    } else if by_loopback {
+                        // Never for what comes in: a neighbour may send to whatever address it likes.
+                        own.push(rule);
+                    }
+                }
+                Some(IpAddr::V6(_)) => {}
+                Some(IpAddr::V4(_)) | None if by_loopback => rules.push(Rule::new([port_match], to)),
+                Some(IpAddr::V4(_)) | None => {
+                    // The keeper's proxy serves loopback: its addresses may not leave by this bridge.
+                    let elsewhere = Match::Destination(Sense::IsNot, all_loopback);
+                    rules.push(Rule::new([elsewhere, port_match], to));
+                }
+            }
         }
-        Chain::regular("publish", rules)
+        (Chain::regular("publish", rules), Chain::regular("loopback", own))
     }
 }
 
-fn postrouting(networks: &[&NetworkRules]) -> Vec<Rule> {
+/// The settings that let the host send from its loopback addresses also let a container send to them.
+fn guard(networks: &[&NetworkRules]) -> Vec<Rule> {
+    let loopback = Subnet::containing(Ipv4Addr::LOCALHOST, 8);
+    let rule = |network: &&NetworkRules| {
+        let inside = Match::Input(Sense::Is, network.bridge.clone());
+        Rule::new([inside, Match::Destination(Sense::Is, loopback)], Statement::Drop)
+    };
+    networks.iter().map(rule).collect()
+}
+
+fn postrouting(networks: &[&NetworkRules], host: &Surroundings, clients: &[String]) -> Vec<Rule> {
     let mut rules = Vec::new();
+    for network in networks.iter().filter(|network| !network.internal) {
+        let out = || Match::Output(Sense::Is, network.bridge.clone());
+        if !clients.is_empty() {
+            let own = Match::Source(Sense::Is, Subnet::containing(network.gateway, 32));
+            for protocol in [Protocol::Tcp, Protocol::Udp] {
+                let to = Statement::SnatClient(protocol, client_map(protocol).to_owned());
+                rules.push(Rule::new([own.clone(), out()], to));
+            }
+        }
+        // The reply to a neighbour would go straight back by the bridge, from an address that it never spoke to; no
+        // reply at all would go to a loopback address.
+        let inside = Match::Source(Sense::Is, network.subnet);
+        if !host.filters_input {
+            rules.push(Rule::new([inside, out(), Match::StatusDnat], Statement::Masquerade));
+        }
+        if host.loopback.contains(&network.bridge) {
+            let loopback = Match::Source(Sense::Is, Subnet::containing(Ipv4Addr::LOCALHOST, 8));
+            rules.push(Rule::new([loopback, out()], Statement::Masquerade));
+        }
+    }
     for network in networks.iter().filter(|network| network.masquerade && !network.internal) {
         rules.push(Rule::new(
             [Match::Source(Sense::Is, network.subnet), Match::Output(Sense::IsNot, network.bridge.clone())],
@@ -214,16 +276,25 @@ mod tests {
     #[test]
     fn nothing_needs_nothing() {
         assert!(RuleSet::default().is_empty());
-        assert_eq!(RuleSet::default().table().to_string(), "table inet coracle {\n}\n");
+        assert_eq!(
+            RuleSet::default().table(&Surroundings::default()).to_string(),
+            "table inet coracle {\n}\n"
+        );
     }
 
     #[test]
     fn one_network() {
         let set = RuleSet { networks: vec![network("coracle0", "10.210.0.0/24", false)], ports: vec![] };
-        insta::assert_snapshot!(set.table(), @r#"
+        insta::assert_snapshot!(set.table(&Surroundings::default()), @r#"
         table inet coracle {
+        	chain guard {
+        		type filter hook prerouting priority raw; policy accept;
+        		iifname "coracle0" ip daddr 127.0.0.0/8 drop
+        	}
+
         	chain postrouting {
         		type nat hook postrouting priority srcnat; policy accept;
+        		ip saddr 10.210.0.0/24 oifname "coracle0" ct status dnat masquerade
         		ip saddr 10.210.0.0/24 oifname != "coracle0" masquerade
         	}
 
@@ -254,11 +325,14 @@ mod tests {
                 port(Protocol::Tcp, None, 8085, "10.210.2.3", 80),
             ],
         };
-        insta::assert_snapshot!(set.table());
+        let filtered =
+            Surroundings { filters_input: true, loopback: BTreeSet::from(["cr-aaaaaaaa".to_owned()]) };
+        insta::assert_snapshot!(set.table(&Surroundings::default()));
+        insta::assert_snapshot!("a_host_that_filters", set.table(&filtered));
         let reversed = RuleSet {
             networks: set.networks.iter().rev().cloned().collect(),
             ports: set.ports.iter().rev().chain(&set.ports).cloned().collect(),
         };
-        assert_eq!(set.table(), reversed.table());
+        assert_eq!(set.table(&filtered), reversed.table(&filtered));
     }
 }

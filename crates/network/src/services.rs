@@ -61,7 +61,7 @@ pub fn client_table(services: &[ServiceAddress], first: usize) -> Option<Table> 
     if !refused.is_empty() {
         chains.push(Chain::base("refuse", Hook::OutputFilter, refused));
     }
-    Some(Table { chains })
+    Some(Table { chains, ..Table::default() })
 }
 
 fn spread(

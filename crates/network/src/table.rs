@@ -4,6 +4,7 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
+use std::time::Duration;
 
 use crate::port::Protocol;
 use crate::subnet::Subnet;
@@ -11,9 +12,14 @@ use crate::subnet::Subnet;
 /// The table's name, in family `inet`.
 pub const TABLE: &str = "coracle";
 
+/// How long a map of clients knows one: the first packet of its connection follows at once.
+pub const CLIENT: Duration = Duration::from_secs(30);
+
 /// Everything in our table.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Table {
+    /// Maps from a local port to a client's address, by name. Filled by the keepers, for each connection that they carry.
+    pub clients: Vec<String>,
     /// Chains; one that is jumped to comes before those that jump.
     pub chains: Vec<Chain>,
 }
@@ -32,6 +38,8 @@ pub struct Chain {
 /// The places in the kernel where a chain of ours sees packets. Each implies the chain's type and priority.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hook {
+    /// filter, before everything else.
+    Raw,
     /// nat, before routing.
     Prerouting,
     /// filter, for this host.
@@ -108,6 +116,8 @@ pub enum Statement {
     Dnat(IpAddr, Option<u16>),
     /// Answer that nobody listens.
     Refuse(Refusal),
+    /// Give it the address that the map of this name has for its source port of this protocol; go on if it has none.
+    SnatClient(Protocol, String),
 }
 
 /// How a sender is told that nobody listens.
@@ -141,6 +151,14 @@ impl Rule {
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "table inet {TABLE} {{")?;
+        for name in &self.clients {
+            let seconds = CLIENT.as_secs();
+            writeln!(f, "\tmap {name} {{")?;
+            writeln!(
+                f,
+                "\t\ttype inet_service : ipv4_addr\n\t\tflags timeout\n\t\ttimeout {seconds}s\n\t}}\n"
+            )?;
+        }
         for (index, chain) in self.chains.iter().enumerate() {
             if index > 0 {
                 writeln!(f)?;
@@ -161,6 +179,7 @@ impl fmt::Display for Table {
 impl fmt::Display for Hook {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Raw => "filter hook prerouting priority raw",
             Self::Prerouting => "nat hook prerouting priority dstnat",
             Self::Input => "filter hook input priority filter",
             Self::Forward => "filter hook forward priority filter",
@@ -186,6 +205,7 @@ impl fmt::Display for Rule {
             Statement::Dnat(IpAddr::V4(address), Some(port)) => write!(f, "dnat ip to {address}:{port}"),
             Statement::Dnat(IpAddr::V6(address), None) => write!(f, "dnat ip6 to {address}"),
             Statement::Dnat(IpAddr::V6(address), Some(port)) => write!(f, "dnat ip6 to [{address}]:{port}"),
+            Statement::SnatClient(protocol, map) => write!(f, "snat ip to {protocol} sport map @{map}"),
             Statement::Refuse(Refusal::Reset) => f.write_str("reject with tcp reset"),
             Statement::Refuse(Refusal::Unreachable) => f.write_str("reject"),
         }

@@ -119,6 +119,9 @@ impl Networks<'_> {
                 ));
             }
         };
+        if let Some((_, network)) = outside.filter(|_| !ports.is_empty()) {
+            netlink::route_loopback(&network.bridge);
+        }
         let attached = Attached {
             name: spec.name.clone(),
             scope: spec.scope.clone(),

@@ -15,7 +15,8 @@ use std::io;
 pub use attach::{Attachment, Interface, Ipv6Link, attach, loopback};
 pub use bridge::{Bridge, delete_link, ensure_bridge};
 pub use host::{HostFacts, HostRoute, host_facts, links, routes};
-pub use sysctl::{enable_forwarding, enable_forwarding6};
+pub(crate) use sysctl::routes_loopback;
+pub use sysctl::{enable_forwarding, enable_forwarding6, route_loopback};
 
 /// The kernel refused something.
 #[derive(Debug, thiserror::Error)]

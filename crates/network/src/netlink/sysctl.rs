@@ -13,6 +13,18 @@ pub fn enable_forwarding() -> Result<(), NetlinkError> {
     set("net/ipv4/ip_forward", "1").map_err(|source| NetlinkError::new("set net.ipv4.ip_forward", source))
 }
 
+/// Lets packets from and to loopback addresses pass a bridge of ours, which our filter then guards.
+pub fn route_loopback(bridge: &str) {
+    // Where it is refused, the keeper carries what comes by loopback.
+    let _carried = set(&format!("net/ipv4/conf/{bridge}/route_localnet"), "1");
+}
+
+/// Returns whether packets from and to loopback addresses pass a link.
+pub(crate) fn routes_loopback(link: &str) -> bool {
+    let setting = fs::read_to_string(format!("/proc/sys/net/ipv4/conf/{link}/route_localnet"));
+    setting.is_ok_and(|text| text.trim() == "1")
+}
+
 /// Lets a link of the calling thread's namespace have IPv6 addresses, also where links have none unless told.
 pub(super) fn allow_ipv6(link: &str) {
     // A kernel that refuses says so again when the address is given.

@@ -1,13 +1,14 @@
 //! The table as nf_tables netlink messages. Pure; knows numbers of `linux/netfilter/nf_tables.h` and nothing else.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
 
 use netlink_packet_core::{NLM_F_APPEND, NLM_F_CREATE};
 
 use crate::netlink::connection::{Request, attributes};
 use crate::port::Protocol;
 use crate::subnet::Subnet;
-use crate::table::{Chain, Hook, Match, Refusal, Rule, Sense, Statement, TABLE, Table};
+use crate::table::{CLIENT, Chain, Hook, Match, Refusal, Rule, Sense, Statement, TABLE, Table};
 
 /// `NFNL_SUBSYS_NFTABLES`, the high byte of our messages' kinds.
 const SUBSYSTEM: u16 = 10;
@@ -19,6 +20,8 @@ const GET_CHAIN: u16 = 4;
 const NEW_RULE: u16 = 6;
 const GET_RULE: u16 = 7;
 const DELETE_RULE: u16 = 8;
+const NEW_SET: u16 = 9;
+const NEW_SET_ELEMENT: u16 = 12;
 
 const FAMILY_UNSPEC: u8 = 0;
 /// `NFPROTO_INET`: IPv4 and IPv6 in one table.
@@ -45,6 +48,7 @@ pub(super) fn replacement(table: Option<&Table>, note: &str) -> Vec<Request> {
     let mut requests = vec![new_table(None), delete_table()];
     if let Some(table) = table {
         requests.push(new_table(Some(note)));
+        requests.extend(table.clients.iter().zip(1..).map(|(name, id)| new_client_map(name, id)));
         requests.extend(table.chains.iter().map(new_chain));
         for chain in &table.chains {
             requests.extend(chain.rules.iter().map(|rule| new_rule(&chain.name, rule)));
@@ -130,6 +134,41 @@ fn delete_table() -> Request {
     message(DELETE_TABLE, 0, FAMILY_INET, attributes)
 }
 
+/// A map from a port to an IPv4 address, whose entries are forgotten after a while.
+fn new_client_map(name: &str, id: u32) -> Request {
+    let mut attributes = Attributes::default();
+    attributes.text(1, TABLE); // NFTA_SET_TABLE
+    attributes.text(2, name); // NFTA_SET_NAME
+    attributes.number(3, 0x8 | 0x10); // NFTA_SET_FLAGS: NFT_SET_MAP, NFT_SET_TIMEOUT
+    attributes.number(4, 13); // NFTA_SET_KEY_TYPE: `inet_service` to the nft program
+    attributes.number(5, 2); // NFTA_SET_KEY_LEN
+    attributes.number(6, 7); // NFTA_SET_DATA_TYPE: `ipv4_addr`
+    attributes.number(7, 4); // NFTA_SET_DATA_LEN
+    attributes.number(10, id); // NFTA_SET_ID
+    attributes.bytes(11, &milliseconds(CLIENT)); // NFTA_SET_TIMEOUT
+    message(NEW_SET, NLM_F_CREATE, FAMILY_INET, attributes)
+}
+
+/// Says in the map `name` whose connection the local port `port` serves.
+pub(super) fn new_client(name: &str, port: u16, client: Ipv4Addr) -> Request {
+    let mut attributes = Attributes::default();
+    attributes.text(1, TABLE); // NFTA_SET_ELEM_LIST_TABLE
+    attributes.text(2, name); // NFTA_SET_ELEM_LIST_SET
+    // NFTA_SET_ELEM_LIST_ELEMENTS, NFTA_LIST_ELEM
+    attributes.nested(3, |list| {
+        list.nested(1, |element| {
+            element.nested(1, |key| key.bytes(1, &port.to_be_bytes())); // NFTA_SET_ELEM_KEY
+            element.nested(2, |data| data.bytes(1, &client.octets())); // NFTA_SET_ELEM_DATA
+            element.bytes(4, &milliseconds(CLIENT)); // NFTA_SET_ELEM_TIMEOUT
+        });
+    });
+    message(NEW_SET_ELEMENT, NLM_F_CREATE, FAMILY_INET, attributes)
+}
+
+fn milliseconds(time: Duration) -> [u8; 8] {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX).to_be_bytes()
+}
+
 fn new_chain(chain: &Chain) -> Request {
     let mut attributes = Attributes::default();
     attributes.text(1, TABLE); // NFTA_CHAIN_TABLE
@@ -137,7 +176,8 @@ fn new_chain(chain: &Chain) -> Request {
     if let Some(hook) = chain.hook {
         // The hook's number, the priority among chains there, the chain's type.
         let (number, priority, kind) = match hook {
-            Hook::Prerouting => (0, -100_i32, "nat"),
+            Hook::Raw => (0, -300_i32, "filter"),
+            Hook::Prerouting => (0, -100, "nat"),
             Hook::Input => (1, 0, "filter"),
             Hook::Forward => (2, 0, "filter"),
             Hook::Output => (3, -100, "nat"),
@@ -274,6 +314,20 @@ fn encode_statement(list: &mut Attributes, statement: &Statement) {
                 if port.is_some() {
                     nat.number(5, 2); // NFTA_NAT_REG_PROTO_MIN: register 2
                 }
+            });
+        }
+        Statement::SnatClient(protocol, map) => {
+            transport(list, *protocol);
+            payload(list, 2, 0, 2); // NFT_PAYLOAD_TRANSPORT_HEADER, source port
+            expression(list, "lookup", |lookup| {
+                lookup.text(1, map); // NFTA_LOOKUP_SET
+                lookup.number(2, 1); // NFTA_LOOKUP_SREG: register 1
+                lookup.number(3, 1); // NFTA_LOOKUP_DREG: register 1
+            });
+            expression(list, "nat", |nat| {
+                nat.number(1, 0); // NFTA_NAT_TYPE: NFT_NAT_SNAT
+                nat.number(2, FAMILY_IPV4.into()); // NFTA_NAT_FAMILY
+                nat.number(3, 1); // NFTA_NAT_REG_ADDR_MIN: register 1
             });
         }
         Statement::Refuse(refusal) => expression(list, "reject", |reject| match refusal {

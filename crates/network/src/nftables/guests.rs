@@ -15,7 +15,7 @@ use crate::netlink::NetlinkError;
 use crate::netlink::connection::{Connection, Frame, Request, attributes};
 use crate::port::Protocol;
 use crate::rules::RuleSet;
-use crate::table::{Match, Rule, Sense, Statement};
+use crate::table::{Match, Rule, Sense, Statement, TABLE};
 
 /// What marks our rules, by their version.
 const MARK: &str = "coracle 1";
@@ -56,11 +56,15 @@ pub fn forward_drops() -> Result<Vec<ForwardDrop>, NetlinkError> {
 }
 
 /// Makes our rules be in the chains of iptables that need them, or (`wanted` false) in none.
-pub(super) fn settle(connection: &mut Connection, wanted: bool, rules: &RuleSet) -> io::Result<Applied> {
+pub(super) fn settle(
+    connection: &mut Connection,
+    all: &[Chain],
+    wanted: bool,
+    rules: &RuleSet,
+) -> io::Result<Applied> {
     let mut requests = Vec::new();
     let bridges = bridges(rules);
     let mark = mark(&bridges);
-    let all = chains(connection)?;
     let filter = || all.iter().filter(|chain| chain.family == encode::FAMILY_IPV4 && chain.table == FILTER);
     let docker = filter().any(|chain| chain.name == DOCKER_USER);
     for chain in filter() {
@@ -148,12 +152,15 @@ const INPUT: u32 = 1;
 const FORWARD: u32 = 2;
 
 /// A chain of any table.
-struct Chain {
+pub(super) struct Chain {
     family: u8,
     table: String,
     name: String,
     /// Hook and policy, of a base chain.
     base: Option<(u32, u32)>,
+    /// How many rules it has, or lead to it.
+    uses: u32,
+    is_filter: bool,
 }
 
 impl Chain {
@@ -161,12 +168,22 @@ impl Chain {
         self.base == Some((hook, encode::DROP))
     }
 
+    /// Returns whether it judges IPv4 packets for this host, and is not ours. `nat` and `route` chains judge nothing.
+    pub(super) fn filters_input(&self) -> bool {
+        let ours = self.family == encode::FAMILY_INET && self.table == TABLE;
+        let ipv4 = [encode::FAMILY_INET, encode::FAMILY_IPV4].contains(&self.family);
+        let judges = self
+            .base
+            .is_some_and(|(hook, policy)| hook == INPUT && (policy == encode::DROP || self.uses > 0));
+        !ours && ipv4 && self.is_filter && judges
+    }
+
     fn may_hold_ours(&self) -> bool {
         self.name == DOCKER_USER || self.base.is_some_and(|(hook, _)| hook == INPUT || hook == FORWARD)
     }
 }
 
-fn chains(connection: &mut Connection) -> io::Result<Vec<Chain>> {
+pub(super) fn chains(connection: &mut Connection) -> io::Result<Vec<Chain>> {
     Ok(connection.dump(&encode::all_chains())?.iter().filter_map(chain).collect())
 }
 
@@ -184,5 +201,7 @@ fn chain(frame: &Frame) -> Option<Chain> {
         table: text(value(1)?),
         name: text(value(3)?),
         base: hook.zip(policy),
+        uses: value(6).and_then(number).unwrap_or(0), // NFTA_CHAIN_USE
+        is_filter: value(7) == Some(b"filter\0"),     // NFTA_CHAIN_TYPE
     })
 }

@@ -11,6 +11,7 @@ mod encode;
 mod guests;
 
 use std::io::{self, Write};
+use std::net::Ipv4Addr;
 
 use coracle_oci::Sha256Writer;
 use netlink_packet_core::{NLM_F_ACK, NLMSG_ERROR};
@@ -18,7 +19,9 @@ use netlink_packet_core::{NLM_F_ACK, NLMSG_ERROR};
 use crate::lock::Lock;
 use crate::netlink::NetlinkError;
 use crate::netlink::connection::{Connection, Request, acknowledgement};
-use crate::rules::RuleSet;
+use crate::netlink::routes_loopback;
+use crate::port::Protocol;
+use crate::rules::{RuleSet, Surroundings, client_map};
 use crate::table::Table;
 
 pub use clients::{ClientTable, apply_clients};
@@ -43,8 +46,10 @@ pub enum Applied {
 /// lock file for all processes of a host.
 pub fn apply(rules: &RuleSet, _lock: &Lock) -> Result<Applied, NetlinkError> {
     let failed = |source| NetlinkError::new("replace the packet filter's table inet coracle", source);
-    let table = (!rules.is_empty()).then(|| rules.table());
     let mut connection = Connection::open(libc::NETLINK_NETFILTER as isize).map_err(failed)?;
+    let others = guests::chains(&mut connection).map_err(failed)?;
+    let surroundings = surroundings(rules, &others);
+    let table = (!rules.is_empty()).then(|| rules.table(&surroundings));
     let present = connection.get(&encode::get_table()).map_err(failed)?;
     let note = table.as_ref().map(note);
     let as_it_should_be = match (&note, &present) {
@@ -58,8 +63,26 @@ pub fn apply(rules: &RuleSet, _lock: &Lock) -> Result<Applied, NetlinkError> {
     }
     let failed =
         |source| NetlinkError::new("let our networks through the packet filter's other tables", source);
-    let passes = guests::settle(&mut connection, table.is_some(), rules).map_err(failed)?;
+    let passes = guests::settle(&mut connection, &others, table.is_some(), rules).map_err(failed)?;
     Ok(if as_it_should_be && passes == Applied::Unchanged { Applied::Unchanged } else { Applied::Replaced })
+}
+
+fn surroundings(rules: &RuleSet, others: &[guests::Chain]) -> Surroundings {
+    let bridges = rules.networks.iter().map(|network| network.bridge.clone());
+    Surroundings {
+        filters_input: others.iter().any(guests::Chain::filters_input),
+        loopback: bridges.filter(|bridge| routes_loopback(bridge)).collect(),
+    }
+}
+
+/// Says to the filter that the connection from this host's port `port` serves `client`, so that it gets that address. Where the
+/// filter has no such map, because it needs none, nothing happens.
+pub(crate) fn tell_client(protocol: Protocol, port: u16, client: Ipv4Addr) -> io::Result<()> {
+    let mut connection = Connection::open(libc::NETLINK_NETFILTER as isize)?;
+    match transact(&mut connection, vec![encode::new_client(client_map(protocol), port, client)]) {
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(()),
+        outcome => outcome,
+    }
 }
 
 fn note(table: &Table) -> String {

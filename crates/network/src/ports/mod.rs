@@ -4,6 +4,7 @@
 //! `tcp` and `udp` carry clients that the packet filter leaves alone: loopback, IPv6, and neighbours of the container.
 
 mod bind;
+mod client;
 mod holder;
 pub(crate) mod tcp;
 pub(crate) mod udp;

@@ -7,8 +7,11 @@ use std::os::fd::AsFd;
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::client::on_behalf_of;
+use crate::nftables;
+use crate::port::Protocol;
 use rustix::net::{Shutdown, shutdown, sockopt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::{consume_budget, spawn_local};
 use tokio::time::{sleep, timeout};
 
@@ -43,7 +46,7 @@ pub(crate) async fn serve(listener: TcpListener, target: Rc<Cell<SocketAddrV4>>,
 }
 
 async fn carry(client: TcpStream, target: SocketAddrV4, scratch: Scratch) -> io::Result<()> {
-    let connected = timeout(CONNECT, TcpStream::connect(target)).await.map_err(io::Error::from).flatten();
+    let connected = timeout(CONNECT, connect(&client, target)).await.map_err(io::Error::from).flatten();
     let container = match connected {
         Ok(container) => container,
         Err(error) => {
@@ -64,6 +67,17 @@ async fn carry(client: TcpStream, target: SocketAddrV4, scratch: Scratch) -> io:
         }
     }
     outcome
+}
+
+/// Connects to a container for a client, whose address the connection takes where the packet filter can do that.
+async fn connect(client: &TcpStream, target: SocketAddrV4) -> io::Result<TcpStream> {
+    let socket = TcpSocket::new_v4()?;
+    if let Some((own, client)) = client.peer_addr().ok().and_then(|peer| on_behalf_of(peer.ip(), target)) {
+        socket.bind((own, 0).into())?;
+        // A container that sees our address instead is better than a client that sees none.
+        let _unseen = nftables::tell_client(Protocol::Tcp, socket.local_addr()?.port(), client);
+    }
+    socket.connect(target.into()).await
 }
 
 /// Copies one way until the end, which is passed on; the other way may go on.

@@ -10,7 +10,10 @@ use tokio::net::UdpSocket;
 use tokio::task::spawn_local;
 use tokio::time::timeout;
 
+use super::client::on_behalf_of;
 use super::tcp::Scratch;
+use crate::nftables;
+use crate::port::Protocol;
 
 /// How long a client is remembered after its container's last reply; Docker's proxy does the same.
 const IDLE: Duration = Duration::from_secs(90);
@@ -67,7 +70,13 @@ async fn open(
     if flows.borrow().len() >= CLIENTS {
         return None;
     }
-    let outgoing = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).await.ok()?;
+    let behalf = on_behalf_of(client.ip(), target);
+    let own = behalf.map_or(Ipv4Addr::UNSPECIFIED, |(own, _)| own);
+    let outgoing = UdpSocket::bind((own, 0)).await.ok()?;
+    if let Some((_, client)) = behalf {
+        // A container that sees our address instead is better than a client that sees none.
+        let _unseen = nftables::tell_client(Protocol::Udp, outgoing.local_addr().ok()?.port(), client);
+    }
     outgoing.connect(target).await.ok()?;
     let outgoing = Rc::new(outgoing);
     flows.borrow_mut().insert(client, Flow { socket: Rc::clone(&outgoing), target });

@@ -9,7 +9,9 @@ use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use coracle_network::netlink::{Attachment, Bridge, Interface, attach, delete_link, ensure_bridge};
+use coracle_network::netlink::{
+    Attachment, Bridge, Interface, attach, delete_link, ensure_bridge, route_loopback,
+};
 use coracle_network::nftables::{Applied, apply};
 use coracle_network::{Lock, NetworkRules, PublishedPort, RuleSet, Subnet, names};
 use coracle_testkit::NetworkNamespace;
@@ -58,7 +60,10 @@ impl World {
         let name = names::bridge(&format!("{number:08}"));
         let gateway = subnet.default_gateway();
         let bridge = Bridge { name: name.clone(), gateway, subnet, ipv6: None, mtu: 1400 };
-        self.host.run(|| ensure_bridge(&bridge).unwrap());
+        self.host.run(|| {
+            ensure_bridge(&bridge).unwrap();
+            route_loopback(&bridge.name);
+        });
         self.networks.push(NetworkRules {
             bridge: name,
             subnet,
