@@ -9,6 +9,7 @@
 //! ```
 
 mod build;
+mod change;
 mod checksum;
 mod configuration;
 mod failure;
@@ -29,6 +30,7 @@ mod step;
 mod why;
 
 pub use build::{BuiltImage, BuiltLayer, Examined, StepOrigin, StepReport, build, examine};
+pub use change::change;
 pub use checksum::{Checksum, HashAlgorithm};
 pub use graph::{
     BuildGraph, CopyOp, ExecOp, ImagePlan, Op, OpItem, OpSource, PlannedHistory, Vertex, VertexId,

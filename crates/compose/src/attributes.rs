@@ -105,6 +105,7 @@ pub(crate) fn security(service: &Service) -> Result<Security, Vec<Diagnostic>> {
 /// Converts limits; the engine reserves no processors, so that reservation has no counterpart.
 pub(crate) fn resources(resources: &file::Resources) -> Resources {
     Resources {
+        cpuset_mems: None,
         memory: resources.memory,
         memory_swap: resources.memory_swap,
         memory_reservation: resources.memory_reservation,

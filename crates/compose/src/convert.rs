@@ -117,6 +117,7 @@ pub(crate) fn container_spec(
     let working_directory =
         if working_directory.starts_with('/') { working_directory } else { format!("/{working_directory}") };
     Ok(ContainerSpec {
+        exposed: Vec::new(),
         name,
         image: service.image.familiar(),
         image_id: image.id,
@@ -267,6 +268,8 @@ fn healthcheck(own: Option<&file::Healthcheck>, image: Option<&HealthcheckConfig
 fn log(logging: &file::Logging) -> LogOptions {
     let defaults = LogOptions::default();
     LogOptions {
+        labels: Vec::new(),
+        variables: Vec::new(),
         disabled: logging.disabled,
         max_size: logging.max_size.unwrap_or(defaults.max_size),
         max_files: logging.max_files.unwrap_or(defaults.max_files),

@@ -118,6 +118,9 @@ pub struct ContainerSpec {
     /// Published ports.
     #[serde(default)]
     pub ports: Vec<PublishedPort>,
+    /// Ports it says it listens on, its image's included, e.g. `80/tcp`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub exposed: Vec<String>,
     /// Lines of `/etc/hosts` beyond the container's own: name to address (or `host-gateway`).
     #[serde(default)]
     pub extra_hosts: Vec<(String, String)>,
@@ -244,6 +247,9 @@ pub struct Resources {
     pub cpu_shares: Option<u64>,
     /// Processors it may run on, e.g. `0-1`.
     pub cpuset: Option<String>,
+    /// Memory nodes it may use, e.g. `0`.
+    #[serde(skip_serializing_if = "is_default")]
+    pub cpuset_mems: Option<String>,
     /// Number of processes and threads.
     pub pids: Option<u64>,
     /// Length of the period in which `cpu_quota` is counted, microseconds.
@@ -341,11 +347,23 @@ pub struct LogOptions {
     pub max_size: u64,
     /// Number of files kept, the current one included.
     pub max_files: u32,
+    /// Labels that `logs --details` shows.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub labels: Vec<String>,
+    /// Variables that it shows.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub variables: Vec<String>,
 }
 
 impl Default for LogOptions {
     /// Ten megabytes in each of three files: disk use is bounded unless a user says otherwise.
     fn default() -> Self {
-        Self { disabled: false, max_size: 10 * 1024 * 1024, max_files: 3 }
+        Self {
+            disabled: false,
+            max_size: 10 * 1024 * 1024,
+            max_files: 3,
+            labels: Vec::new(),
+            variables: Vec::new(),
+        }
     }
 }

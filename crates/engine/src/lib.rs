@@ -15,6 +15,7 @@ mod etc;
 mod events;
 mod failure;
 mod images;
+mod imports;
 mod keepers;
 mod names;
 mod near;
@@ -42,8 +43,8 @@ pub use checks::{
     StoredImages, check_file, fix,
 };
 pub use containers::{
-    AttachStreams, ContainerRequest, ContainerView, Containers, CopyRequest, ExecRequest, HealthRequest,
-    LogLine, LogRequest, LogStream, ProcessTable, Sample, Stats,
+    AttachStreams, Attached, CommitRequest, ContainerRequest, ContainerView, Containers, CopyRequest, ExecRequest, HealthRequest,
+    LogLine, LogRequest, LogStream, ProcessTable, Sample, Stats, UpdateRequest,
 };
 pub use contexts::{ContextSource, NamedSource};
 pub use coracle_bakefile::{
@@ -68,12 +69,14 @@ pub use coracle_composefile::{
 };
 pub use coracle_composefile::{command_words, parse_env_file};
 pub use coracle_dockerfile::NetworkMode as BuildNetwork;
-pub use coracle_runtime::{Entry as JournalEntry, EventQuery};
+pub use coracle_runtime::{DetachKeys, Entry as JournalEntry, EventQuery};
 pub use coracle_store::prune::{Entry as CacheEntry, FilterError, KEEP_WITHIN, PruneFilter};
 pub use engine::{Engine, Options};
 pub use events::Events;
 pub use failure::{During, Failure, Fault, Result};
+pub use coracle_snapshot::Change;
 pub use images::{ImageView, Images, Pull, ReadyImage};
+pub use imports::ImportRequest;
 pub use keepers::Keepers;
 pub use networks::{Endpoint, Ipv6Request, NetworkRequest, Networks};
 pub use outputs::{

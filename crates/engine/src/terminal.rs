@@ -11,6 +11,7 @@ use signal_hook::consts::SIGWINCH;
 /// The terminal in raw mode; dropping it restores what was.
 pub struct RawTerminal {
     before: Termios,
+    raw: Termios,
 }
 
 impl RawTerminal {
@@ -21,7 +22,12 @@ impl RawTerminal {
         let mut raw = before.clone();
         raw.make_raw();
         tcsetattr(&stdin, OptionalActions::Drain, &raw).ok()?;
-        Some(Self { before })
+        Some(Self { before, raw })
+    }
+
+    /// Enters raw mode again, after we were stopped and somebody else had the terminal.
+    pub fn again(&self) {
+        let _ = tcsetattr(io::stdin(), OptionalActions::Drain, &self.raw);
     }
 }
 

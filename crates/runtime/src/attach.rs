@@ -105,7 +105,7 @@ impl Input {
     }
 
     /// Says that no more input comes.
-    pub fn close(mut self) -> Result<(), RuntimeError> {
+    pub fn close(&mut self) -> Result<(), RuntimeError> {
         protocol::write_frame(&mut self.stream, Kind::Stdin, b"").map_err(RuntimeError::Connection)
     }
 

@@ -286,7 +286,7 @@ fn working_directory(container: &ContainerSpec, prepared: &Prepared) -> Option<W
     })
 }
 
-fn restart(policy: RestartPolicy) -> Restart {
+pub(crate) fn restart(policy: RestartPolicy) -> Restart {
     match policy {
         RestartPolicy::No => Restart::No,
         RestartPolicy::Always | RestartPolicy::UnlessStopped => Restart::Always,

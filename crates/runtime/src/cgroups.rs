@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use coracle_container::ContainerId;
 use coracle_shim::cgroup::{self, Cgroup, Usage, Version};
 use coracle_shim::config::{CONFIG_FILE, ShimConfig};
+use coracle_shim::limits::Limits;
 
 use crate::{Paths, Runtime, RuntimeError, bundle};
 
@@ -102,6 +103,12 @@ impl Runtime {
             }
         }
         Ok(())
+    }
+
+    /// Sets limits of a running container. Returns the kernel's files that it does not have, for limits left out.
+    pub fn set_limits(&self, id: &ContainerId, limits: &Limits) -> Result<Vec<&'static str>, RuntimeError> {
+        let path = self.cgroup(id);
+        Cgroup::new(&path).set_limits(limits).map_err(RuntimeError::file("set limits of", path))
     }
 
     /// Returns what the container uses now; all zero when it does not run.

@@ -5,11 +5,11 @@ use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
-use coracle_container::ContainerId;
+use coracle_container::{ContainerId, RestartPolicy};
 use coracle_shim::protocol::{self, Kind, Reply, Request};
 use rustix::fs::{Mode, OFlags};
 
-use crate::{Runtime, RuntimeError};
+use crate::{Runtime, RuntimeError, bundle};
 
 /// How a container ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -120,6 +120,11 @@ impl Runtime {
     /// Sets the size of the container's terminal.
     pub fn resize(&self, id: &ContainerId, rows: u16, columns: u16) -> Result<(), RuntimeError> {
         self.connect(id)?.ask(&Request::Resize { rows, columns })
+    }
+
+    /// Replaces the restart policy that a running container's shim follows.
+    pub fn set_restart(&self, id: &ContainerId, policy: RestartPolicy) -> Result<(), RuntimeError> {
+        self.connect(id)?.ask(&Request::SetRestart { restart: bundle::restart(policy) })
     }
 
     /// Ends the shim of a container that was not started.

@@ -1,6 +1,7 @@
 //! Further processes in a running container.
 
-use std::io::Read;
+use std::io::{self, Read};
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -29,6 +30,8 @@ pub struct ExecSpec {
     pub interactive: bool,
     /// Whether it keeps all capabilities and has no filter.
     pub privileged: bool,
+    /// Keys that let go of its terminal; empty is none.
+    pub detach_keys: Vec<u8>,
 }
 
 /// What a captured process did.
@@ -40,6 +43,24 @@ pub struct Captured {
     pub stdout: Vec<u8>,
     /// What it complained about.
     pub stderr: Vec<u8>,
+}
+
+/// A process in a container, on this process's streams.
+#[derive(Debug)]
+pub struct Executing(Child);
+
+impl Executing {
+    /// Returns a descriptor that means this process and no later one of its number.
+    pub fn descriptor(&self) -> io::Result<OwnedFd> {
+        let pid = i32::try_from(self.0.id()).ok().and_then(rustix::process::Pid::from_raw);
+        let pid = pid.ok_or(io::ErrorKind::NotFound)?;
+        Ok(rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty())?)
+    }
+
+    /// Waits until it ends and returns its exit code.
+    pub fn wait(&mut self) -> Result<i32, RuntimeError> {
+        self.0.wait().map(exit_code).map_err(RuntimeError::Spawn)
+    }
 }
 
 /// Where a process's streams go.
@@ -56,6 +77,11 @@ impl Runtime {
     pub fn exec(&self, id: &ContainerId, spec: &ExecSpec) -> Result<i32, RuntimeError> {
         let mut child = self.exec_process(id, spec, Streams::Own)?;
         Ok(exit_code(child.wait().map_err(RuntimeError::Spawn)?))
+    }
+
+    /// Starts a process on this process's own streams; whoever has it waits for it, and may pass it signals meanwhile.
+    pub fn exec_started(&self, id: &ContainerId, spec: &ExecSpec) -> Result<Executing, RuntimeError> {
+        self.exec_process(id, spec, Streams::Own).map(Executing)
     }
 
     /// Runs a process and returns what it printed; of each stream `max` bytes are kept, the rest is dropped.
@@ -105,6 +131,7 @@ impl Runtime {
             }),
             terminal: spec.tty,
             privileged: spec.privileged,
+            detach_keys: spec.detach_keys.clone(),
         };
         let directory = self.paths.bundle(id);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);

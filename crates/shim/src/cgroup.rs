@@ -116,7 +116,12 @@ impl Cgroup {
         Self { version, directories, path }
     }
 
-    fn controller(&self, name: &str) -> PathBuf {
+    /// Returns which interface it is of.
+    pub(crate) fn version(&self) -> Version {
+        self.version
+    }
+
+    pub(crate) fn controller(&self, name: &str) -> PathBuf {
         match self.version {
             Version::V1 => Path::new(MOUNT).join(name).join(&self.path),
             Version::V2 => Path::new(MOUNT).join(&self.path),

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::{CONFIG_FILE, ShimConfig};
 use crate::confinement::Confinement;
+use crate::detach::KeyWatch;
 use crate::executor::{CannotRun, complain};
 use crate::launch::OURS;
 use crate::state::ShimState;
@@ -36,6 +37,9 @@ pub struct ExecRequest {
     pub terminal: bool,
     /// Whether it keeps all capabilities and has no filter.
     pub privileged: bool,
+    /// The keys that let go of its terminal; empty lets nothing go.
+    #[serde(default)]
+    pub detach_keys: Vec<u8>,
 }
 
 /// Ids of a user, looked up.
@@ -86,6 +90,7 @@ fn execute(bundle: &Path, file: &Path) -> Result<i32, CannotRun> {
     } else {
         None
     };
+    let keys = KeyWatch::new(&request.detach_keys);
     let (master, slave) = terminal.unzip();
     let watched = [libc::SIGCHLD, libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT, libc::SIGWINCH];
     let signals = syscall::signal_descriptor(&watched).map_err(|error| ours(&error))?;
@@ -96,7 +101,7 @@ fn execute(bundle: &Path, file: &Path) -> Result<i32, CannotRun> {
     })
     .map_err(|error| ours(&error))?;
     drop((spec, doors, confinement));
-    Ok(relay(program, &signals, master))
+    Ok(relay(program, &signals, master, keys))
 }
 
 fn read_json<T: for<'a> Deserialize<'a>>(path: &Path) -> Result<T, CannotRun> {
@@ -105,8 +110,9 @@ fn read_json<T: for<'a> Deserialize<'a>>(path: &Path) -> Result<T, CannotRun> {
     serde_json::from_slice(&bytes).map_err(|error| named(&error))
 }
 
-/// Passes signals, and a terminal's bytes, until the program has ended; returns its exit code.
-fn relay(program: i32, signals: &OwnedFd, master: Option<OwnedFd>) -> i32 {
+/// Passes signals, and a terminal's bytes, until the program has ended; returns its exit code. When the keys come that let
+/// go, 0: a process that stays behind takes what the program still prints.
+fn relay(program: i32, signals: &OwnedFd, master: Option<OwnedFd>, mut keys: KeyWatch) -> i32 {
     let mut input_open = master.is_some();
     let mut output_open = master.is_some();
     let mut ended = None;
@@ -158,7 +164,19 @@ fn relay(program: i32, signals: &OwnedFd, master: Option<OwnedFd>) -> i32 {
             output_open = copy(master.as_fd(), rustix::stdio::stdout());
         }
         if input_open && ended.is_none() && ready(stdin) {
-            input_open = copy(stdin, master.as_fd());
+            match feed(stdin, master.as_fd(), &mut keys) {
+                Fed::More => {}
+                Fed::End => input_open = false,
+                Fed::LetGo => {
+                    let left = syscall::fork(|| {
+                        let _ = rustix::process::setsid();
+                        let _ = crate::setup::forget_streams();
+                        drain(master.as_fd());
+                        0
+                    });
+                    return if left.is_ok() { 0 } else { OURS };
+                }
+            }
         }
     }
 }
@@ -169,16 +187,58 @@ fn ready(fd: BorrowedFd<'_>) -> bool {
     matches!(rustix::event::poll(&mut watched, Some(&now)), Ok(count) if count > 0)
 }
 
+/// What became of a piece of input.
+enum Fed {
+    More,
+    End,
+    LetGo,
+}
+
+/// Passes what one read of the input brings.
+fn feed(from: BorrowedFd<'_>, to: BorrowedFd<'_>, keys: &mut KeyWatch) -> Fed {
+    let mut buffer = [0; 16 * 1024];
+    let count = match rustix::io::read(from, &mut buffer) {
+        Ok(0) => return Fed::End,
+        Ok(count) => count,
+        Err(Errno::INTR | Errno::AGAIN) => return Fed::More,
+        Err(_) => return Fed::End,
+    };
+    let mut passed = Vec::new();
+    let found = keys.pass(&buffer[..count], &mut passed);
+    match (write_all(to, &passed), found) {
+        (_, true) => Fed::LetGo,
+        (true, false) => Fed::More,
+        (false, false) => Fed::End,
+    }
+}
+
+/// Reads a terminal until nobody is left on its other side.
+fn drain(master: BorrowedFd<'_>) {
+    let mut buffer = [0; 16 * 1024];
+    loop {
+        let mut watched = [PollFd::from_borrowed_fd(master, PollFlags::IN)];
+        let _ = rustix::event::poll(&mut watched, None);
+        match rustix::io::read(master, &mut buffer) {
+            Ok(count) if count > 0 => {}
+            Err(Errno::INTR | Errno::AGAIN) => {}
+            Ok(_) | Err(_) => return,
+        }
+    }
+}
+
 /// Copies what one read brings; returns whether the source may bring more.
 fn copy(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> bool {
     let mut buffer = [0; 16 * 1024];
-    let count = match rustix::io::read(from, &mut buffer) {
-        Ok(0) => return false,
-        Ok(count) => count,
-        Err(Errno::INTR | Errno::AGAIN) => return true,
-        Err(_) => return false,
-    };
-    let mut rest = &buffer[..count];
+    match rustix::io::read(from, &mut buffer) {
+        Ok(0) => false,
+        Ok(count) => write_all(to, &buffer[..count]),
+        Err(Errno::INTR | Errno::AGAIN) => true,
+        Err(_) => false,
+    }
+}
+
+/// Writes all of it, also to what does not wait; returns whether that worked.
+fn write_all(to: BorrowedFd<'_>, mut rest: &[u8]) -> bool {
     while !rest.is_empty() {
         match rustix::io::write(to, rest) {
             Ok(written) => rest = &rest[written..],

@@ -20,10 +20,12 @@
 
 pub mod cgroup;
 pub mod config;
+pub mod detach;
 pub mod exec;
 pub mod filter;
 pub mod identity;
 pub mod journal;
+pub mod limits;
 pub mod program;
 pub mod protocol;
 pub mod state;

@@ -8,6 +8,7 @@ use std::io::{self, Read, Write};
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::Restart;
 use crate::state::ShimState;
 
 /// Largest body of a frame, bytes. Whoever sends more is cut off.
@@ -83,6 +84,11 @@ pub enum Request {
     Wait {
         /// Whether the asker cleans up itself, so that nobody else need be started to do so.
         reaping: bool,
+    },
+    /// Replaces the restart policy, from the next end on.
+    SetRestart {
+        /// The new one.
+        restart: Restart,
     },
     /// Is answered with [`Reply::State`].
     State,

@@ -5,6 +5,7 @@
 
 mod active;
 mod archive;
+mod changes;
 mod detached;
 mod error;
 mod id;
@@ -20,6 +21,7 @@ mod unpack;
 mod xattr;
 
 pub use active::ActiveSnapshot;
+pub use changes::Change;
 pub use detached::{Detached, disk_usage, erase_directory};
 pub use error::SnapshotError;
 pub use id::{SnapshotId, SnapshotIdError};

@@ -141,6 +141,9 @@ fn cpu(
     if let Some(cpuset) = &wanted.cpuset {
         cpu.insert("cpus".to_owned(), json!(cpuset));
     }
+    if let Some(nodes) = &wanted.cpuset_mems {
+        cpu.insert("mems".to_owned(), json!(nodes));
+    }
     Ok(cpu)
 }
 

@@ -8,6 +8,7 @@ use coracle_snapshot::SnapshotId;
 use jiff::Timestamp;
 
 use super::request::{self, ContainerRequest};
+use super::rename::wrong_name;
 use super::{Containers, is_name, partners};
 use crate::images::{Pull, ReadyImage};
 use crate::{During, Failure, Result, names, process, stored};
@@ -16,7 +17,14 @@ impl Containers<'_> {
     /// Makes a container of what a caller asks for; its image is fetched as `pull` says.
     pub fn create(&self, request: ContainerRequest, pull: Pull) -> Result<ContainerId> {
         self.recover()?;
-        let image = self.engine.images().ensure(&request.image, pull, None)?;
+        let images = self.engine.images();
+        let image = match &request.platform {
+            None => images.ensure(&request.image, pull, None)?,
+            Some(platform) => {
+                let reference = crate::Images::parse(&request.image)?;
+                images.ensure_for(&reference, platform, pull, None)?
+            }
+        };
         let _adding = self.engine.store.adding().during("holding the image")?;
         let id = ContainerId::from_random(process::random().during("drawing a container's id")?);
         let name = request.name.clone().unwrap_or_else(|| names::made_up(&id));
@@ -108,7 +116,7 @@ impl Containers<'_> {
     }
 
     /// Takes a name for a container; of two commands that want it, one gets it.
-    fn claim_name(&self, name: &str, id: &ContainerId) -> Result<()> {
+    pub(super) fn claim_name(&self, name: &str, id: &ContainerId) -> Result<()> {
         let directory = self.engine.layout.container_names();
         std::fs::create_dir_all(&directory).during("making the directory of names")?;
         let path = self.engine.layout.container_name(name);
@@ -125,6 +133,8 @@ impl Containers<'_> {
             let owner = self.named(name)?;
             if let Some(owner) = &owner
                 && let Some(record) = self.record(owner)?
+                // Else it was given another name, and the command that did so was killed.
+                && record.spec.name == name
             {
                 let message = format!("the name `{name}` is taken by container {}", record.id.short());
                 return Err(Failure::user(
@@ -154,8 +164,28 @@ impl Containers<'_> {
 }
 
 /// Refuses limits that the kernel would, with words for it.
-fn limits(resources: &coracle_container::Resources) -> Result<()> {
+pub(super) fn limits(resources: &coracle_container::Resources) -> Result<()> {
     let user = |code: &str, message: String| Err(Failure::user(Diagnostic::error(code, message)));
+    const LEAST_MEMORY: u64 = 6 * 1024 * 1024;
+    if let Some(memory) = resources.memory.filter(|memory| *memory < LEAST_MEMORY) {
+        return user(
+            "memory-limit",
+            format!("a memory limit of {memory} bytes is below the least that works, 6 MiB"),
+        );
+    }
+    if let (Some(memory), Some(swap)) = (resources.memory, resources.memory_swap)
+        && u64::try_from(swap).is_ok_and(|swap| swap < memory)
+    {
+        return user(
+            "memory-limit",
+            format!("memory and swap together, {swap} bytes, are less than the memory alone, {memory}"),
+        );
+    }
+    if let (Some(memory), Some(soft)) = (resources.memory, resources.memory_reservation)
+        && soft > memory
+    {
+        return user("memory-limit", format!("the soft limit of {soft} bytes is above the hard one, {memory}"));
+    }
     if resources.millicpus.is_some() && (resources.cpu_period.is_some() || resources.cpu_quota.is_some()) {
         return user("cpu-limit", "a number of processors excludes a quota and a period".to_owned());
     }
@@ -180,15 +210,7 @@ fn limits(resources: &coracle_container::Resources) -> Result<()> {
 fn check(spec: &ContainerSpec) -> Result<()> {
     let user = |code: &str, message: String| Err(Failure::user(Diagnostic::error(code, message)));
     if !is_name(&spec.name) {
-        let message = format!("`{}` is no container name; use letters, digits, `_`, `.` and `-`", spec.name);
-        return user("container-name", message);
-    }
-    const LEAST_MEMORY: u64 = 6 * 1024 * 1024;
-    if let Some(memory) = spec.resources.memory.filter(|memory| *memory < LEAST_MEMORY) {
-        return user(
-            "memory-limit",
-            format!("a memory limit of {memory} bytes is below the least that works, 6 MiB"),
-        );
+        return Err(Failure::user(wrong_name(&spec.name)));
     }
     if let Some(parent) = &spec.cgroup_parent
         && (parent.split('/').any(|part| matches!(part, "." | "..")) || parent.contains(['\0', '\n']))

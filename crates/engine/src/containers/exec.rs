@@ -2,12 +2,13 @@
 
 use coracle_container::{ContainerId, ContainerRecord};
 use coracle_report::Diagnostic;
-use coracle_runtime::{ExecSpec, ResolvedUser, RuntimeError};
+use coracle_runtime::{DetachKeys, ExecSpec, ResolvedUser, RuntimeError};
 use coracle_snapshot::{RootFs, SnapshotId};
 use indexmap::IndexMap;
 
 use super::Containers;
 use super::launch::{gone, look_up_user};
+use crate::signals::Passing;
 use crate::terminal::RawTerminal;
 use crate::{During, Failure, Fault, Result};
 
@@ -30,6 +31,8 @@ pub struct ExecRequest {
     pub privileged: bool,
     /// Nobody waits for it.
     pub detach: bool,
+    /// The keys that let go of its terminal.
+    pub detach_keys: DetachKeys,
 }
 
 impl Containers<'_> {
@@ -65,6 +68,11 @@ impl Containers<'_> {
             tty: request.tty,
             interactive: request.stdin,
             privileged: request.privileged,
+            detach_keys: if request.tty && request.stdin {
+                request.detach_keys.bytes().to_vec()
+            } else {
+                Vec::new()
+            },
         };
         let runtime = &self.engine.runtime;
         let failed = |error: RuntimeError| match error {
@@ -84,7 +92,12 @@ impl Containers<'_> {
             return runtime.exec_detached(id, &spec).map(|()| 0).map_err(failed);
         }
         let raw = if request.tty && request.stdin { RawTerminal::enter() } else { None };
-        let code = runtime.exec(id, &spec).map_err(failed);
+        // Caught from here on: a signal must not end us with the terminal in raw mode, or leave the command behind.
+        let mut executing = runtime.exec_started(id, &spec).map_err(failed)?;
+        let child = executing.descriptor().during("looking for the command's process")?;
+        let passing = Passing::begin(child, raw.is_some()).during("catching signals")?;
+        let code = executing.wait().map_err(failed);
+        drop(passing);
         drop(raw);
         if let Ok(code) = &code {
             self.engine.events().container(&view.record, "exec_die", &[("exitCode", code.to_string())]);

@@ -8,6 +8,9 @@
 //! container-names/<name>           holds the id: a name belongs to one container
 //! ```
 
+mod attached;
+mod changes;
+mod commit;
 mod copy;
 mod create;
 mod exec;
@@ -22,23 +25,27 @@ mod pause;
 mod processes;
 mod recover;
 mod remove;
+mod rename;
 pub mod request;
 mod run;
 mod stats;
 mod stop;
+mod update;
 
 use coracle_container::{ContainerId, ContainerRecord, ContainerState, MountKind, PublishedPort};
 use coracle_oci::ImageId;
 use coracle_report::Diagnostic;
 
+pub use commit::CommitRequest;
 pub use copy::CopyRequest;
 pub use exec::ExecRequest;
 pub(crate) use launch::{look_up_user, overlay_of};
 pub use logs::{LogLine, LogRequest, LogStream};
 pub use processes::ProcessTable;
 pub use request::{ContainerRequest, HealthRequest};
-pub use run::AttachStreams;
+pub use run::{AttachStreams, Attached};
 pub use stats::{Sample, Stats};
+pub use update::UpdateRequest;
 
 use crate::networks::Endpoint;
 use crate::{During, Engine, Failure, Result, near, stored};

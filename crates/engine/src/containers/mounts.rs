@@ -43,6 +43,14 @@ impl Containers<'_> {
                     // Each container has its own.
                     MountKind::Tmpfs { .. } => false,
                 };
+                // What the image alone declares gives way.
+                let gives_way = |own: &Mount| {
+                    own.target == mount.target
+                        && matches!(&own.kind, MountKind::Volume { name, .. } if name.is_empty())
+                };
+                if shared {
+                    spec.mounts.retain(|own| !gives_way(own));
+                }
                 if shared && spec.mounts.iter().all(|own| own.target != mount.target) {
                     let read_only = mount.read_only || other.read_only;
                     spec.mounts.push(Mount { read_only, ..mount });

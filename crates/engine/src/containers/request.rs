@@ -6,9 +6,9 @@ use std::net::IpAddr;
 use coracle_container::{
     ContainerSpec, Device, DeviceRule, Healthcheck, Isolation, Link, LogOptions, Mount, MountKind,
     NetworkAttachment, NetworkMode, Protocol, PublishedPort, Resources, RestartPolicy, SecretFile, Security,
-    Ulimit,
+    Ulimit, VolumesFrom,
 };
-use coracle_oci::{HealthCommand, HealthcheckConfig, ImageConfig, ImageId};
+use coracle_oci::{HealthCommand, HealthcheckConfig, ImageConfig, ImageId, Platform};
 use coracle_report::Diagnostic;
 use indexmap::IndexMap;
 
@@ -82,6 +82,12 @@ pub struct ContainerRequest {
     pub ports: Vec<PublishedPort>,
     /// Publish each exposed port on a free one.
     pub publish_all: bool,
+    /// Ports it listens on beside those of its image, e.g. `80/tcp`.
+    pub exposed: Vec<String>,
+    /// Containers whose mounts it has too.
+    pub volumes_from: Vec<VolumesFrom>,
+    /// What it runs on; `None` is this machine's.
+    pub platform: Option<Platform>,
     /// Lines for `/etc/hosts`.
     pub extra_hosts: Vec<(String, String)>,
     /// Name servers.
@@ -177,9 +183,17 @@ pub fn fold(
             mounts.push(Mount { kind, target: path.clone(), read_only: false });
         }
     }
+    let mut listens: Vec<String> = defaults.exposed_ports.keys().cloned().chain(request.exposed).collect();
+    listens.sort();
+    listens.dedup();
     let mut ports = request.ports;
     if request.publish_all {
-        ports.extend(defaults.exposed_ports.keys().filter_map(|text| exposed(text)));
+        let published = |port: &PublishedPort| {
+            ports.iter().any(|own| own.container_port == port.container_port && own.protocol == port.protocol)
+        };
+        let more: Vec<_> =
+            listens.iter().filter_map(|text| exposed(text)).filter(|port| !published(port)).collect();
+        ports.extend(more);
     }
     let network_mode = request.network_mode.unwrap_or(NetworkMode::Bridge);
     let networks = match (&network_mode, request.networks.is_empty()) {
@@ -228,13 +242,14 @@ pub fn fold(
         security: request.security,
         isolation: request.isolation,
         mounts,
-        volumes_from: Vec::new(),
+        volumes_from: request.volumes_from,
         restart_pace: coracle_container::RestartPace::default(),
         hooks: coracle_container::Hooks::default(),
         secrets: request.secrets,
         network_mode,
         networks,
         ports,
+        exposed: listens,
         extra_hosts: request.extra_hosts,
         dns: request.dns,
         dns_search: request.dns_search,

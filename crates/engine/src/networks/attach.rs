@@ -144,6 +144,15 @@ impl Networks<'_> {
         Ok((Attachments { endpoints, ports }, generation))
     }
 
+    /// Gives an attached container another name.
+    pub fn rename(&self, id: &ContainerId, name: &str) -> Result<()> {
+        let _lock = self.lock()?;
+        let (mut state, _) = self.live_state()?;
+        let Some(attached) = state.containers.get_mut(id) else { return Ok(()) };
+        name.clone_into(&mut attached.name);
+        self.write_state(&state)
+    }
+
     /// Forgets a container's addresses and ports. Its links go with its namespace.
     pub fn release(&self, id: &ContainerId) -> Result<()> {
         let lock = self.lock()?;

@@ -70,6 +70,10 @@ impl Supervisor {
                 self.clients[index].role = Role::Waiting { reaping };
                 return None;
             }
+            Request::SetRestart { restart } => {
+                self.config.restart = restart;
+                Ok(())
+            }
             Request::State => return Some(Reply::State { state: self.state() }),
             Request::Discard => match self.phase {
                 Phase::Idle | Phase::Created { .. } => {

@@ -70,6 +70,25 @@ impl UnpackedLayer {
         self.attach_as(None, Id::Ours)
     }
 
+    /// Puts it on top of a committed snapshot under the id of our own archive of its files, without the empty files and
+    /// directories at `stubs` that only stood as the places of mounts.
+    pub fn attach_as_ours_on(self, parent: Option<&SnapshotId>, stubs: &[PathBuf]) -> Result<Snapshot> {
+        let lower = match parent {
+            Some(parent) => self.snapshots.lowerdirs(parent)?,
+            None => Vec::new(),
+        };
+        let stack = LayerStack::open(&lower)?;
+        let root = RootFs::new(snapshots::open_directory(&self.active.layer_path())?);
+        for stub in stubs {
+            let inside = stub.strip_prefix("/").unwrap_or(stub);
+            // What was below is not a place that was made for a mount.
+            if stack.find(inside)?.is_none() {
+                root.remove_empty_stub(stub)?;
+            }
+        }
+        self.attach_as(parent, Id::Ours)
+    }
+
     fn attach_as(mut self, parent: Option<&SnapshotId>, id: Id) -> Result<Snapshot> {
         let lower = match parent {
             Some(parent) => self.snapshots.lowerdirs(parent)?,

@@ -73,6 +73,7 @@ impl EngineHost<'_> {
             network_mode,
             networks,
             ports: Vec::new(),
+            exposed: Vec::new(),
             extra_hosts: sandbox
                 .extra_hosts
                 .iter()
