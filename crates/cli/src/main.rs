@@ -5,6 +5,7 @@
 
 mod arguments;
 mod cancel;
+mod command_line;
 mod commands;
 mod context;
 mod diagnostics;

@@ -1,9 +1,16 @@
-//! Docker's `--format`: `json`, `table`, or a template of Go's, of which that is read which listings are asked for:
-//! `{{.Name}}`, `{{json .}}`, `{{json .Name}}`, `{{upper .Name}}`, `{{lower .Name}}`, `{{.Label "name"}}`.
+//! Docker's `--format`: `json`, `table`, or a template of Go's with Docker's functions.
+//!
+//! Read are values (`{{.Name}}`, `{{.State.Pid}}`), pipes, `if`, `range`, `with`, variables, and the functions of
+//! [`functions`]. Refused are templates within templates (`define`, `template`, `block`), `break` and `continue`.
+
+mod eval;
+mod functions;
+mod parse;
 
 use serde_json::Value;
 
 use crate::table::Table;
+use parse::{Node, Operand, Pipe};
 
 /// What rows are written by.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,33 +18,9 @@ pub enum Template {
     /// One JSON object a row.
     Json,
     /// One line a row.
-    Rows(Vec<Part>),
+    Rows(Vec<Node>),
     /// The same in columns, under headings.
-    Table(Vec<Part>),
-}
-
-/// A part of a template.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Part {
-    /// Text as it is.
-    Text(String),
-    /// A value: the function, and the field, of which none is the whole row.
-    Value(Function, Option<String>),
-    /// The value of a label.
-    Label(String),
-}
-
-/// What is done with a value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Function {
-    /// It is written as it is.
-    Plain,
-    /// As JSON.
-    Json,
-    /// In capitals.
-    Upper,
-    /// In small letters.
-    Lower,
+    Table(Vec<Node>),
 }
 
 impl Template {
@@ -47,8 +30,8 @@ impl Template {
             "table" | "" | "pretty" => Ok(None),
             "json" => Ok(Some(Self::Json)),
             text => match text.strip_prefix("table ") {
-                Some(text) => parts(text).map(|parts| Some(Self::Table(parts))),
-                None => parts(text).map(|parts| Some(Self::Rows(parts))),
+                Some(text) => nodes(text).map(|nodes| Some(Self::Table(nodes))),
+                None => nodes(text).map(|nodes| Some(Self::Rows(nodes))),
             },
         }
     }
@@ -57,12 +40,12 @@ impl Template {
     pub fn render(&self, rows: &[Value]) -> Result<String, String> {
         match self {
             Self::Json => Ok(rows.iter().flat_map(|row| [row.to_string(), "\n".to_owned()]).collect()),
-            Self::Rows(parts) => rows.iter().map(|row| Ok(line(parts, row)? + "\n")).collect(),
-            Self::Table(parts) => {
-                let headings: String = parts.iter().map(heading).collect();
+            Self::Rows(nodes) => rows.iter().map(|row| Ok(eval::render(nodes, row)? + "\n")).collect(),
+            Self::Table(nodes) => {
+                let headings: String = nodes.iter().map(heading).collect();
                 let mut table = Table::new(&headings.split('\t').collect::<Vec<_>>());
                 for row in rows {
-                    table.row(line(parts, row)?.split('\t').map(str::to_owned).collect());
+                    table.row(eval::render(nodes, row)?.split('\t').map(str::to_owned).collect());
                 }
                 Ok(table.render())
             }
@@ -70,118 +53,40 @@ impl Template {
     }
 }
 
-fn parts(text: &str) -> Result<Vec<Part>, String> {
-    let mut parts = Vec::new();
-    let mut rest = text;
-    while let Some(start) = rest.find("{{") {
-        let end = rest[start..]
-            .find("}}")
-            .ok_or_else(|| format!("`{text}` is no template: a `{{{{` is not closed"))?;
-        if start > 0 {
-            parts.push(Part::Text(unescape(&rest[..start])));
-        }
-        parts.push(action(rest[start + 2..start + end].trim().trim_matches('-').trim())?);
-        rest = &rest[start + end + 2..];
-    }
-    if !rest.is_empty() {
-        parts.push(Part::Text(unescape(rest)));
-    }
-    if parts.iter().all(|part| matches!(part, Part::Text(_))) {
+fn nodes(text: &str) -> Result<Vec<Node>, String> {
+    let nodes = parse::parse(text)?;
+    if nodes.iter().all(|node| matches!(node, Node::Text(_))) {
         return Err(format!(
             "`{text}` is no format; choose table, json, or a template such as '{{{{.Name}}}}'"
         ));
     }
-    Ok(parts)
-}
-
-fn unescape(text: &str) -> String {
-    text.replace("\\t", "\t").replace("\\n", "\n")
-}
-
-fn action(text: &str) -> Result<Part, String> {
-    let refused = || {
-        format!(
-            "`{{{{{text}}}}}` is more than is read here: {{{{.Field}}}}, {{{{json .Field}}}}, {{{{upper .Field}}}}, \
-             {{{{lower .Field}}}} and {{{{.Label \"name\"}}}} are"
-        )
-    };
-    let field = |word: &str| -> Result<Option<String>, String> {
-        let name = word.strip_prefix('.').ok_or_else(refused)?;
-        if name.is_empty() {
-            return Ok(None);
-        }
-        if name.chars().all(|c| c.is_ascii_alphanumeric()) {
-            Ok(Some(name.to_owned()))
-        } else {
-            Err(refused())
-        }
-    };
-    // `.Name | upper` is the same as `upper .Name`.
-    let words: Vec<&str> = match text.split_once('|') {
-        Some((value, function)) => vec![function.trim(), value.trim()],
-        None => text.split_whitespace().collect(),
-    };
-    match words.as_slice() {
-        [word] => Ok(Part::Value(Function::Plain, field(word)?)),
-        [".Label", name] => Ok(Part::Label(name.trim_matches('"').to_owned())),
-        ["json", word] => Ok(Part::Value(Function::Json, field(word)?)),
-        ["upper", word] => Ok(Part::Value(Function::Upper, field(word)?)),
-        ["lower", word] => Ok(Part::Value(Function::Lower, field(word)?)),
-        _ => Err(refused()),
-    }
-}
-
-fn line(parts: &[Part], row: &Value) -> Result<String, String> {
-    let mut text = String::new();
-    for part in parts {
-        match part {
-            Part::Text(literal) => text.push_str(literal),
-            Part::Label(name) => {
-                let labels = row["Labels"].as_str().unwrap_or_default();
-                let found =
-                    labels.split(',').find_map(|pair| pair.strip_prefix(name.as_str())?.strip_prefix('='));
-                text.push_str(found.unwrap_or_default());
-            }
-            Part::Value(function, field) => {
-                let value = match field {
-                    None => row,
-                    Some(name) => row.get(name).ok_or_else(|| unknown(name, row))?,
-                };
-                let plain = || match value {
-                    Value::String(text) => text.clone(),
-                    Value::Null => String::new(),
-                    other => other.to_string(),
-                };
-                text.push_str(&match function {
-                    Function::Plain => plain(),
-                    Function::Json => value.to_string(),
-                    Function::Upper => plain().to_uppercase(),
-                    Function::Lower => plain().to_lowercase(),
-                });
-            }
-        }
-    }
-    Ok(text)
-}
-
-fn unknown(name: &str, row: &Value) -> String {
-    let known: Vec<&str> =
-        row.as_object().into_iter().flat_map(|row| row.keys().map(String::as_str)).collect();
-    format!("rows have no `{name}`; they have {}", known.join(", "))
+    Ok(nodes)
 }
 
 /// Returns a part's heading: Docker's words for fields.
-fn heading(part: &Part) -> String {
-    match part {
-        Part::Text(text) => text.clone(),
-        Part::Label(name) => name.clone(),
-        Part::Value(_, None) => String::new(),
-        Part::Value(_, Some(name)) => match name.as_str() {
+fn heading(node: &Node) -> String {
+    let Node::Value(Pipe(commands)) = node else {
+        return if let Node::Text(text) = node { text.clone() } else { String::new() };
+    };
+    let words = commands.first().map(Vec::as_slice).unwrap_or_default();
+    let field = words.iter().find_map(|word| match word {
+        Operand::Field(path) => path.last().map(String::as_str),
+        _ => None,
+    });
+    match (field, words.last()) {
+        (Some("Label"), Some(Operand::Text(name))) => name.clone(),
+        (None, _) => String::new(),
+        (Some(name), _) => match name {
             "ID" => "CONTAINER ID".to_owned(),
             "RunningFor" => "CREATED".to_owned(),
             "CreatedAt" => "CREATED AT".to_owned(),
             "ExitCode" => "EXIT CODE".to_owned(),
             "LocalVolumes" => "LOCAL VOLUMES".to_owned(),
+            "CPUPerc" => "CPU %".to_owned(),
+            "MemUsage" => "MEM USAGE / LIMIT".to_owned(),
+            "MemPerc" => "MEM %".to_owned(),
+            "NetIO" => "NET I/O".to_owned(),
+            "BlockIO" => "BLOCK I/O".to_owned(),
             name => name.to_uppercase(),
         },
     }
@@ -201,6 +106,15 @@ mod tests {
         Template::parse(format)?.expect("a template").render(&rows)
     }
 
+    fn one(format: &str) -> Result<String, String> {
+        let row = json!({
+            "Id": "abcdef0123", "Name": "/web", "State": {"Running": true, "Pid": 42, "Health": null},
+            "Config": {"Env": ["A=1", "B=2"], "Labels": {"tier": "front", "a.b": "c"}},
+            "Networks": {"one": {"IP": "10.0.0.2"}, "another": {"IP": "10.0.1.2"}},
+        });
+        Template::parse(format)?.expect("a template").render(&[row]).map(|text| text.trim_end().to_owned())
+    }
+
     #[test]
     fn the_forms_that_listings_are_asked_for() {
         assert_eq!(rendered("{{.Name}} {{.ExitCode}}").unwrap(), "web 0\ndatabase 3\n");
@@ -217,9 +131,40 @@ mod tests {
     }
 
     #[test]
+    fn the_forms_that_inspect_is_asked_for() {
+        for (format, expected) in [
+            ("{{.State.Running}} {{.State.Pid}}", "true 42"),
+            ("{{range .Config.Env}}{{println .}}{{end}}", "A=1\nB=2"),
+            ("{{range $name, $net := .Networks}}{{$name}}={{$net.IP}} {{end}}", "another=10.0.1.2 one=10.0.0.2"),
+            ("{{index .Config.Labels \"a.b\"}}", "c"),
+            ("{{(index .Networks \"one\").IP}}", "10.0.0.2"),
+            ("{{if .State.Health}}{{.State.Health.Status}}{{else}}none{{end}}", "none"),
+            ("{{if eq .State.Pid 41 42}}yes{{else if .Name}}no{{end}}", "yes"),
+            ("{{with .State}}{{.Pid}}{{end}}{{with .Nothing}}x{{else}}-{{end}}", "42-"),
+            ("{{$id := .Id}}{{slice $id 0 4}} {{truncate $id 2}}", "abcd ab"),
+            ("{{join .Config.Env \", \"}} {{len .Config.Env}}", "A=1, B=2 2"),
+            ("{{.Config.Env}} {{.Config.Labels}}", "[A=1 B=2] map[a.b:c tier:front]"),
+            ("{{printf \"%-6s|%5d|%q\" .Id .State.Pid \"x\"}}", "abcdef0123|   42|\"x\""),
+            ("a {{- .State.Pid -}} b{{/* nothing */}}", "a42b"),
+            ("{{split .Name \"/\" | json}}", "[\"\",\"web\"]"),
+            ("{{not .State.Running}} {{or .Missing .Name}} {{and true .Name}}", "false /web /web"),
+            ("{{\"}}\"}}", "}}"),
+        ] {
+            assert_eq!(one(format).as_deref(), Ok(expected), "{format}");
+        }
+    }
+
+    #[test]
     fn what_is_not_read_is_refused() {
-        for format in ["{{.Name", "{{range .}}{{end}}", "xml", "{{.Nam}}", "{{if .Name}}x{{end}}"] {
+        for format in [
+            "{{.Name", "xml", "{{.Nam}}", "{{range .Name}}{{end}}", "{{if .Name}}x", "{{end}}", "{{}}", "{{.Name}}{{else}}",
+            "{{template \"x\"}}", "{{nothing .Name}}", "{{.Name 1}}", "{{$x}}", "{{\"x}}", "{{(.Name}}", "{{.Name | .Name}}",
+            "{{range .Name}}{{break}}{{end}}", "{{.A..B}}",
+        ] {
             assert!(rendered(format).is_err(), "{format}");
         }
+        let deep = format!("{}{}", "{{if .Name}}".repeat(100), "{{end}}".repeat(100));
+        assert!(rendered(&deep).is_err());
+        assert!(rendered(&format!("{{{{{}.Name{}}}}}", "(".repeat(1000), ")".repeat(1000))).is_err());
     }
 }

@@ -14,12 +14,14 @@ use serde_json::{Value, json};
 use crate::{ContainerId, ContainerSpec, DeviceAccess, Recursion, UtsMode};
 
 mod capability;
+mod check;
 mod mounts;
 mod namespaces;
 mod resources;
 mod seccomp;
 mod seccomp_profile;
 
+pub use check::check_spec;
 pub use seccomp_profile::ProfileError;
 
 /// `PATH` of a container whose image sets none.
@@ -270,7 +272,7 @@ pub fn oci_runtime_spec(container: &ContainerSpec, facts: &Facts) -> Result<Runt
         Some(name) => name.clone(),
         None => facts.id.short().to_owned(),
     };
-    let (network_sysctls, sysctls) = namespaces::sysctls(container, facts)?;
+    let (network_sysctls, sysctls) = namespaces::sysctls(container, facts.network_namespace)?;
     for node in &facts.devices {
         if !node.path.starts_with("/dev") || node.path == std::path::Path::new("/dev") {
             return Err(RuntimeSpecError::DevicePath(node.path.display().to_string()));
@@ -418,33 +420,35 @@ fn environment(container: &ContainerSpec, facts: &Facts, hostname: &str) -> Vec<
         .collect()
 }
 
+/// Limits of processes (`getrlimit(2)`).
+const RLIMITS: [&str; 16] = [
+    "as",
+    "core",
+    "cpu",
+    "data",
+    "fsize",
+    "locks",
+    "memlock",
+    "msgqueue",
+    "nice",
+    "nofile",
+    "nproc",
+    "rss",
+    "rtprio",
+    "rttime",
+    "sigpending",
+    "stack",
+];
+
 fn rlimits(
     container: &ContainerSpec,
     facts: &Facts,
     notes: &mut Vec<String>,
 ) -> Result<Vec<Value>, RuntimeSpecError> {
-    const NAMES: [&str; 16] = [
-        "as",
-        "core",
-        "cpu",
-        "data",
-        "fsize",
-        "locks",
-        "memlock",
-        "msgqueue",
-        "nice",
-        "nofile",
-        "nproc",
-        "rss",
-        "rtprio",
-        "rttime",
-        "sigpending",
-        "stack",
-    ];
     let mut list = Vec::new();
     let mut seen = BTreeSet::new();
     for ulimit in container.ulimits.iter().rev() {
-        if !NAMES.contains(&ulimit.name.as_str()) {
+        if !RLIMITS.contains(&ulimit.name.as_str()) {
             return Err(RuntimeSpecError::Ulimit(ulimit.name.clone()));
         }
         if ulimit.soft > ulimit.hard {

@@ -44,7 +44,7 @@ pub use checks::{
 };
 pub use containers::{
     AttachStreams, Attached, CommitRequest, ContainerRequest, ContainerView, Containers, CopyRequest, ExecRequest, HealthRequest,
-    LogLine, LogRequest, LogStream, ProcessTable, Sample, Stats, UpdateRequest,
+    LogLine, LogRequest, LogStream, ProcessTable, Sample, Sizes, Stats, UpdateRequest,
 };
 pub use contexts::{ContextSource, NamedSource};
 pub use coracle_bakefile::{

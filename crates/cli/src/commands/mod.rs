@@ -49,10 +49,10 @@ mod why;
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use coracle_engine::{Failure, Fault, Result};
 
-use crate::arguments::{Arguments, Command};
+use crate::arguments::Command;
+use crate::command_line::{self, Refusal};
 use crate::context::Context;
 use crate::diagnostics;
 use crate::printer::Printer;
@@ -72,12 +72,17 @@ pub enum Done {
 pub fn run() -> ExitCode {
     completions::answer();
     let printer = Printer;
-    let arguments = match Arguments::try_parse() {
+    let words: Vec<_> = std::env::args_os().collect();
+    let arguments = match command_line::read(&words) {
         Ok(arguments) => arguments,
-        Err(error) => {
+        Err(Refusal::Shown(error)) => {
             // Help and version go to standard output and are no failure; clap knows which is which.
             let _ = error.print();
             return ExitCode::from(u8::from(error.use_stderr()));
+        }
+        Err(Refusal::Wrong(diagnostic)) => {
+            diagnostics::print(printer, &diagnostic);
+            return ExitCode::from(1);
         }
     };
     let context = Context { printer, data_root: arguments.data_root, run_root: arguments.run_root };

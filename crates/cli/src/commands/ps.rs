@@ -1,14 +1,19 @@
 //! `coracle ps`: containers, or an environment's services.
 
-use coracle_container::{ContainerState, HealthStatus, PublishedPort};
-use coracle_engine::{ContainerView, Result};
-use jiff::Timestamp;
-use serde_json::json;
+pub mod filter;
 
+use coracle_container::{ContainerState, HealthStatus, MountKind, NetworkMode, Protocol, PublishedPort};
+use coracle_engine::{ContainerView, Engine, Result};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use self::filter::Filters;
 use super::Done;
+use super::flag_error::bad_flag;
 use super::target::{self, ProjectArgs, Target};
 use crate::context::Context;
-use crate::table::{Table, ago};
+use crate::table::{Table, ago, size};
+use crate::template::Template;
 
 /// Options of `coracle ps`.
 #[derive(Debug, clap::Args)]
@@ -20,19 +25,35 @@ pub struct Args {
     /// Show containers that do not run, too.
     #[arg(short, long)]
     pub all: bool,
+    /// Only some: ancestor=, before=, exited=, expose=, health=, id=, label=, name=, network=, publish=, since=, status=,
+    /// volume=; the same key twice means either.
+    #[arg(short, long, value_name = "KEY=VALUE")]
+    pub filter: Vec<String>,
+    /// Only the last that were made, whether they run or not; -1 is all.
+    #[arg(short = 'n', long, value_name = "NUMBER", default_value_t = -1, allow_negative_numbers = true)]
+    pub last: i64,
+    /// Only the one that was made last, whether it runs or not.
+    #[arg(short, long)]
+    pub latest: bool,
     /// Print only ids.
     #[arg(short, long)]
     pub quiet: bool,
+    /// Show how much each wrote, and how much it is with its image.
+    #[arg(short, long)]
+    pub size: bool,
     /// Do not shorten.
     #[arg(long)]
     pub no_trunc: bool,
-    /// `table` or `json`.
-    #[arg(long, default_value = "table", value_parser = ["table", "json"])]
+    /// `table`, `json`, `table TEMPLATE` or a template such as '{{.ID}} {{.Names}}'.
+    #[arg(long, default_value = "table")]
     pub format: String,
 }
 
 /// Runs the command.
 pub fn run(context: &Context, args: Args) -> Result<Done> {
+    let template = Template::parse(&args.format).map_err(|why| bad_flag("--format", &why))?;
+    let filters = Filters::read(&args.filter, &filter::KEYS)?;
+    let last = if args.latest { 1 } else { args.last };
     let engine = context.quiet_engine()?;
     let (mut views, services) = match target::decide(&engine, &args.project, args.words)? {
         Target::Environment(selection, services) => {
@@ -45,8 +66,11 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
             (found?, false)
         }
     };
-    if !args.all && !services {
-        views.retain(|view| view.state.has_shim());
+    let all = args.all || services || last >= 0 || filters.concern_all();
+    views.retain(|view| all || view.state.has_shim());
+    filters.retain(&engine, &mut views)?;
+    if let Ok(last) = usize::try_from(last) {
+        views.truncate(last);
     }
     if args.quiet {
         for view in &views {
@@ -56,35 +80,37 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
                 view.record.id.short()
             });
         }
-    } else if args.format == "json" {
-        views.iter().for_each(|view| context.printer.data(render_json(view).to_string()));
-    } else if services {
-        context.printer.raw_data(service_table(&views).as_bytes());
-    } else {
-        context.printer.raw_data(container_table(&views, args.no_trunc).as_bytes());
+        return Ok(Done::Ok);
     }
+    if template.is_none() && services {
+        context.printer.raw_data(service_table(&views).as_bytes());
+        return Ok(Done::Ok);
+    }
+    let measured = args.size || args.format.contains(".Size");
+    let row = |view: &ContainerView| row(&engine, view, args.no_trunc, measured);
+    let rows: Vec<Value> = views.iter().map(row).collect::<Result<_>>()?;
+    let text = match template {
+        Some(template) => template.render(&rows).map_err(|why| bad_flag("--format", &why))?,
+        None => container_table(&rows, args.size),
+    };
+    context.printer.raw_data(text.as_bytes());
     Ok(Done::Ok)
 }
 
-fn container_table(views: &[ContainerView], whole: bool) -> String {
-    let mut table = Table::new(&["CONTAINER ID", "IMAGE", "COMMAND", "CREATED", "STATUS", "PORTS", "NAMES"]);
-    for view in views {
-        let spec = &view.record.spec;
-        let command = spec.entrypoint.iter().chain(&spec.command).cloned().collect::<Vec<_>>().join(" ");
-        let command = if whole || command.chars().count() <= 20 {
-            command
-        } else {
-            command.chars().take(19).chain(['…']).collect()
-        };
-        table.row(vec![
-            if whole { view.record.id.to_string() } else { view.record.id.short().to_owned() },
-            spec.image.clone(),
-            format!("\"{command}\""),
-            format!("{} ago", ago(since(view.record.created))),
-            status(&view.state),
-            ports(&view.ports),
-            spec.name.clone(),
-        ]);
+fn container_table(rows: &[Value], sizes: bool) -> String {
+    let mut columns = vec![
+        ("CONTAINER ID", "ID"),
+        ("IMAGE", "Image"),
+        ("COMMAND", "Command"),
+        ("CREATED", "RunningFor"),
+        ("STATUS", "Status"),
+        ("PORTS", "Ports"),
+        ("NAMES", "Names"),
+    ];
+    columns.extend(sizes.then_some(("SIZE", "Size")));
+    let mut table = Table::new(&columns.iter().map(|(heading, _)| *heading).collect::<Vec<_>>());
+    for row in rows {
+        table.row(columns.iter().map(|(_, key)| row[*key].as_str().unwrap_or_default().to_owned()).collect());
     }
     table.render()
 }
@@ -105,22 +131,66 @@ fn service_table(views: &[ContainerView]) -> String {
     table.render()
 }
 
-fn render_json(view: &ContainerView) -> serde_json::Value {
+/// Returns what is known of a container under the names of Docker's fields, and of ours: `Name`, `Service`, `Health` and
+/// `ExitCode`.
+fn row(engine: &Engine, view: &ContainerView, whole: bool, measured: bool) -> Result<Value> {
     let spec = &view.record.spec;
-    json!({
-        "ID": view.record.id.short(),
-        "Name": spec.name,
-        "Names": spec.name,
-        "Service": view.service(),
-        "Image": spec.image,
-        "State": view.state.word(),
-        "Status": status(&view.state),
+    let id = if whole { view.record.id.as_str() } else { view.record.id.short() };
+    let command = spec.entrypoint.iter().chain(&spec.command).cloned().collect::<Vec<_>>().join(" ");
+    let short = |text: String, length: usize| {
+        if whole || text.chars().count() <= length {
+            text
+        } else {
+            text.chars().take(length - 1).chain(['…']).collect()
+        }
+    };
+    let mounts = spec.mounts.iter().filter_map(|mount| match &mount.kind {
+        MountKind::Bind { source, .. } => Some(source.display().to_string()),
+        MountKind::Volume { name, .. } => Some(name.clone()),
+        MountKind::Tmpfs { .. } | MountKind::Image { .. } => None,
+    });
+    let mounts: Vec<String> = mounts.map(|mount| short(mount, 15)).collect();
+    let volumes = spec.mounts.iter().filter(|mount| matches!(mount.kind, MountKind::Volume { .. })).count();
+    let networks: Vec<&str> = match spec.network_mode {
+        NetworkMode::Bridge => spec.networks.iter().map(|network| network.network.as_str()).collect(),
+        NetworkMode::None => vec!["none"],
+        NetworkMode::Host => vec!["host"],
+        NetworkMode::Container(_) => Vec::new(),
+    };
+    let labels: Vec<String> = spec.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let written = if measured {
+        let sizes = engine.containers().sizes(&view.record.id)?;
+        format!("{} (virtual {})", size(sizes.own), size(sizes.own.saturating_add(sizes.image)))
+    } else {
+        size(0)
+    };
+    Ok(json!({
+        "ID": id, "Name": spec.name, "Names": spec.name, "Service": view.service(), "Image": spec.image,
+        "Command": format!("\"{}\"", short(command, 20)),
+        "State": view.state.word(), "Status": status(&view.state),
         "Health": view.state.health().map(|health| health.status),
         "ExitCode": match &view.state { ContainerState::Exited { code, .. } => Some(*code), _ => None },
-        "Ports": ports(&view.ports),
-        "CreatedAt": view.record.created.to_string(),
-        "Labels": spec.labels,
-    })
+        "Ports": all_ports(view), "CreatedAt": view.record.created.to_string(),
+        "RunningFor": format!("{} ago", ago(since(view.record.created))),
+        "Labels": labels.join(","), "Mounts": mounts.join(","), "LocalVolumes": volumes.to_string(),
+        "Networks": networks.join(","), "Size": written,
+    }))
+}
+
+/// Returns published ports, and of one that runs those that it only listens on.
+fn all_ports(view: &ContainerView) -> String {
+    let mut texts = vec![ports(&view.ports)];
+    if view.state.is_running() {
+        let published = |text: &str| {
+            view.ports.iter().any(|port| {
+                let protocol = if port.protocol == Protocol::Tcp { "tcp" } else { "udp" };
+                text == format!("{}/{protocol}", port.container_port)
+            })
+        };
+        texts.extend(view.record.spec.exposed.iter().filter(|text| !published(text)).cloned());
+    }
+    texts.retain(|text| !text.is_empty());
+    texts.join(", ")
 }
 
 /// Returns the seconds since then.

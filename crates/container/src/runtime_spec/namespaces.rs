@@ -49,7 +49,10 @@ pub(super) fn list(container: &ContainerSpec, facts: &Facts) -> Vec<Value> {
 pub(super) type Sysctls = (BTreeMap<String, String>, BTreeMap<String, String>);
 
 /// Splits the kernel parameters; one that is not the container's own is refused, since setting it would set the host's.
-pub(super) fn sysctls(container: &ContainerSpec, facts: &Facts) -> Result<Sysctls, RuntimeSpecError> {
+pub(super) fn sysctls(
+    container: &ContainerSpec,
+    namespace: NetworkNamespace,
+) -> Result<Sysctls, RuntimeSpecError> {
     let (mut network, mut rest) = (BTreeMap::new(), BTreeMap::new());
     for (key, value) in &container.sysctls {
         let key = key.replace('/', ".");
@@ -58,7 +61,7 @@ pub(super) fn sysctls(container: &ContainerSpec, facts: &Facts) -> Result<Sysctl
             return refuse("a kernel parameter: its name is malformed");
         }
         if key.starts_with("net.") {
-            if facts.network_namespace == NetworkNamespace::Host {
+            if namespace == NetworkNamespace::Host {
                 return refuse("the container’s own: it uses the host’s network");
             }
             network.insert(key, value.clone());
@@ -77,7 +80,7 @@ pub(super) fn sysctls(container: &ContainerSpec, facts: &Facts) -> Result<Sysctl
         }
         rest.insert(key, value.clone());
     }
-    if facts.network_namespace == NetworkNamespace::Own {
+    if namespace == NetworkNamespace::Own {
         // As Docker: without privileges, a process may use port 80 and ping in a network of its own.
         for (key, value) in
             [("net.ipv4.ip_unprivileged_port_start", "0"), ("net.ipv4.ping_group_range", "0 2147483647")]

@@ -38,6 +38,30 @@ impl Containers<'_> {
     }
 }
 
+/// How much a container takes, bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sizes {
+    /// What it wrote.
+    pub own: u64,
+    /// What it has of its image, shared with others.
+    pub image: u64,
+}
+
+impl Containers<'_> {
+    /// Returns how much a container takes on the disk.
+    pub fn sizes(&self, id: &ContainerId) -> Result<Sizes> {
+        let record = self.record(id)?.ok_or_else(|| gone(id))?;
+        let held: SnapshotId = record.snapshot.parse().during("reading the container's record")?;
+        let snapshots = &self.engine.snapshots;
+        let mut sizes = Sizes::default();
+        for snapshot in snapshots.stack(&held).during("reading the container's layers")? {
+            let bytes = snapshots.usage(&snapshot.id).during("measuring the container's layers")?;
+            if snapshot.id == held { sizes.own += bytes } else { sizes.image += bytes }
+        }
+        Ok(sizes)
+    }
+}
+
 /// Returns the places where something is mounted in a container.
 pub(super) fn mount_places(spec: &ContainerSpec) -> Vec<PathBuf> {
     let own = spec.mounts.iter().map(|mount| mount.target.as_str());

@@ -225,6 +225,19 @@ fn check(spec: &ContainerSpec) -> Result<()> {
     {
         return user("seccomp-profile", format!("the seccomp profile cannot be used: {error}"));
     }
+    if let Err(error) = coracle_container::runtime_spec::check_spec(spec) {
+        use coracle_container::runtime_spec::RuntimeSpecError::{Capability, Sysctl, Ulimit};
+        let code = match &error {
+            Capability(_) => "bad-capability",
+            Ulimit(_) => "bad-ulimit",
+            Sysctl { .. } => "bad-sysctl",
+            _ => "bad-value",
+        };
+        return user(code, error.to_string());
+    }
+    if let Err(error) = coracle_runtime::signal_number(&spec.stop_signal) {
+        return user("no-such-signal", error.to_string());
+    }
     limits(&spec.resources)?;
     let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get) as u64;
     if let Some(millicpus) = spec.resources.millicpus.filter(|limit| *limit > processors * 1_000) {

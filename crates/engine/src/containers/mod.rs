@@ -36,6 +36,7 @@ use coracle_container::{ContainerId, ContainerRecord, ContainerState, MountKind,
 use coracle_oci::ImageId;
 use coracle_report::Diagnostic;
 
+pub use changes::Sizes;
 pub use commit::CommitRequest;
 pub use copy::CopyRequest;
 pub use exec::ExecRequest;

@@ -25,6 +25,11 @@ impl Containers<'_> {
         let _ = std::fs::remove_file(self.owner(id));
     }
 
+    /// Says whether somebody who lives is starting a container.
+    pub fn is_being_started(&self, id: &ContainerId) -> bool {
+        self.is_owned(id)
+    }
+
     /// Says whether somebody who lives is starting something for `id`.
     pub(super) fn is_owned(&self, id: &ContainerId) -> bool {
         let owner = stored::read::<ProcessIdentity>(&self.owner(id));
