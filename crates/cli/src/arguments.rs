@@ -71,6 +71,8 @@ pub enum Command {
     Logs(commands::logs::Args),
     /// Run a command in a running container, or in an environment's service.
     Exec(commands::exec::Args),
+    /// Take hold of the streams of a container that runs.
+    Attach(commands::attach::Args),
     /// Start stopped containers.
     Start(commands::start::Args),
     /// Stop containers.
@@ -91,6 +93,21 @@ pub enum Command {
     Events(commands::events::Args),
     /// Copy files into and out of containers.
     Cp(commands::cp::Args),
+    /// Show what a container changed in its file system.
+    Diff(commands::diff::Args),
+    /// Make an image of a container.
+    Commit(commands::commit::Args),
+    /// Make an image of an archive of files.
+    Import(commands::import::Args),
+    /// Show where a container's ports are published.
+    Port(commands::port::Args),
+    /// Give a container another name.
+    Rename(commands::rename::Args),
+    /// Change limits and the restart policy of containers.
+    Update(commands::update::Args),
+    /// The commands above that speak of containers, as Docker groups them, and `prune`.
+    #[command(subcommand)]
+    Container(Box<commands::container::Container>),
     /// Wait until containers end and print their exit codes.
     Wait(commands::wait::Args),
     /// Remove containers.

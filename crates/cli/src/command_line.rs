@@ -78,7 +78,8 @@ fn refusal(error: &clap::Error, words: &[OsString]) -> Refusal {
         && let Some(word) = words.iter().find(|word| word.to_str().is_none())
     {
         let message = format!("`{}` is not UTF-8, which every argument must be", word.to_string_lossy());
-        let before = words.iter().position(|other| other == word).and_then(|at| words.get(at.checked_sub(1)?));
+        let before =
+            words.iter().position(|other| other == word).and_then(|at| words.get(at.checked_sub(1)?));
         let flag = before.and_then(|word| word.to_str()).filter(|word| word.starts_with('-'));
         let mut diagnostic = Diagnostic::error("usage", message);
         diagnostic.notes.extend(flag.map(|flag| format!("given by {flag}")));

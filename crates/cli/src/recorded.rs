@@ -91,7 +91,9 @@ fn fault(command: &clap::Command, flag: &Flag) -> Option<String> {
     if let Some(letter) = flag.letter.filter(|letter| !letters.contains(letter)) {
         return Some(format!("has no letter -{letter}"));
     }
-    (argument.get_action().takes_values() != flag.takes_value).then(|| "takes a value, or none".to_owned())
+    // A switch that is on unless told otherwise takes its value behind a `=` only, as Docker's do.
+    let takes_value = argument.get_action().takes_values() && !argument.is_require_equals_set();
+    (takes_value != flag.takes_value).then(|| "takes a value, or none".to_owned())
 }
 
 #[test]

@@ -135,7 +135,10 @@ mod tests {
         for (format, expected) in [
             ("{{.State.Running}} {{.State.Pid}}", "true 42"),
             ("{{range .Config.Env}}{{println .}}{{end}}", "A=1\nB=2"),
-            ("{{range $name, $net := .Networks}}{{$name}}={{$net.IP}} {{end}}", "another=10.0.1.2 one=10.0.0.2"),
+            (
+                "{{range $name, $net := .Networks}}{{$name}}={{$net.IP}} {{end}}",
+                "another=10.0.1.2 one=10.0.0.2",
+            ),
             ("{{index .Config.Labels \"a.b\"}}", "c"),
             ("{{(index .Networks \"one\").IP}}", "10.0.0.2"),
             ("{{if .State.Health}}{{.State.Health.Status}}{{else}}none{{end}}", "none"),
@@ -157,9 +160,23 @@ mod tests {
     #[test]
     fn what_is_not_read_is_refused() {
         for format in [
-            "{{.Name", "xml", "{{.Nam}}", "{{range .Name}}{{end}}", "{{if .Name}}x", "{{end}}", "{{}}", "{{.Name}}{{else}}",
-            "{{template \"x\"}}", "{{nothing .Name}}", "{{.Name 1}}", "{{$x}}", "{{\"x}}", "{{(.Name}}", "{{.Name | .Name}}",
-            "{{range .Name}}{{break}}{{end}}", "{{.A..B}}",
+            "{{.Name",
+            "xml",
+            "{{.Nam}}",
+            "{{range .Name}}{{end}}",
+            "{{if .Name}}x",
+            "{{end}}",
+            "{{}}",
+            "{{.Name}}{{else}}",
+            "{{template \"x\"}}",
+            "{{nothing .Name}}",
+            "{{.Name 1}}",
+            "{{$x}}",
+            "{{\"x}}",
+            "{{(.Name}}",
+            "{{.Name | .Name}}",
+            "{{range .Name}}{{break}}{{end}}",
+            "{{.A..B}}",
         ] {
             assert!(rendered(format).is_err(), "{format}");
         }

@@ -65,6 +65,98 @@ pub fn millicpus(text: &str) -> Result<u64, String> {
     }
 }
 
+/// Reads a limit of memory and swap together; -1 is none.
+pub fn swap(text: &str) -> Result<i64, String> {
+    match text {
+        "-1" => Ok(-1),
+        text => {
+            bytes(text).and_then(|bytes| i64::try_from(bytes).map_err(|_| format!("`{text}` is too large")))
+        }
+    }
+}
+
+/// Reads a count of which -1 and 0 are without bound.
+pub fn count_or_endless(text: &str) -> Result<i64, String> {
+    let number: Option<i64> = text.parse().ok();
+    number
+        .filter(|number| *number >= -1)
+        .ok_or_else(|| format!("`{text}` is no count; write a number, or -1 for no bound"))
+}
+
+/// Reads seconds of patience; -1 is for ever.
+pub fn patience(text: &str) -> Result<u64, String> {
+    match text {
+        "-1" => Ok(u64::MAX / 1000),
+        text => {
+            text.parse().map_err(|_| format!("`{text}` is no number of seconds; write 10, or -1 for ever"))
+        }
+    }
+}
+
+/// Checks a list of processors such as `0-3,5` against those of this machine.
+pub fn processors(text: &str) -> Result<String, String> {
+    listed(text, "/sys/devices/system/cpu/online", "processors")
+}
+
+/// Checks a list of memory nodes such as `0` against those of this machine.
+pub fn memory_nodes(text: &str) -> Result<String, String> {
+    listed(text, "/sys/devices/system/node/online", "memory nodes")
+}
+
+fn listed(text: &str, there: &str, what: &str) -> Result<String, String> {
+    // A kernel without memory nodes has one.
+    let there = std::fs::read_to_string(there).unwrap_or_else(|_| "0".to_owned());
+    let wrong =
+        || format!("`{text}` is no list of {what}; write it as 0-1,3; this machine has {}", there.trim());
+    let wanted = numbers(text).ok_or_else(wrong)?;
+    let known = numbers(there.trim()).unwrap_or_default();
+    if wanted.is_empty() {
+        return Err(wrong());
+    }
+    match wanted.iter().find(|number| !known.contains(number)) {
+        Some(_) => {
+            Err(format!("`{text}` asks for {what} that are not there; this machine has {}", there.trim()))
+        }
+        None => Ok(text.to_owned()),
+    }
+}
+
+fn numbers(text: &str) -> Option<std::collections::BTreeSet<u32>> {
+    const MOST: u32 = 8192;
+    let mut all = std::collections::BTreeSet::new();
+    for part in text.split(',').map(str::trim) {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        let (first, last): (u32, u32) = (first.parse().ok()?, last.parse().ok()?);
+        if first > last || last > MOST {
+            return None;
+        }
+        all.extend(first..=last);
+    }
+    Some(all)
+}
+
+/// Checks a host name: what the kernel and `/etc/hosts` can hold.
+pub fn hostname(text: &str) -> Result<(), String> {
+    let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    if !text.is_empty() && text.len() <= 64 && text.chars().all(legal) {
+        return Ok(());
+    }
+    let shown: String = text.chars().take(80).collect();
+    Err(format!("`{shown}` is no host name; use at most 64 letters, digits, `.`, `_` and `-`"))
+}
+
+/// Reads `--expose`: a port or a range of them, with a protocol, as `80/tcp` each.
+pub fn exposed(text: &str) -> Result<Vec<String>, String> {
+    let error = || format!("`{text}` is no port; write it as 80, 53/udp or 8000-8010");
+    let (numbers, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
+    let protocol = protocol.to_ascii_lowercase();
+    if !matches!(protocol.as_str(), "tcp" | "udp" | "sctp") {
+        return Err(error());
+    }
+    let (first, last) = range(numbers).ok_or_else(error)?;
+    Ok((first..=last).map(|port| format!("{port}/{protocol}")).collect())
+}
+
 /// Reads a published port or a range of them: `[[host-ip:][host-port]:]container-port[/protocol]`.
 pub fn ports(text: &str) -> Result<Vec<PublishedPort>, String> {
     let error = |why: &str| {

@@ -43,8 +43,9 @@ pub use checks::{
     StoredImages, check_file, fix,
 };
 pub use containers::{
-    AttachStreams, Attached, CommitRequest, ContainerRequest, ContainerView, Containers, CopyRequest, ExecRequest, HealthRequest,
-    LogLine, LogRequest, LogStream, ProcessTable, Sample, Sizes, Stats, UpdateRequest,
+    AttachStreams, Attached, CommitRequest, ContainerRequest, ContainerView, Containers, CopyRequest,
+    ExecRequest, HealthRequest, LogLine, LogRequest, LogStream, ProcessTable, Sample, Sizes, Stats,
+    UpdateRequest,
 };
 pub use contexts::{ContextSource, NamedSource};
 pub use coracle_bakefile::{
@@ -70,11 +71,11 @@ pub use coracle_composefile::{
 pub use coracle_composefile::{command_words, parse_env_file};
 pub use coracle_dockerfile::NetworkMode as BuildNetwork;
 pub use coracle_runtime::{DetachKeys, Entry as JournalEntry, EventQuery};
+pub use coracle_snapshot::Change;
 pub use coracle_store::prune::{Entry as CacheEntry, FilterError, KEEP_WITHIN, PruneFilter};
 pub use engine::{Engine, Options};
 pub use events::Events;
 pub use failure::{During, Failure, Fault, Result};
-pub use coracle_snapshot::Change;
 pub use images::{ImageView, Images, Pull, ReadyImage};
 pub use imports::ImportRequest;
 pub use keepers::Keepers;

@@ -33,10 +33,17 @@ impl FromStr for DetachKeys {
         }
         let key = |word: &str| {
             let wrong = || format!("`{word}` is no key; write it as ctrl-p,ctrl-q or as a character");
-            if let Some(rest) = word.get(..5).filter(|head| head.eq_ignore_ascii_case("ctrl-")).and(word.get(5..)) {
+            if let Some(rest) =
+                word.get(..5).filter(|head| head.eq_ignore_ascii_case("ctrl-")).and(word.get(5..))
+            {
                 let mut characters = rest.chars();
-                let (Some(character), None) = (characters.next(), characters.next()) else { return Err(wrong()) };
-                return match (character.to_ascii_lowercase(), MARKS.iter().position(|mark| *mark == character)) {
+                let (Some(character), None) = (characters.next(), characters.next()) else {
+                    return Err(wrong());
+                };
+                return match (
+                    character.to_ascii_lowercase(),
+                    MARKS.iter().position(|mark| *mark == character),
+                ) {
                     ('@', _) => Ok(0),
                     (letter @ 'a'..='z', _) => Ok(letter as u8 - b'a' + 1),
                     (_, Some(position)) => u8::try_from(27 + position).map_err(|_| wrong()),

@@ -152,8 +152,7 @@ mod tests {
 
     #[test]
     fn memory_and_its_sum_with_swap_are_set_in_the_order_that_the_kernel_allows() {
-        let limits =
-            Limits { memory: Some(200), memory_swap: Some(400), ..Limits::default() };
+        let limits = Limits { memory: Some(200), memory_swap: Some(400), ..Limits::default() };
         let order = |now| files(&limits, Version::V1, Some(now)).remove(0).0;
         assert_eq!(order(100), "memory.memsw.limit_in_bytes");
         assert_eq!(order(300), "memory.limit_in_bytes");

@@ -115,7 +115,8 @@ pub fn run(context: &Context, command: Container) -> Result<Done> {
 fn prune(context: &Context, args: &Prune) -> Result<Done> {
     let filters = Filters::read(&args.filter, &["label", "label!", "until"])?;
     let before = filters.values("until").next_back().map(super::logs::time).transpose();
-    let before: Option<Timestamp> = before.map_err(|_| bad_flag("--filter", "`until` takes a time; write until=24h"))?;
+    let before: Option<Timestamp> =
+        before.map_err(|_| bad_flag("--filter", "`until` takes a time; write until=24h"))?;
     if !args.force && !agreed(context)? {
         return Ok(Done::Ok);
     }

@@ -3,9 +3,8 @@
 use coracle_engine::Result;
 
 use super::Done;
-use super::run::{ContainerArgs, request};
+use super::run::{ContainerArgs, Next, make, request};
 use crate::context::Context;
-use crate::reporters::Progress;
 
 /// Options of `coracle create`.
 #[derive(Debug, clap::Args)]
@@ -18,9 +17,7 @@ pub struct Args {
 /// Runs the command.
 pub fn run(context: &Context, args: Args) -> Result<Done> {
     let request = request(&args.container)?;
-    let progress = if args.container.quiet { Progress::Quiet } else { Progress::Auto };
-    let (engine, _) = context.engine(progress)?;
-    let id = engine.containers().create(request, args.container.pull.into())?;
+    let (_, id) = make(context, &args.container, request, Next::Keep)?;
     context.printer.data(id.as_str());
     Ok(Done::Ok)
 }

@@ -22,7 +22,9 @@ pub fn keys_or_configured(given: Option<DetachKeys>) -> Result<DetachKeys> {
     let text = directory.and_then(|directory| std::fs::read(directory.join("config.json")).ok());
     let config: Option<serde_json::Value> = text.and_then(|text| serde_json::from_slice(&text).ok());
     match config.as_ref().and_then(|config| config.get("detachKeys")?.as_str()) {
-        Some(keys) => keys.parse().map_err(|why: String| bad_flag("detachKeys of Docker's config.json", &why)),
+        Some(keys) => {
+            keys.parse().map_err(|why: String| bad_flag("detachKeys of Docker's config.json", &why))
+        }
         None => Ok(DetachKeys::default()),
     }
 }

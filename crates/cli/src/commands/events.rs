@@ -1,14 +1,18 @@
 //! `coracle events`: what happens to containers, images, networks and volumes, as it happens.
 
+use std::collections::BTreeMap;
+
 use coracle_engine::{Engine, EventQuery, Failure, JournalEntry, Result};
 use coracle_report::Diagnostic;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::Done;
+use super::flag_error::bad_flag;
 use super::logs::time;
 use crate::cancel::Cancel;
 use crate::context::Context;
+use crate::template::Template;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -30,8 +34,8 @@ pub struct Args {
     /// Only some: container=, event=, image=, label=, network=, service=, type=, volume=; the same key twice means either.
     #[arg(short, long = "filter", value_name = "KEY=VALUE")]
     pub filters: Vec<String>,
-    /// `text` or `json`.
-    #[arg(long, default_value = "text", value_parser = ["text", "json"])]
+    /// `json` or a template such as '{{.Type}} {{.Action}}'; nothing, or `text`, is a line to read.
+    #[arg(long, default_value = "")]
     pub format: String,
 }
 
@@ -96,10 +100,20 @@ impl Filter {
 pub fn run(context: &Context, args: Args) -> Result<Done> {
     let engine = context.quiet_engine()?;
     let filter = Filter::read(&args.filters)?;
-    let json = args.format == "json";
-    let line = |entry: &JournalEntry| if json { as_json(entry).to_string() } else { as_text(entry) };
+    let format = if args.format == "text" { "" } else { args.format.as_str() };
+    let template = Template::parse(format).map_err(|why| bad_flag("--format", &why))?;
+    let rendered = |entry: &JournalEntry| match &template {
+        None => Ok(as_text(entry)),
+        Some(Template::Json) => Ok(as_json(entry).to_string()),
+        Some(template) => {
+            template.render(&[with_names(as_json(entry))]).map(|text| text.trim_end_matches('\n').to_owned())
+        }
+    };
+    // A field that no event has is told before one comes.
+    let sample = JournalEntry::now("container", "start", "", BTreeMap::new());
+    rendered(&sample).map_err(|why| bad_flag("--format", &why))?;
     follow(context, &engine, (args.since.as_deref(), args.until.as_deref()), &|entry| {
-        filter.holds(entry).then(|| line(entry))
+        if filter.holds(entry) { rendered(entry).ok() } else { None }
     })
 }
 
@@ -123,6 +137,20 @@ pub fn follow(
         true
     })?;
     Ok(Done::Ok)
+}
+
+/// Adds the names that Docker's templates have beside those of its JSON.
+fn with_names(mut event: Value) -> Value {
+    for (name, key) in
+        [("ID", "id"), ("Status", "status"), ("From", "from"), ("Time", "time"), ("TimeNano", "timeNano")]
+    {
+        event[name] = event.get(key).cloned().unwrap_or_default();
+    }
+    if event["ID"].is_null() {
+        event["ID"] = event["Actor"]["ID"].clone();
+    }
+    event["Scope"] = event["scope"].clone();
+    event
 }
 
 /// Returns an event as Docker prints it: `TIME TYPE ACTION ID (name=value, ...)`.
@@ -150,8 +178,6 @@ pub fn as_json(entry: &JournalEntry) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
 
     fn entry(kind: &str, action: &str, attributes: &[(&str, &str)]) -> JournalEntry {

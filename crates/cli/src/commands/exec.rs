@@ -1,13 +1,14 @@
 //! `coracle exec`: a command in a running container, or in a service of an environment.
 
-use coracle_engine::{ExecRequest, Failure, Result};
+use coracle_engine::{DetachKeys, ExecRequest, Failure, Result};
 use coracle_report::Diagnostic;
-use indexmap::IndexMap;
 
 use super::Done;
+use super::detach_keys::{detach_keys, keys_or_configured};
+use super::flag_error::bad_flag;
+use super::run::variables;
 use super::target::{self, ProjectArgs, Target};
 use crate::context::Context;
-use crate::values;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -35,6 +36,9 @@ pub struct Args {
     /// Set a variable.
     #[arg(short, long, value_name = "NAME[=VALUE]")]
     pub env: Vec<String>,
+    /// The keys that let go of its terminal.
+    #[arg(long, value_name = "KEYS", value_parser = detach_keys)]
+    pub detach_keys: Option<DetachKeys>,
     /// User and group.
     #[arg(short, long)]
     pub user: Option<String>,
@@ -60,8 +64,11 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
     let here = rustix::termios::isatty(std::io::stdin()) && rustix::termios::isatty(std::io::stdout());
     let mut tty = args.tty;
     let mut interactive = args.interactive;
+    // Of a container these are the command's variables, as Docker has it; of an environment the project's.
+    let mut files = Vec::new();
     let (view, command) = match target::decide(&engine, &args.project, args.words)? {
         Target::Containers(words) => {
+            files.clone_from(&args.project.env_file);
             let mut words = words.into_iter();
             let name = words.next().unwrap_or_default();
             (engine.containers().find(&name)?, words.collect::<Vec<_>>())
@@ -85,11 +92,11 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
             Diagnostic::error("no-terminal", "the input device is not a terminal").with_hint("leave out -t"),
         ));
     }
-    let mut environment = IndexMap::new();
-    for text in &args.env {
-        let pair = values::variable(text, |name| std::env::var(name).ok());
-        environment.extend(pair.map_err(|why| usage(&why))?);
+    if let Some(path) = args.workdir.as_ref().filter(|path| !path.starts_with('/')) {
+        let why = format!("`{path}` is not absolute; write it from the root: -w /{path}");
+        return Err(bad_flag("--workdir", &why));
     }
+    let environment = variables(&files, &args.env)?;
     let request = ExecRequest {
         command,
         environment,
@@ -99,6 +106,7 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
         stdin: interactive,
         privileged: args.privileged,
         detach: args.detach,
+        detach_keys: keys_or_configured(args.detach_keys)?,
     };
     engine.containers().exec(&view.record.id, request).map(Done::Child)
 }

@@ -65,7 +65,9 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
     } else {
         let file = File::open(&args.source).map_err(|error| {
             let message = format!("cannot read {}: {error}", args.source);
-            Failure::user(Diagnostic::error("no-such-file", message).with_hint("name an archive of files, or -"))
+            Failure::user(
+                Diagnostic::error("no-such-file", message).with_hint("name an archive of files, or -"),
+            )
         })?;
         images.import(file, &request)?
     };

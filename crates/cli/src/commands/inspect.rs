@@ -1,11 +1,14 @@
 //! `coracle inspect`: everything known about a thing, as JSON.
 
-use coracle_engine::{Engine, Failure, Result};
+use coracle_engine::{Engine, Failure, Fault, Result};
 use coracle_report::Diagnostic;
 use serde_json::Value;
 
 use super::Done;
+use super::flag_error::bad_flag;
 use crate::context::Context;
+use crate::diagnostics;
+use crate::template::Template;
 
 /// Options of `coracle inspect`.
 #[derive(Debug, clap::Args)]
@@ -13,21 +16,72 @@ pub struct Args {
     /// Look only among `container`, `image`, `volume` or `network`.
     #[arg(long = "type", value_name = "KIND", value_parser = ["container", "image", "volume", "network"])]
     pub kind: Option<String>,
-    /// Containers, images, volumes or networks.
+    #[command(flatten)]
+    pub of_kind: OfKind,
+}
+
+/// Options of `inspect` in a group, which knows the kind.
+#[derive(Debug, clap::Args)]
+pub struct OfKind {
+    /// `json` or a template such as '{{.State.Status}}'.
+    #[arg(short, long)]
+    pub format: Option<String>,
+    /// Say how much containers take on the disk.
+    #[arg(short, long)]
+    pub size: bool,
+    /// What to look at, by name or the beginning of an id.
     #[arg(required = true, value_name = "NAME")]
     pub names: Vec<String>,
 }
 
-/// Runs the command.
-pub fn run(context: &Context, args: Args) -> Result<Done> {
-    let engine = context.quiet_engine()?;
-    let mut found = Vec::new();
-    for name in &args.names {
-        found.push(look(&engine, args.kind.as_deref(), name)?);
+impl OfKind {
+    /// Returns the whole command's options for things of one kind.
+    pub fn of(self, kind: &str) -> Args {
+        Args { kind: Some(kind.to_owned()), of_kind: self }
     }
-    let text = serde_json::to_string_pretty(&found).map_err(|error| Failure::ours("writing JSON", &error))?;
-    context.printer.data(text);
-    Ok(Done::Ok)
+}
+
+/// Runs the command. Of several names, those that are there are shown, and the others told, as Docker does.
+pub fn run(context: &Context, args: Args) -> Result<Done> {
+    let Args { kind, of_kind: args } = args;
+    let template = match args.format.as_deref() {
+        // Docker: one line for each.
+        Some("json") => Some(Template::Json),
+        Some(text) => Template::parse(text).map_err(|why| bad_flag("--format", &why))?,
+        None => None,
+    };
+    let engine = context.quiet_engine()?;
+    let (mut found, mut failures) = (Vec::new(), Vec::new());
+    for name in &args.names {
+        match look(&engine, kind.as_deref(), name) {
+            Ok(mut value) => {
+                if args.size && value.get("HostConfig").is_some() {
+                    let id = engine.containers().find(name)?.record.id;
+                    let sizes = engine.containers().sizes(&id)?;
+                    value["SizeRw"] = sizes.own.into();
+                    value["SizeRootFs"] = sizes.own.saturating_add(sizes.image).into();
+                }
+                found.push(value);
+            }
+            Err(failure) if failure.fault == Fault::User && args.names.len() > 1 => failures.push(failure),
+            Err(failure) => return Err(failure),
+        }
+    }
+    match template {
+        Some(template) => {
+            let text = template.render(&found).map_err(|why| bad_flag("--format", &why))?;
+            context.printer.raw_data(text.as_bytes());
+        }
+        None => {
+            let text = serde_json::to_string_pretty(&found)
+                .map_err(|error| Failure::ours("writing JSON", &error))?;
+            context.printer.data(text);
+        }
+    }
+    for failure in &failures {
+        failure.diagnostics.iter().for_each(|diagnostic| diagnostics::print(context.printer, diagnostic));
+    }
+    Ok(if failures.is_empty() { Done::Ok } else { Done::Findings })
 }
 
 fn look(engine: &Engine, kind: Option<&str>, name: &str) -> Result<Value> {

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use coracle_container::{
-    BlockIo, CgroupMode, DeviceLimit, DeviceRule, IpcMode, Isolation, Link, MacAddress, NetworkAttachment,
-    PidMode, Resources, Security, UtsMode,
+    BlockIo, CgroupMode, DeviceLimit, DeviceRule, IpcMode, Isolation, Link, MacAddress, PidMode, Resources,
+    Security, UtsMode,
 };
 use coracle_engine::{Failure, Result};
 use coracle_report::Diagnostic;
@@ -69,7 +69,7 @@ pub struct KernelArgs {
     #[arg(long, value_name = "MICROSECONDS", help_heading = "Limits")]
     pub cpu_rt_runtime: Option<i64>,
     /// Limit of memory and swap together; -1 is none.
-    #[arg(long, value_name = "SIZE", value_parser = swap, allow_negative_numbers = true, help_heading = "Limits")]
+    #[arg(long, value_name = "SIZE", value_parser = values::swap, allow_negative_numbers = true, help_heading = "Limits")]
     pub memory_swap: Option<i64>,
     /// How readily its memory is swapped out: 0 to 100.
     #[arg(long, value_name = "PERCENT", allow_negative_numbers = true, help_heading = "Limits")]
@@ -142,19 +142,6 @@ impl KernelArgs {
             },
             ..Resources::default()
         })
-    }
-
-    /// Gives the hardware address to the first network; `bridged` says that there is one, the default one at least.
-    pub fn place_mac_address(&self, networks: &mut Vec<NetworkAttachment>, bridged: bool) -> Result<()> {
-        let Some(address) = self.mac_address else { return Ok(()) };
-        if !bridged {
-            return Err(usage("--mac-address needs a network of the container’s own".to_owned()));
-        }
-        if networks.is_empty() {
-            networks.push(NetworkAttachment { network: "bridge".to_owned(), ..NetworkAttachment::default() });
-        }
-        networks[0].mac_address = Some(address);
-        Ok(())
     }
 }
 
@@ -249,14 +236,6 @@ fn link(text: &str) -> std::result::Result<Link, String> {
     Ok(Link { container: container.to_owned(), alias: alias.to_owned() })
 }
 
-fn swap(text: &str) -> std::result::Result<i64, String> {
-    match text {
-        "-1" => Ok(-1),
-        text => values::bytes(text)
-            .and_then(|bytes| i64::try_from(bytes).map_err(|_| "it is too large".to_owned())),
-    }
-}
-
 fn device_limit(
     text: &str,
     read: impl Fn(&str) -> std::result::Result<u64, String>,
@@ -290,7 +269,6 @@ mod tests {
         assert!(link(":x").is_err());
         assert_eq!(device_bytes("/dev/sda:1mb").unwrap().rate, 1 << 20);
         assert!(device_number("sda:1").is_err() && device_number("/dev/sda").is_err());
-        assert_eq!(swap("-1"), Ok(-1));
     }
 
     #[test]

@@ -33,6 +33,9 @@ pub struct Args {
     /// Only lines until then.
     #[arg(long)]
     pub until: Option<String>,
+    /// Begin each line with the labels and variables that --log-opt names.
+    #[arg(long)]
+    pub details: bool,
     /// Begin each line with its time.
     #[arg(short, long)]
     pub timestamps: bool,
@@ -60,7 +63,9 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
                 return Err(usage("give one container, or an environment of the project here".to_owned()));
             };
             let view = engine.containers().find(word)?;
-            show(context.printer, &engine, &view, &request, "", args.timestamps, cancel.flag())?;
+            let prefix = if args.details { details(&view) } else { String::new() };
+            let how = Shown { before: "", timestamps: args.timestamps, after: &prefix };
+            show(context.printer, &engine, &view, &request, how, cancel.flag())?;
         }
         Target::Environment(selection, services) => {
             let project = engine.projects().load(&selection)?;
@@ -80,7 +85,9 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
                         };
                         let flag = cancel.flag();
                         scope.spawn(move || {
-                            show(context.printer, engine, view, request, &prefix, args.timestamps, flag)
+                            let after = if args.details { details(view) } else { String::new() };
+                            let how = Shown { before: &prefix, timestamps: args.timestamps, after: &after };
+                            show(context.printer, engine, view, request, how, flag)
                         })
                     })
                     .collect();
@@ -95,20 +102,40 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
     Ok(Done::Ok)
 }
 
+/// What stands before a line: the service's name, its time, the details.
+#[derive(Clone, Copy)]
+struct Shown<'a> {
+    before: &'a str,
+    timestamps: bool,
+    after: &'a str,
+}
+
+/// Returns the labels and variables that `--log-opt labels=` and `env=` name, as Docker writes them.
+fn details(view: &ContainerView) -> String {
+    let spec = &view.record.spec;
+    let variables = spec.log.variables.iter().filter_map(|name| Some((name, spec.environment.get(name)?)));
+    let labels = spec.log.labels.iter().filter_map(|name| Some((name, spec.labels.get(name)?)));
+    let mut pairs: Vec<String> =
+        variables.chain(labels).map(|(name, value)| format!("{name}={value}")).collect();
+    pairs.sort();
+    if pairs.is_empty() { String::new() } else { format!("{} ", pairs.join(",")) }
+}
+
 fn show(
     printer: Printer,
     engine: &Engine,
     view: &ContainerView,
     request: &LogRequest,
-    prefix: &str,
-    timestamps: bool,
+    how: Shown<'_>,
     cancel: &AtomicBool,
 ) -> Result<()> {
+    let prefix = how.before;
     engine.containers().logs(&view.record.id, request, cancel, &mut |line: LogLine| {
         let mut bytes = prefix.as_bytes().to_vec();
-        if timestamps {
+        if how.timestamps {
             bytes.extend(format!("{} ", line.time).into_bytes());
         }
+        bytes.extend(how.after.as_bytes());
         bytes.extend(line.bytes);
         // A last line without its end must not run into another service's.
         if !prefix.is_empty() && !bytes.ends_with(b"\n") {

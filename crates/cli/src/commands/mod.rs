@@ -1,23 +1,31 @@
 //! One file a command; this one parses the command line, calls the command and turns its end into an exit code.
 
+pub mod attach;
 pub mod bake;
 pub mod base;
 pub mod build;
 pub mod builder;
 pub mod check;
+pub mod commit;
 pub mod completions;
 pub mod compose;
 pub mod config;
+pub mod container;
 pub mod cp;
 pub mod create;
+mod detach_keys;
+pub mod diff;
 pub mod down;
 pub mod env;
 pub mod events;
 pub mod exec;
 pub mod explain;
 pub mod export;
+mod flag_error;
+mod further_args;
 pub mod graph;
 pub mod images;
+pub mod import;
 pub mod inspect;
 pub mod keeper;
 mod kernel_args;
@@ -25,11 +33,14 @@ pub mod kill;
 pub mod load;
 pub mod logs;
 pub mod network;
+mod networks_arg;
 mod origins;
 pub mod pause;
+pub mod port;
 pub mod ps;
 pub mod push;
 pub mod reap;
+pub mod rename;
 pub mod restart;
 pub mod rm;
 pub mod rmi;
@@ -43,6 +54,7 @@ pub mod tag;
 mod target;
 pub mod top;
 pub mod up;
+pub mod update;
 pub mod volume;
 pub mod wait;
 mod why;
@@ -120,6 +132,14 @@ fn dispatch(context: &Context, command: Command) -> Result<Done> {
         Command::Exec(args) => exec::run(context, args),
         Command::Start(args) => start::run(context, args),
         Command::Stop(args) => stop::run(context, args),
+        Command::Attach(args) => attach::run(context, args),
+        Command::Commit(args) => commit::run(context, args),
+        Command::Container(command) => container::run(context, *command),
+        Command::Diff(args) => diff::run(context, args),
+        Command::Import(args) => import::run(context, args),
+        Command::Port(args) => port::run(context, args),
+        Command::Rename(args) => rename::run(context, args),
+        Command::Update(args) => update::run(context, args),
         Command::Restart(args) => restart::run(context, args),
         Command::Kill(args) => kill::run(context, args),
         Command::Pause(args) => pause::run(context, args, true),

@@ -24,7 +24,8 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
     let view = engine.containers().find(&args.container)?;
     let published = |port: &&PublishedPort| {
         port.host_port.is_some()
-            && wanted.is_none_or(|(number, protocol)| port.container_port == number && port.protocol == protocol)
+            && wanted
+                .is_none_or(|(number, protocol)| port.container_port == number && port.protocol == protocol)
     };
     let mut found: Vec<&PublishedPort> = view.ports.iter().filter(published).collect();
     found.sort_by_key(|port| (port.container_port, port.protocol, port.host_port));

@@ -221,8 +221,8 @@ pub fn status(state: &ContainerState) -> String {
 pub fn ports(ports: &[PublishedPort]) -> String {
     let word = |port: &PublishedPort| {
         let protocol = match port.protocol {
-            coracle_container::Protocol::Tcp => "tcp",
-            coracle_container::Protocol::Udp => "udp",
+            Protocol::Tcp => "tcp",
+            Protocol::Udp => "udp",
         };
         match (port.host_ip, port.host_port) {
             (_, None) => format!("{}/{protocol}", port.container_port),

@@ -5,6 +5,7 @@ use coracle_engine::Result;
 use super::target::{self, ProjectArgs, Target};
 use super::{Done, each};
 use crate::context::Context;
+use crate::values;
 
 /// Options of `coracle restart`.
 #[derive(Debug, clap::Args)]
@@ -14,8 +15,12 @@ pub struct Args {
     pub words: Vec<String>,
     #[command(flatten)]
     pub project: ProjectArgs,
-    /// Seconds until SIGKILL.
-    #[arg(short, long, visible_alias = "timeout", value_name = "SECONDS")]
+    /// The signal that asks it to end, instead of its own.
+    #[arg(short, long, value_name = "SIGNAL")]
+    pub signal: Option<String>,
+    /// Seconds until SIGKILL; -1 waits for ever.
+    #[arg(short, long, visible_alias = "timeout", value_name = "SECONDS", value_parser = values::patience,
+          allow_negative_numbers = true)]
     pub time: Option<u64>,
 }
 
@@ -35,7 +40,7 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
     };
     Ok(each(context, &names, |name| {
         let id = containers.find(name)?.record.id;
-        containers.stop(&id, args.time)?;
+        containers.stop_by(&id, args.signal.as_deref(), args.time)?;
         containers.start(&id)
     }))
 }

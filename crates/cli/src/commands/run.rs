@@ -5,17 +5,25 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use coracle_container::{
-    Device, LogOptions, Mount, NetworkAttachment, NetworkMode, PublishedPort, Resources, RestartPolicy,
-    Ulimit,
+    ContainerId, Device, LogOptions, Mount, NetworkMode, Resources, RestartPolicy, Ulimit,
 };
-use coracle_engine::{AttachStreams, ContainerRequest, Failure, HealthRequest, Pull, Result};
+use coracle_engine::{
+    AttachStreams, ContainerRequest, DetachKeys, Engine, Failure, HealthRequest, Pull, Result,
+};
 use coracle_oci::HealthCommand;
 use coracle_report::Diagnostic;
 use indexmap::IndexMap;
 
 use super::Done;
+use super::attach::no_terminal;
+use super::detach_keys::{detach_keys, keys_or_configured};
+use super::flag_error::{bad_flag, each_of, name_flags};
+use super::further_args::{FurtherArgs, StreamName};
 use super::kernel_args::{self, KernelArgs};
+use super::networks_arg::{self, First};
+use crate::command_line::truth;
 use crate::context::Context;
+use crate::diagnostics;
 use crate::reporters::Progress;
 use crate::values;
 
@@ -34,9 +42,13 @@ pub struct Args {
     /// Run in the background and print the container's id.
     #[arg(short, long)]
     pub detach: bool,
-    /// Write the container's id to this file; it must not exist.
-    #[arg(long, value_name = "FILE")]
-    pub cidfile: Option<PathBuf>,
+    /// The keys that let go of it: a character, or ctrl- and a letter or one of `@ [ \ ] ^ _`, with commas between.
+    #[arg(long, value_name = "KEYS", value_parser = detach_keys)]
+    pub detach_keys: Option<DetachKeys>,
+    /// Pass signals on to it.
+    #[arg(long, value_name = "BOOL", action = clap::ArgAction::Set, value_parser = truth, num_args = 0..=1,
+          require_equals = true, default_value = "true", default_missing_value = "true")]
+    pub sig_proxy: bool,
     #[command(flatten)]
     pub container: ContainerArgs,
 }
@@ -138,10 +150,11 @@ pub struct ContainerArgs {
     #[arg(short, long, help_heading = "Limits")]
     pub cpu_shares: Option<u64>,
     /// Processors it may run on.
-    #[arg(long, help_heading = "Limits")]
+    #[arg(long, value_name = "LIST", value_parser = values::processors, help_heading = "Limits")]
     pub cpuset_cpus: Option<String>,
-    /// Number of processes and threads.
-    #[arg(long, help_heading = "Limits", allow_negative_numbers = true)]
+    /// Number of processes and threads; -1 is without bound.
+    #[arg(long, value_name = "NUMBER", value_parser = values::count_or_endless, help_heading = "Limits",
+          allow_negative_numbers = true)]
     pub pids_limit: Option<i64>,
     /// Limit of its processes.
     #[arg(long, value_name = "NAME=SOFT[:HARD]", value_parser = values::ulimit, help_heading = "Limits")]
@@ -170,8 +183,9 @@ pub struct ContainerArgs {
     /// Signal that asks it to end.
     #[arg(long, help_heading = "Life")]
     pub stop_signal: Option<String>,
-    /// Seconds until it is killed.
-    #[arg(long, help_heading = "Life")]
+    /// Seconds until it is killed; -1 is never.
+    #[arg(long, value_name = "SECONDS", value_parser = values::patience, help_heading = "Life",
+          allow_negative_numbers = true)]
     pub stop_timeout: Option<u64>,
     /// Probe its health with this shell text.
     #[arg(long, value_name = "COMMAND", help_heading = "Health")]
@@ -202,6 +216,8 @@ pub struct ContainerArgs {
     pub log_opt: Vec<String>,
     #[command(flatten)]
     pub kernel: KernelArgs,
+    #[command(flatten)]
+    pub further: FurtherArgs,
     /// Fetch the image: missing, always, never.
     #[arg(long, value_enum, default_value_t = PullArg::Missing)]
     pub pull: PullArg,
@@ -241,83 +257,141 @@ impl From<PullArg> for Pull {
 
 /// Runs `coracle run`.
 pub fn run(context: &Context, args: Args) -> Result<Done> {
+    let further = &args.container.further;
     let request = request(&args.container)?;
-    if args.detach && args.container.rm && args.container.restart != RestartPolicy::No {
-        return Err(conflict("--rm and --restart exclude each other"));
+    if args.detach && !further.attach.is_empty() {
+        return Err(bad_flag("--attach", "it excludes --detach; leave one of them out"));
     }
-    if let Some(path) = args.cidfile.as_ref().filter(|path| path.exists()) {
-        return Err(conflict(&format!("the container id file {} exists already", path.display())));
+    let stdin = args.container.interactive && further.attaches(StreamName::Stdin);
+    if args.container.tty && !args.detach && stdin && !rustix::termios::isatty(std::io::stdin()) {
+        return Err(no_terminal("-i without -t"));
     }
-    if args.container.tty
-        && !args.detach
-        && !rustix::termios::isatty(std::io::stdin())
-        && args.container.interactive
-    {
-        return Err(Failure::user(
-            Diagnostic::error("no-terminal", "the input device is not a terminal").with_hint("leave out -t"),
-        ));
-    }
-    let progress = if args.container.quiet { Progress::Quiet } else { Progress::Auto };
-    let (engine, _) = context.engine(progress)?;
+    let keys = keys_or_configured(args.detach_keys)?;
+    let (engine, id) = make(context, &args.container, request, Next::Start)?;
     let containers = engine.containers();
-    containers.expect_start();
-    containers.check_ports(&request.ports)?;
-    let id = containers.create(request, args.container.pull.into())?;
-    if let Some(path) = &args.cidfile {
-        std::fs::write(path, id.as_str()).map_err(|error| {
-            conflict(&format!("cannot write the container id file {}: {error}", path.display()))
-        })?;
-    }
     if args.detach {
         if let Err(failure) = containers.start(&id) {
             let _ = containers.forget_if_auto_remove(&id);
-            return Err(failure);
+            return Err(name_flags(failure));
         }
         context.printer.data(id.as_str());
         return Ok(Done::Ok);
     }
-    let streams = AttachStreams { stdin: args.container.interactive, tty: args.container.tty };
-    let code = containers.run_attached(&id, streams)?;
-    Ok(Done::Child(code))
+    let streams = AttachStreams {
+        stdin,
+        tty: args.container.tty,
+        without_stdout: !further.attaches(StreamName::Stdout),
+        without_stderr: !further.attaches(StreamName::Stderr),
+        keep_signals: !args.sig_proxy,
+        detach_keys: keys,
+    };
+    if streams.without_stdout && streams.without_stderr {
+        // Docker: who only sends wants to know where it went.
+        context.printer.data(id.as_str());
+    }
+    let parted = containers.run_attached(&id, streams).map_err(name_flags)?;
+    Ok(Done::Child(parted.code()))
+}
+
+/// What is done with a container once it is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// It is started.
+    Start,
+    /// Nothing.
+    Keep,
+}
+
+/// Makes the container, and writes its id where that is wanted.
+pub fn make(
+    context: &Context,
+    args: &ContainerArgs,
+    request: ContainerRequest,
+    next: Next,
+) -> Result<(Engine, ContainerId)> {
+    let cidfile = args.further.cidfile.as_ref();
+    if let Some(path) = cidfile.filter(|path| path.exists()) {
+        let why = format!("{} exists already; remove it, or name another file", path.display());
+        return Err(bad_flag("--cidfile", &why));
+    }
+    let cannot_write = |path: &Path, error: &std::io::Error| {
+        bad_flag(
+            "--cidfile",
+            &format!("cannot write {}: {error}; name a file that can be made", path.display()),
+        )
+    };
+    if let Some(path) = cidfile {
+        // Known before anything is made.
+        let directory =
+            path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        std::fs::metadata(directory).map_err(|error| cannot_write(path, &error))?;
+    }
+    let progress = if args.quiet { Progress::Quiet } else { Progress::Auto };
+    let (engine, _) = context.engine(progress)?;
+    let containers = engine.containers();
+    if next == Next::Start {
+        containers.expect_start();
+    }
+    containers.check_ports(&request.ports).map_err(name_flags)?;
+    let warnings = args.further.warnings();
+    warnings.iter().for_each(|warning| diagnostics::print(context.printer, warning));
+    let id = containers.create(request, args.pull.into()).map_err(name_flags)?;
+    if let Some(path) = cidfile {
+        let written = std::fs::OpenOptions::new().write(true).create_new(true).open(path);
+        let written =
+            written.and_then(|mut file| std::io::Write::write_all(&mut file, id.as_str().as_bytes()));
+        if let Err(error) = written {
+            let _ = containers.remove(&id, true, true);
+            return Err(cannot_write(path, &error));
+        }
+    }
+    Ok((engine, id))
 }
 
 /// Turns the flags into what the engine is asked.
 pub fn request(args: &ContainerArgs) -> Result<ContainerRequest> {
     let here = std::env::current_dir()
-        .map_err(|error| conflict(&format!("cannot see the current directory: {error}")))?;
-    let (image, command) = args.words.split_first().ok_or_else(|| conflict("name an image"))?;
+        .map_err(|error| usage(&format!("cannot see the current directory: {error}")))?;
+    let (image, command) = args.words.split_first().ok_or_else(|| usage("name an image"))?;
     refuse_option(image)?;
-    if let Some(name) = args.name.as_ref().filter(|name| !values::is_name(name)) {
-        let message = format!("`{name}` is no container name; use letters, digits, `_`, `.` and `-`");
-        return Err(Failure::user(Diagnostic::error("container-name", message)));
+    args.further.refuse()?;
+    if args.rm && args.restart != RestartPolicy::No {
+        return Err(bad_flag("--restart", "it excludes --rm; leave one of them out"));
     }
-    let mut networks = Vec::new();
-    let mut network_mode = None;
-    for name in &args.network {
-        match name.as_str() {
-            "none" => network_mode = Some(NetworkMode::None),
-            "host" => network_mode = Some(NetworkMode::Host),
-            "bridge" | "default" => {}
-            name => match name.strip_prefix("container:") {
-                Some(other) => network_mode = Some(NetworkMode::Container(other.to_owned())),
-                None => networks.push(NetworkAttachment {
-                    network: name.to_owned(),
-                    aliases: args.network_alias.clone(),
-                    ipv4_address: args.ip,
-                    ipv6_address: args.kernel.ip6,
-                    ..NetworkAttachment::default()
-                }),
-            },
-        }
+    if let Some(name) = args.name.as_ref().filter(|name| !values::is_name(name) || name.len() > 200) {
+        let shown: String = name.chars().take(60).collect();
+        let why = if name.len() > 200 { " longer than 200 characters" } else { "" };
+        let why = format!(
+            "`{shown}` is no container name{why}; begin with a letter or digit, and go on with letters, digits, `_`, \
+             `.` and `-`"
+        );
+        return Err(bad_flag("--name", &why));
     }
-    if network_mode.is_some() && args.network.len() > 1 {
-        return Err(conflict("--network none, host and container:NAME stand alone"));
+    if let Some(path) = args.workdir.as_ref().filter(|path| !path.starts_with('/')) {
+        let why = format!("`{path}` is not absolute; write it from the root: -w /{path}");
+        return Err(bad_flag("--workdir", &why));
     }
-    if network_mode == Some(NetworkMode::Host) && !args.publish.is_empty() {
-        return Err(conflict("--publish has no effect with --network host; leave one of them out"));
+    if let Some(name) = args.hostname.as_ref() {
+        values::hostname(name).map_err(|why| bad_flag("--hostname", &why))?;
     }
-    args.kernel.place_mac_address(&mut networks, network_mode.is_none())?;
-    let options = kernel_args::security(&args.security_opt, &here).map_err(|why| conflict(&why))?;
+    let first = First {
+        aliases: args.network_alias.clone(),
+        ip: args.ip,
+        ip6: args.kernel.ip6,
+        mac_address: args.kernel.mac_address,
+        link_local: args.further.link_local_ip.clone(),
+    };
+    let (networks, network_mode) = networks_arg::read(&args.network, &first)?;
+    if matches!(network_mode, Some(NetworkMode::Host)) && !args.publish.is_empty() {
+        return Err(bad_flag("--publish", "it has no effect with --network host; leave one of them out"));
+    }
+    if let Some(device) = args.device.iter().find(|device| !device.source.exists()) {
+        let why = format!("there is no {}; list devices: ls /dev", device.source.display());
+        return Err(bad_flag("--device", &why));
+    }
+    let options =
+        kernel_args::security(&args.security_opt, &here).map_err(|why| bad_flag("--security-opt", &why))?;
+    let labels = args.further.labels()?;
     Ok(ContainerRequest {
         name: args.name.clone(),
         image: image.clone(),
@@ -327,14 +401,15 @@ pub fn request(args: &ContainerArgs) -> Result<ContainerRequest> {
             .as_ref()
             .map(|text| if text.is_empty() { Vec::new() } else { vec![text.clone()] }),
         command: command.to_vec(),
-        environment: environment(args)?,
+        environment: variables(&args.env_file, &args.env)?,
         working_directory: args.workdir.clone(),
         user: args.user.clone(),
         group_add: args.group_add.clone(),
         hostname: args.hostname.clone(),
         domainname: args.kernel.domainname.clone(),
-        labels: pairs(&args.label),
-        annotations: pairs(&args.kernel.annotation),
+        // Those on the command line win over those of files.
+        labels: pairs("--label", labels.iter().chain(&args.label))?,
+        annotations: pairs("--annotation", &args.kernel.annotation)?,
         tty: args.tty,
         open_stdin: args.interactive,
         init: args.init,
@@ -351,9 +426,12 @@ pub fn request(args: &ContainerArgs) -> Result<ContainerRequest> {
         secrets: Vec::new(),
         networks,
         network_mode,
-        ports: all::<PublishedPort>(&args.publish, values::ports)?,
+        ports: each_of("--publish", &args.publish, values::ports)?.into_iter().flatten().collect(),
         publish_all: args.publish_all,
-        extra_hosts: args.add_host.iter().map(|text| host(text)).collect::<Result<_>>()?,
+        exposed: args.further.exposed()?,
+        volumes_from: args.further.volumes_from()?,
+        platform: args.further.platform.clone(),
+        extra_hosts: each_of("--add-host", &args.add_host, host)?,
         dns: args.dns.clone(),
         dns_search: args.dns_search.clone(),
         dns_options: args.kernel.dns_option.clone(),
@@ -364,11 +442,12 @@ pub fn request(args: &ContainerArgs) -> Result<ContainerRequest> {
             millicpus: args.cpus,
             cpu_shares: args.cpu_shares,
             cpuset: args.cpuset_cpus.clone(),
+            cpuset_mems: args.further.cpuset_mems.clone(),
             pids: args.pids_limit.and_then(|limit| u64::try_from(limit).ok()).filter(|limit| *limit > 0),
             ..args.kernel.resources()?
         },
         ulimits: args.ulimit.clone(),
-        sysctls: pairs(&args.sysctl),
+        sysctls: pairs("--sysctl", &args.sysctl)?,
         devices: args.device.clone(),
         device_rules: args.kernel.device_cgroup_rule.clone(),
         cgroup_parent: args.kernel.cgroup_parent.clone(),
@@ -390,71 +469,83 @@ pub fn request(args: &ContainerArgs) -> Result<ContainerRequest> {
     })
 }
 
-fn environment(args: &ContainerArgs) -> Result<IndexMap<String, String>> {
+/// Reads variables: those of files, then those that are given.
+pub fn variables(files: &[PathBuf], given: &[String]) -> Result<IndexMap<String, String>> {
     let mut environment = IndexMap::new();
     let caller = |name: &str| std::env::var(name).ok();
-    for path in &args.env_file {
-        let text = std::fs::read_to_string(path).map_err(|error| {
-            conflict(&format!("cannot read the variables in {}: {error}", path.display()))
-        })?;
+    for path in files {
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| bad_flag("--env-file", &format!("cannot read {}: {error}", path.display())))?;
         // Docker's own format here: a line is taken as it is, quotes included.
         let lines =
             text.lines().map(str::trim_start).filter(|line| !line.is_empty() && !line.starts_with('#'));
         for line in lines {
-            environment.extend(values::variable(line, caller).map_err(|why| conflict(&why))?);
+            let pair = values::variable(line, caller);
+            environment
+                .extend(pair.map_err(|why| bad_flag("--env-file", &format!("{}: {why}", path.display())))?);
         }
     }
-    for text in &args.env {
-        environment.extend(values::variable(text, caller).map_err(|why| conflict(&why))?);
+    for text in given {
+        environment.extend(values::variable(text, caller).map_err(|why| bad_flag("--env", &why))?);
     }
     Ok(environment)
 }
 
 fn mounts(args: &ContainerArgs, here: &Path) -> Result<Vec<Mount>> {
-    let volumes = args.volume.iter().map(|text| values::volume(text, here));
-    let mounts = args.mount.iter().map(|text| values::mount(text, here));
-    let tmpfs = args.tmpfs.iter().map(|text| values::tmpfs(text));
-    volumes.chain(mounts).chain(tmpfs).collect::<Result<_, String>>().map_err(|why| conflict(&why))
+    let mut mounts = each_of("--volume", &args.volume, |text| values::volume(text, here))?;
+    mounts.extend(each_of("--mount", &args.mount, |text| values::mount(text, here))?);
+    mounts.extend(each_of("--tmpfs", &args.tmpfs, values::tmpfs)?);
+    Ok(mounts)
 }
 
 fn log(args: &ContainerArgs) -> Result<LogOptions> {
     let mut options = LogOptions { disabled: args.log_driver == "none", ..LogOptions::default() };
-    for (name, value) in pairs(&args.log_opt) {
+    let wrong = |why: &str| bad_flag("--log-opt", why);
+    let list = |value: &str| value.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect();
+    for (name, value) in pairs("--log-opt", &args.log_opt)? {
         match name.as_str() {
-            "max-size" => options.max_size = values::bytes(&value).map_err(|why| conflict(&why))?.max(1),
+            "max-size" => options.max_size = values::bytes(&value).map_err(|why| wrong(&why))?.max(1),
             "max-file" => {
                 let count = value.parse().ok().filter(|count| *count > 0);
-                options.max_files =
-                    count.ok_or_else(|| conflict(&format!("max-file `{value}` is no count")))?;
+                options.max_files = count
+                    .ok_or_else(|| wrong(&format!("max-file `{value}` is no count; write max-file=3")))?;
             }
-            "compress" | "mode" | "max-buffer-size" | "tag" | "labels" | "env" => {}
-            other => return Err(conflict(&format!("log option `{other}` is not known"))),
+            "labels" => options.labels = list(&value),
+            "env" => options.variables = list(&value),
+            "compress" | "mode" | "max-buffer-size" | "tag" => {}
+            other => {
+                return Err(wrong(&format!(
+                    "`{other}` is not known; max-size, max-file, labels and env are"
+                )));
+            }
         }
     }
     Ok(options)
 }
 
-fn all<T>(texts: &[String], parse: impl Fn(&str) -> Result<Vec<T>, String>) -> Result<Vec<T>> {
-    let lists: Vec<Vec<T>> =
-        texts.iter().map(|text| parse(text)).collect::<Result<_, String>>().map_err(|why| conflict(&why))?;
-    Ok(lists.into_iter().flatten().collect())
-}
-
-fn pairs(texts: &[String]) -> BTreeMap<String, String> {
+fn pairs<'a>(flag: &str, texts: impl IntoIterator<Item = &'a String>) -> Result<BTreeMap<String, String>> {
     let pair = |text: &String| {
         let (name, value) = text.split_once('=').unwrap_or((text, ""));
-        (name.to_owned(), value.to_owned())
+        if name.trim().is_empty() {
+            return Err(bad_flag(flag, &format!("`{text}` has no name; write it as NAME=value")));
+        }
+        Ok((name.to_owned(), value.to_owned()))
     };
-    texts.iter().map(pair).collect()
+    texts.into_iter().map(pair).collect()
 }
 
-fn host(text: &str) -> Result<(String, String)> {
+fn host(text: &str) -> std::result::Result<(String, String), String> {
+    let wrong = |why: &str| format!("`{text}` {why}; write it as HOST:IP or HOST:host-gateway");
     let split = text.split_once('=').or_else(|| text.split_once(':'));
-    let (name, address) = split.ok_or_else(|| conflict(&format!("`{text}` is not of the form HOST:IP")))?;
-    if address != "host-gateway" && address.parse::<IpAddr>().is_err() {
-        return Err(conflict(&format!("`{address}` is no IP address")));
+    let (name, address) = split.ok_or_else(|| wrong("is no name and address"))?;
+    if name.is_empty() || name.contains(char::is_whitespace) {
+        return Err(wrong("has no name"));
     }
-    Ok((name.to_owned(), address.to_owned()))
+    let bare = address.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(address);
+    if address != "host-gateway" && bare.parse::<IpAddr>().is_err() {
+        return Err(wrong("has no IP address"));
+    }
+    Ok((name.to_owned(), bare.to_owned()))
 }
 
 /// Refuses a misspelt option, which would else be taken for the first word after the options.
@@ -468,6 +559,6 @@ pub fn refuse_option(word: &str) -> Result<()> {
     ))
 }
 
-fn conflict(message: &str) -> Failure {
-    Failure::user(Diagnostic::error("usage", message))
+fn usage(message: &str) -> Failure {
+    Failure::user(Diagnostic::error("usage", message).with_hint("coracle run --help"))
 }

@@ -9,10 +9,12 @@ use coracle_engine::{ContainerView, Engine, Failure, Result, Sample, Stats};
 use serde_json::{Value, json};
 
 use super::Done;
+use super::flag_error::bad_flag;
 use super::target::{self, ProjectArgs, Target};
 use crate::cancel::Cancel;
 use crate::context::Context;
 use crate::table::{Table, size};
+use crate::template::Template;
 
 /// Time between two pictures, and between the two samples of one.
 const PERIOD: Duration = Duration::from_secs(1);
@@ -36,8 +38,8 @@ pub struct Shown {
     /// Do not shorten ids.
     #[arg(long)]
     pub no_trunc: bool,
-    /// `table` or `json`.
-    #[arg(long, default_value = "table", value_parser = ["table", "json"])]
+    /// `table`, `json`, `table TEMPLATE` or a template such as '{{.Name}} {{.CPUPerc}}'.
+    #[arg(long, default_value = "table")]
     pub format: String,
 }
 
@@ -93,6 +95,7 @@ pub fn show(
         views.retain(|view| shown.all || view.state.has_shim());
         Ok(views)
     };
+    let template = Template::parse(&shown.format).map_err(|why| bad_flag("--format", &why))?;
     let mut earlier = sample(&chosen()?)?;
     loop {
         for _ in 0..10 {
@@ -112,11 +115,15 @@ pub fn show(
                 (view, stats)
             })
             .collect();
-        let text = if shown.format == "json" {
-            let lines = measured.iter().map(|(view, stats)| format!("{}\n", as_json(view, stats.as_ref())));
-            lines.collect::<String>()
-        } else {
-            rendered(&measured, shown.no_trunc)
+        let text = match &template {
+            Some(template) => {
+                let rows: Vec<Value> = measured
+                    .iter()
+                    .map(|(view, stats)| as_json(view, stats.as_ref(), shown.no_trunc))
+                    .collect();
+                template.render(&rows).map_err(|why| bad_flag("--format", &why))?
+            }
+            None => rendered(&measured, shown.no_trunc),
         };
         if !shown.no_stream && shown.format != "json" && context.printer.interactive() {
             // Home, and what is below goes: the picture is drawn over the last one.
@@ -154,11 +161,12 @@ fn rendered(measured: &[(&ContainerView, Option<Stats>)], whole: bool) -> String
     table.render()
 }
 
-fn as_json(view: &ContainerView, stats: Option<&Stats>) -> Value {
+fn as_json(view: &ContainerView, stats: Option<&Stats>, whole: bool) -> Value {
     let name = &view.record.spec.name;
+    let id = if whole { view.record.id.as_str() } else { view.record.id.short() };
     let text = |of: &dyn Fn(&Stats) -> String| stats.map_or_else(|| "--".to_owned(), of);
     json!({
-        "ID": view.record.id.short(), "Container": view.record.id.short(), "Name": name,
+        "ID": id, "Container": id, "Name": name,
         "Service": view.service(),
         "CPUPerc": text(&|stats| format!("{:.2}%", stats.cpu)),
         "MemUsage": text(&|stats| format!("{} / {}", binary(stats.memory), binary(stats.memory_limit))),

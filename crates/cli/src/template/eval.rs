@@ -92,7 +92,8 @@ impl Scope<'_> {
     fn command(&self, words: &[Operand], dot: &Value, piped: Option<Value>) -> Result<Value, String> {
         let (first, rest) = words.split_first().expect("the reader lets no empty command pass");
         // What is looked at may be missing: `or .A .B`, `not .A`.
-        let lenient = matches!(first, Operand::Function(name) if matches!(name.as_str(), "and" | "or" | "not"));
+        let lenient =
+            matches!(first, Operand::Function(name) if matches!(name.as_str(), "and" | "or" | "not"));
         let argument = |word: &Operand| match self.operand(word, dot) {
             Err(why) if lenient && why.starts_with(MISSING) => Ok(Value::Null),
             other => other,
@@ -118,7 +119,8 @@ impl Scope<'_> {
             Operand::Field(path) => below(dot, path),
             Operand::Variable(name, path) if name.is_empty() => below(self.root, path),
             Operand::Variable(name, path) => {
-                let value = self.variables.get(name).ok_or_else(|| format!("there is no variable `${name}`"))?;
+                let value =
+                    self.variables.get(name).ok_or_else(|| format!("there is no variable `${name}`"))?;
                 below(value, path)
             }
             Operand::Function(name) => functions::call(name, Vec::new()),
@@ -162,7 +164,9 @@ fn label(row: &Value, name: &str) -> String {
 fn members(value: Value) -> Result<Vec<(Value, Value)>, String> {
     match value {
         Value::Null => Ok(Vec::new()),
-        Value::Array(list) => Ok(list.into_iter().enumerate().map(|(at, value)| (at.into(), value)).collect()),
+        Value::Array(list) => {
+            Ok(list.into_iter().enumerate().map(|(at, value)| (at.into(), value)).collect())
+        }
         Value::Object(fields) => {
             let mut members: Vec<_> =
                 fields.into_iter().map(|(name, value)| (Value::String(name), value)).collect();

@@ -25,7 +25,9 @@ pub(super) fn call(name: &str, arguments: Vec<Value>) -> Result<Value, String> {
             Ok(value.split(separator.as_str()).map(Value::from).collect::<Vec<_>>().into())
         }
         ("pad", [value, before, after]) => {
-            let blanks = |value: &Value| " ".repeat(usize::try_from(value.as_u64().unwrap_or(0)).unwrap_or(0).min(1000));
+            let blanks = |value: &Value| {
+                " ".repeat(usize::try_from(value.as_u64().unwrap_or(0)).unwrap_or(0).min(1000))
+            };
             Ok(format!("{}{}{}", blanks(before), text(value), blanks(after)).into())
         }
         ("truncate", [value, length]) => {
@@ -58,8 +60,8 @@ pub(super) fn call(name: &str, arguments: Vec<Value>) -> Result<Value, String> {
         }
         ("printf", [format, values @ ..]) => printf(&text(format), values).map(Value::String),
         (
-            "json" | "upper" | "lower" | "title" | "trim" | "join" | "split" | "pad" | "truncate" | "len" | "index"
-            | "slice" | "not" | "and" | "or" | "eq" | "ne" | "lt" | "le" | "gt" | "ge" | "printf",
+            "json" | "upper" | "lower" | "title" | "trim" | "join" | "split" | "pad" | "truncate" | "len"
+            | "index" | "slice" | "not" | "and" | "or" | "eq" | "ne" | "lt" | "le" | "gt" | "ge" | "printf",
             _,
         ) => Err(format!("`{name}` cannot take these {given} values")),
         _ => Err(format!("there is no function `{name}` for templates here")),
@@ -143,7 +145,9 @@ fn printf(format: &str, values: &[Value]) -> Result<String, String> {
             continue;
         }
         let mut width = String::new();
-        while let Some(next) = characters.peek().filter(|next| next.is_ascii_digit() || matches!(next, '-' | '.')) {
+        while let Some(next) =
+            characters.peek().filter(|next| next.is_ascii_digit() || matches!(next, '-' | '.'))
+        {
             width.push(*next);
             characters.next();
         }
@@ -158,7 +162,8 @@ fn printf(format: &str, values: &[Value]) -> Result<String, String> {
             'q' => format!("{:?}", shown(value)),
             'x' => value.as_i64().map_or_else(|| hex(&shown(value)), |number| format!("{number:x}")),
             'f' => {
-                let places = width.split_once('.').and_then(|(_, places)| places.parse().ok()).unwrap_or(6_usize);
+                let places =
+                    width.split_once('.').and_then(|(_, places)| places.parse().ok()).unwrap_or(6_usize);
                 format!("{:.*}", places.min(20), value.as_f64().unwrap_or(0.0))
             }
             other => return Err(format!("`%{other}` is not read here")),

@@ -68,7 +68,8 @@ fn pieces(text: &str) -> Result<Vec<Piece>, String> {
     let mut trims = false;
     while let Some(start) = rest.find("{{") {
         let inside = &rest[start + 2..];
-        let end = closing(inside).ok_or_else(|| format!("`{text}` is no template: a `{{{{` is not closed"))?;
+        let end =
+            closing(inside).ok_or_else(|| format!("`{text}` is no template: a `{{{{` is not closed"))?;
         let mut action = &inside[..end];
         let before = &rest[..start];
         let left = action.starts_with("- ");

@@ -147,7 +147,7 @@ fn what_is_no_command_or_excludes_itself_changes_nothing() {
     project.compose(["lgos"]).run().refuses(1, &["did you mean `coracle compose logs`"]);
     project.compose(["up", "-d", "--abort-on-container-exit"]).run().refuses(1, &["--detach", "--abort-on"]);
     project.compose(["up", "--force-recreate", "--no-recreate"]).run().refuses(1, &["--no-recreate"]);
-    project.compose(["ps", "--format", "{{range .}}"]).run().refuses(1, &["{{.Field}}"]);
+    project.compose(["ps", "--format", "{{range .}}"]).run().refuses(1, &["{{end}}"]);
     project.compose(["up", "-d", "aa"]).run().refuses(1, &["no service `aa`"]);
     assert!(project.containers().is_empty());
     assert_eq!(project.compose(["version", "--short"]).run().ok().stdout, "2.40.3\n");

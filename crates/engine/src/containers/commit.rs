@@ -119,7 +119,9 @@ fn run_config(record: &ContainerRecord, image: RunConfig) -> RunConfig {
         cmd: list(&spec.command),
         working_dir: spec.working_directory.clone(),
         labels: spec.labels.clone(),
-        stop_signal: Some(spec.stop_signal.clone()).filter(|signal| signal != "SIGTERM").or(image.stop_signal),
+        stop_signal: Some(spec.stop_signal.clone())
+            .filter(|signal| signal != "SIGTERM")
+            .or(image.stop_signal),
         healthcheck: spec.healthcheck.as_ref().map_or(image.healthcheck, |check| {
             const NANOS_PER_MILLI: u64 = 1_000_000;
             Some(HealthcheckConfig {

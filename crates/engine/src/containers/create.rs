@@ -7,8 +7,8 @@ use coracle_report::Diagnostic;
 use coracle_snapshot::SnapshotId;
 use jiff::Timestamp;
 
-use super::request::{self, ContainerRequest};
 use super::rename::wrong_name;
+use super::request::{self, ContainerRequest};
 use super::{Containers, is_name, partners};
 use crate::images::{Pull, ReadyImage};
 use crate::{During, Failure, Result, names, process, stored};
@@ -184,7 +184,10 @@ pub(super) fn limits(resources: &coracle_container::Resources) -> Result<()> {
     if let (Some(memory), Some(soft)) = (resources.memory, resources.memory_reservation)
         && soft > memory
     {
-        return user("memory-limit", format!("the soft limit of {soft} bytes is above the hard one, {memory}"));
+        return user(
+            "memory-limit",
+            format!("the soft limit of {soft} bytes is above the hard one, {memory}"),
+        );
     }
     if resources.millicpus.is_some() && (resources.cpu_period.is_some() || resources.cpu_quota.is_some()) {
         return user("cpu-limit", "a number of processors excludes a quota and a period".to_owned());

@@ -43,10 +43,34 @@ impl Containers<'_> {
     }
 }
 
+impl Containers<'_> {
+    /// Takes a link from a container; it knows the other one under that name until it starts again.
+    pub fn unlink(&self, id: &ContainerId, alias: &str) -> Result<()> {
+        let _lock = FileLock::exclusive(&self.engine.layout.container(id.as_str()).join("reap.lock"))
+            .during("locking the container")?;
+        let mut record = self.record(id)?.ok_or_else(|| gone(id))?;
+        let before = record.spec.links.len();
+        record.spec.links.retain(|link| link.alias != alias);
+        if record.spec.links.len() == before {
+            let message = format!("container `{}` has no link `{alias}`", record.spec.name);
+            return Err(Failure::user(Diagnostic::error("no-such-link", message).with_hint(format!(
+                "its links: coracle inspect -f '{{{{.HostConfig.Links}}}}' {}",
+                record.spec.name
+            ))));
+        }
+        stored::write(&self.engine.layout.container_record(id.as_str()), &record)
+            .during(format_args!("recording container {}", record.spec.name))
+    }
+}
+
 /// Says what a name may be.
 pub(super) fn wrong_name(name: &str) -> Diagnostic {
     let shown: String = name.chars().take(60).collect();
-    let why = if name.len() > 200 { "it is longer than 200 characters" } else { "of these characters it has others" };
+    let why = if name.len() > 200 {
+        "it is longer than 200 characters"
+    } else {
+        "of these characters it has others"
+    };
     Diagnostic::error("container-name", format!("`{shown}` is no container name: {why}"))
         .with_hint("begin with a letter or digit, and go on with letters, digits, `_`, `.` and `-`")
 }

@@ -86,7 +86,9 @@ impl Containers<'_> {
         let spec = &view.record.spec;
         let refused = |why: &str, hint: &str| {
             let message = format!("container `{}` {why}, so nothing can be attached to it", spec.name);
-            Failure::user(Diagnostic::error("cannot-attach", message).with_hint(format!("{hint} {}", spec.name)))
+            Failure::user(
+                Diagnostic::error("cannot-attach", message).with_hint(format!("{hint} {}", spec.name)),
+            )
         };
         match view.state {
             ContainerState::Running { .. } => {}

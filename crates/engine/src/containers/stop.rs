@@ -17,10 +17,16 @@ const DRAIN: Duration = Duration::from_millis(200);
 impl Containers<'_> {
     /// Asks a container to end and kills it after its grace period, or `seconds`. One that does not run is left alone.
     pub fn stop(&self, id: &ContainerId, seconds: Option<u64>) -> Result<()> {
+        self.stop_by(id, None, seconds)
+    }
+
+    /// Stops a container by another signal than its own.
+    pub fn stop_by(&self, id: &ContainerId, signal: Option<&str>, seconds: Option<u64>) -> Result<()> {
+        let signal = signal.map(number_of).transpose()?;
         self.drain(id)?;
         self.engine
             .runtime
-            .stop(id, None, seconds.map(Duration::from_secs))
+            .stop(id, signal, seconds.map(Duration::from_secs))
             .during(format_args!("stopping container {}", id.short()))?;
         self.tell(id, "stop", &[]);
         // The shim has started the same; whoever is first does it.
@@ -39,11 +45,7 @@ impl Containers<'_> {
 
     /// Sends a signal to a container's first process.
     pub fn kill(&self, id: &ContainerId, signal: &str) -> Result<()> {
-        let number = signal_number(signal).map_err(|error| {
-            Failure::user(
-                Diagnostic::error("no-such-signal", error.to_string()).with_hint("kill -l lists signals"),
-            )
-        })?;
+        let number = number_of(signal)?;
         let view = self.view(id)?.ok_or_else(|| gone(id))?;
         if !view.state.is_running() {
             let message = format!("container `{}` is not running", view.record.spec.name);
@@ -113,4 +115,12 @@ impl Containers<'_> {
         }
         Ok(())
     }
+}
+
+fn number_of(signal: &str) -> Result<i32> {
+    signal_number(signal).map_err(|error| {
+        Failure::user(
+            Diagnostic::error("no-such-signal", error.to_string()).with_hint("kill -l lists signals"),
+        )
+    })
 }

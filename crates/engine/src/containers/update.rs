@@ -57,7 +57,8 @@ impl Containers<'_> {
         record.spec.resources = merged(&old, request);
         if let Some(restart) = request.restart {
             if record.spec.auto_remove && restart != RestartPolicy::No {
-                let message = format!("container `{}` goes when it ends, so it cannot be restarted", record.spec.name);
+                let message =
+                    format!("container `{}` goes when it ends, so it cannot be restarted", record.spec.name);
                 return Err(Failure::user(
                     Diagnostic::error("bad-value", message).with_hint("make it without --rm"),
                 ));
@@ -129,7 +130,8 @@ fn merged(old: &Resources, request: &UpdateRequest) -> Resources {
 /// Returns what the control group is told of the limits that changed.
 fn changed(request: &UpdateRequest, new: &Resources) -> Limits {
     let twice = |limit: u64| i64::try_from(limit).ok().and_then(|limit| limit.checked_mul(2)).unwrap_or(-1);
-    let quota_of = |millicpus: u64| i64::try_from((millicpus * CPU_PERIOD / 1000).max(1000)).unwrap_or(i64::MAX);
+    let quota_of =
+        |millicpus: u64| i64::try_from((millicpus * CPU_PERIOD / 1000).max(1000)).unwrap_or(i64::MAX);
     Limits {
         memory: request.memory,
         // The sum that nobody named follows the memory, as when the container is made.

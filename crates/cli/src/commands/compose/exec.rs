@@ -75,6 +75,7 @@ pub fn run(session: &Session<'_>, args: Args) -> Result<Done> {
         stdin,
         privileged: args.privileged,
         detach: args.detach,
+        detach_keys: coracle_engine::DetachKeys::default(),
     };
     if session.dry_run {
         let line = format!("run `{}` in {} (asked for)", request.command.join(" "), view.record.spec.name);

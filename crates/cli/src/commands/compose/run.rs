@@ -153,7 +153,8 @@ pub fn run(session: &Session<'_>, args: Args) -> Result<Done> {
     }
     // From here on, signals are the container's.
     drop(cancel);
-    containers.run_attached(&id, AttachStreams { stdin, tty }).map(Done::Child)
+    let streams = AttachStreams { stdin, tty, ..AttachStreams::default() };
+    containers.run_attached(&id, streams).map(|parted| Done::Child(parted.code()))
 }
 
 fn request(session: &Session<'_>, args: &Args, stdin: bool, tty: bool) -> Result<RunRequest> {

@@ -8,8 +8,21 @@ use crate::commands::flag_error::bad_flag;
 
 /// Keys of `coracle ps --filter`.
 pub const KEYS: [&str; 15] = [
-    "ancestor", "before", "exited", "expose", "health", "id", "is-task", "isolation", "label", "name", "network",
-    "publish", "since", "status", "volume",
+    "ancestor",
+    "before",
+    "exited",
+    "expose",
+    "health",
+    "id",
+    "is-task",
+    "isolation",
+    "label",
+    "name",
+    "network",
+    "publish",
+    "since",
+    "status",
+    "volume",
 ];
 const STATES: [&str; 7] = ["created", "dead", "exited", "paused", "removing", "restarting", "running"];
 const VERDICTS: [&str; 4] = ["healthy", "none", "starting", "unhealthy"];
@@ -25,7 +38,10 @@ impl Filters {
             let split = text.split_once("!=").filter(|(key, _)| *key == "label" && keys.contains(&"label!"));
             let split = split.map(|(_, value)| ("label!", value)).or_else(|| text.split_once('='));
             let (key, value) = split.filter(|(key, _)| keys.contains(key)).ok_or_else(|| {
-                bad_flag("--filter", &format!("`{text}` is none; write KEY=VALUE with a key of {}", keys.join(", ")))
+                bad_flag(
+                    "--filter",
+                    &format!("`{text}` is none; write KEY=VALUE with a key of {}", keys.join(", ")),
+                )
             })?;
             check(key, value).map_err(|why| bad_flag("--filter", &format!("`{text}`: {why}")))?;
             Ok((key.to_owned(), value.to_owned()))
@@ -68,8 +84,19 @@ impl Filters {
     }
 
     fn hold_rest(&self, view: &ContainerView) -> bool {
-        let keys = ["exited", "expose", "health", "id", "is-task", "isolation", "name", "network", "publish", "status",
-            "volume"];
+        let keys = [
+            "exited",
+            "expose",
+            "health",
+            "id",
+            "is-task",
+            "isolation",
+            "name",
+            "network",
+            "publish",
+            "status",
+            "volume",
+        ];
         keys.iter().all(|key| {
             let mut values = self.values(key).peekable();
             values.peek().is_none() || values.any(|value| holds(key, value, view))
@@ -79,13 +106,20 @@ impl Filters {
 
 fn check(key: &str, value: &str) -> std::result::Result<(), String> {
     let one_of = |words: &[&str]| {
-        words.contains(&value).then_some(()).ok_or_else(|| format!("`{value}` is none; write one of {}", words.join(", ")))
+        words
+            .contains(&value)
+            .then_some(())
+            .ok_or_else(|| format!("`{value}` is none; write one of {}", words.join(", ")))
     };
     match key {
         "status" => one_of(&STATES),
         "health" => one_of(&VERDICTS),
-        "exited" => value.parse::<i32>().map(drop).map_err(|_| "an exit code is a number; write exited=0".to_owned()),
-        "publish" | "expose" => ports(value).map(drop).ok_or_else(|| "it is no port; write 80, 80/udp or 80-90".to_owned()),
+        "exited" => {
+            value.parse::<i32>().map(drop).map_err(|_| "an exit code is a number; write exited=0".to_owned())
+        }
+        "publish" | "expose" => {
+            ports(value).map(drop).ok_or_else(|| "it is no port; write 80, 80/udp or 80-90".to_owned())
+        }
         "is-task" => one_of(&["true", "false"]),
         _ => Ok(()),
     }
@@ -101,8 +135,11 @@ fn holds(key: &str, value: &str, view: &ContainerView) -> bool {
         "name" => names(value, &spec.name),
         "network" => {
             spec.networks.iter().any(|network| network.network == value)
-                || matches!((&spec.network_mode, value),
-                    (coracle_container::NetworkMode::None, "none") | (coracle_container::NetworkMode::Host, "host"))
+                || matches!(
+                    (&spec.network_mode, value),
+                    (coracle_container::NetworkMode::None, "none")
+                        | (coracle_container::NetworkMode::Host, "host")
+                )
         }
         "volume" => spec.mounts.iter().any(|mount| {
             mount.target == value
@@ -116,7 +153,8 @@ fn holds(key: &str, value: &str, view: &ContainerView) -> bool {
         "expose" => {
             let exposed = spec.exposed.iter().filter_map(|text| ports(text));
             exposed.into_iter().any(|(first, _, protocol)| {
-                ports(value).is_some_and(|(from, to, wanted)| wanted == protocol && (from..=to).contains(&first))
+                ports(value)
+                    .is_some_and(|(from, to, wanted)| wanted == protocol && (from..=to).contains(&first))
             }) || spec.ports.iter().any(|port| is_in(value, port))
         }
         // There are no tasks of a swarm.
@@ -173,7 +211,8 @@ fn is_in(text: &str, port: &PublishedPort) -> bool {
     ports(text).is_some_and(|(first, last, protocol)| {
         let range = first..=last;
         protocol == port.protocol
-            && (range.contains(&port.container_port) || port.host_port.is_some_and(|port| range.contains(&port)))
+            && (range.contains(&port.container_port)
+                || port.host_port.is_some_and(|port| range.contains(&port)))
     })
 }
 
@@ -190,7 +229,8 @@ impl Ancestor {
 
     fn holds(&self, view: &ContainerView) -> bool {
         let spec = &view.record.spec;
-        let same = |a: &str, b: &str| matches!((Images::parse(a), Images::parse(b)), (Ok(a), Ok(b)) if a == b);
+        let same =
+            |a: &str, b: &str| matches!((Images::parse(a), Images::parse(b)), (Ok(a), Ok(b)) if a == b);
         self.id.is_some_and(|id| id == spec.image_id) || same(&self.name, &spec.image)
     }
 }
@@ -202,7 +242,9 @@ mod tests {
     #[test]
     fn wrong_filters_are_refused() {
         let read = |text: &str| Filters::read(&[text.to_owned()], &KEYS);
-        for text in ["colour=red", "name", "status=alive", "exited=many", "health=good", "publish=x", "label!=a"] {
+        for text in
+            ["colour=red", "name", "status=alive", "exited=many", "health=good", "publish=x", "label!=a"]
+        {
             let failure = read(text).expect_err(text);
             assert!(failure.first().message.contains("--filter"), "{text}");
         }
