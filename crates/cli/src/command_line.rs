@@ -158,7 +158,8 @@ mod tests {
             Ok(Arguments { command: Command::Run(args), .. }) => args,
             _ => panic!("{list:?}"),
         };
-        let args = read(&["run", "--rm=false", "-it", "--init=true", "-d=false", "image", "--rm=false"]);
+        let args =
+            read(&["run", "--rm=false", "-it", "--init=true", "--detach=false", "image", "--rm=false"]);
         assert!(!args.container.rm && args.container.init && !args.detach);
         assert!(args.container.interactive && args.container.tty);
         assert_eq!(args.container.words, ["image", "--rm=false"]);

@@ -96,7 +96,7 @@ impl FurtherArgs {
             ("--io-maxbandwidth", self.io_maxbandwidth),
             ("--io-maxiops", self.io_maxiops),
         ];
-        for (flag, _) in windows.iter().filter(|(_, value)| value.is_some_and(|value| value > 0)) {
+        if let Some((flag, _)) = windows.iter().find(|(_, value)| value.is_some_and(|value| value > 0)) {
             return Err(bad_flag(
                 flag,
                 "it is for containers of Windows; use --cpus, --device-read-bps and the like",

@@ -67,16 +67,12 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
             Err(failure) => return Err(failure),
         }
     }
-    match template {
-        Some(template) => {
-            let text = template.render(&found).map_err(|why| bad_flag("--format", &why))?;
-            context.printer.raw_data(text.as_bytes());
-        }
-        None => {
-            let text = serde_json::to_string_pretty(&found)
-                .map_err(|error| Failure::ours("writing JSON", &error))?;
-            context.printer.data(text);
-        }
+    if let Some(template) = template {
+        let text = template.render(&found).map_err(|why| bad_flag("--format", &why))?;
+        context.printer.raw_data(text.as_bytes());
+    } else {
+        let text = serde_json::to_string_pretty(&found);
+        context.printer.data(text.map_err(|error| Failure::ours("writing JSON", &error))?);
     }
     for failure in &failures {
         failure.diagnostics.iter().for_each(|diagnostic| diagnostics::print(context.printer, diagnostic));

@@ -137,7 +137,7 @@ fn one(text: &str) -> std::result::Result<NetworkAttachment, String> {
             "ip" => network.ipv4_address = Some(value.parse().map_err(|_| wrong("IPv4 address"))?),
             "ip6" => network.ipv6_address = Some(value.parse().map_err(|_| wrong("IPv6 address"))?),
             "mac-address" => {
-                network.mac_address = Some(value.parse().map_err(|_| wrong("hardware address"))?)
+                network.mac_address = Some(value.parse().map_err(|_| wrong("hardware address"))?);
             }
             "link-local-ip" => network.link_local.push(value.parse().map_err(|_| wrong("IP address"))?),
             "gw-priority" => network.gateway_priority = value.parse().map_err(|_| wrong("priority"))?,

@@ -1,5 +1,7 @@
 //! The functions of templates: Go's own, and those that Docker adds.
 
+use std::fmt::Write as _;
+
 use serde_json::Value;
 
 use super::eval::{shown, truth};
@@ -54,7 +56,7 @@ pub(super) fn call(name: &str, arguments: Vec<Value>) -> Result<Value, String> {
         ("le", [a, b]) => ordered(a, b).map(|order| order.is_le().into()),
         ("gt", [a, b]) => ordered(a, b).map(|order| order.is_gt().into()),
         ("ge", [a, b]) => ordered(a, b).map(|order| order.is_ge().into()),
-        ("print", values) => Ok(values.iter().map(shown).collect::<Vec<_>>().join("").into()),
+        ("print", values) => Ok(values.iter().map(shown).collect::<String>().into()),
         ("println", values) => {
             Ok(format!("{}\n", values.iter().map(shown).collect::<Vec<_>>().join(" ")).into())
         }
@@ -177,5 +179,8 @@ fn printf(format: &str, values: &[Value]) -> Result<String, String> {
 }
 
 fn hex(text: &str) -> String {
-    text.bytes().map(|byte| format!("{byte:02x}")).collect()
+    text.bytes().fold(String::new(), |mut out, byte| {
+        let _ = write!(out, "{byte:02x}");
+        out
+    })
 }

@@ -178,16 +178,15 @@ impl Reader<'_> {
         loop {
             let action = self.closer()?;
             let Some(rest) = action.strip_prefix("else") else { return Ok(Node::If(branches, Vec::new())) };
-            match rest.trim().strip_prefix("if ") {
-                Some(condition) => branches.push((pipe(condition)?, self.block()?)),
-                None => {
-                    let otherwise = self.block()?;
-                    return match self.closer()?.as_str() {
-                        "end" => Ok(Node::If(branches, otherwise)),
-                        other => Err(format!("`{{{{{other}}}}}` comes after the last branch")),
-                    };
-                }
+            if let Some(condition) = rest.trim().strip_prefix("if ") {
+                branches.push((pipe(condition)?, self.block()?));
+                continue;
             }
+            let otherwise = self.block()?;
+            return match self.closer()?.as_str() {
+                "end" => Ok(Node::If(branches, otherwise)),
+                other => Err(format!("`{{{{{other}}}}}` comes after the last branch")),
+            };
         }
     }
 
@@ -227,7 +226,7 @@ fn declared(text: &str) -> Result<(Vec<String>, Pipe), String> {
 
 fn pipe(text: &str) -> Result<Pipe, String> {
     let words = words(text)?;
-    let mut reader = Words { words: &words, next: 0, depth: 0, text };
+    let mut reader = Words { all: &words, next: 0, depth: 0, text };
     let pipe = reader.pipe()?;
     if reader.next < words.len() {
         return Err(format!("`{{{{{text}}}}}` cannot be read"));
@@ -287,7 +286,7 @@ fn words(text: &str) -> Result<Vec<Word>, String> {
 }
 
 struct Words<'a> {
-    words: &'a [Word],
+    all: &'a [Word],
     next: usize,
     depth: usize,
     text: &'a str,
@@ -297,7 +296,7 @@ impl Words<'_> {
     fn pipe(&mut self) -> Result<Pipe, String> {
         let refused = |text: &str| format!("`{{{{{text}}}}}` cannot be read");
         let mut commands = vec![Vec::new()];
-        while let Some(word) = self.words.get(self.next) {
+        while let Some(word) = self.all.get(self.next) {
             let last = commands.last_mut().expect("there is one from the beginning");
             match word {
                 Word::Close => break,
@@ -309,10 +308,10 @@ impl Words<'_> {
                         return Err(refused(self.text));
                     }
                     let inner = self.pipe()?;
-                    if self.words.get(self.next) != Some(&Word::Close) {
+                    if self.all.get(self.next) != Some(&Word::Close) {
                         return Err(refused(self.text));
                     }
-                    let below = match self.words.get(self.next + 1) {
+                    let below = match self.all.get(self.next + 1) {
                         Some(Word::Plain(plain)) if plain.starts_with('.') => {
                             self.next += 1;
                             fields(plain).ok_or_else(|| refused(self.text))?
