@@ -115,10 +115,10 @@ impl Store {
                 Err(rustix::io::Errno::INTR) => continue,
                 Err(error) => return Err(StoreError::io("lock", &path, error)),
             }
-            let links =
-                rustix::fs::fstat(&file).map_err(|error| StoreError::io("read", &path, error))?.st_nlink;
-            if links == 0 || self.has_blob(digest) {
-                // Whoever held the lock renamed or removed it.
+            let own = rustix::fs::fstat(&file).map_err(|error| StoreError::io("read", &path, error))?;
+            let there = rustix::fs::stat(&path).is_ok_and(|there| there.st_ino == own.st_ino);
+            if !there || self.has_blob(digest) {
+                // Whoever held the lock moved or removed it.
                 continue;
             }
             let mut hasher = Sha256::new();
@@ -174,13 +174,35 @@ impl PartialBlob {
         Ok(())
     }
 
-    /// Verifies and stores the blob. With wrong content it is removed, for nothing right can come of it.
-    pub fn commit(self) -> Result<u64> {
-        let actual = Digest::from_raw(self.hasher.finalize().into());
+    /// Returns another handle to what was written so far, at its beginning.
+    pub fn reader(&self) -> Result<File> {
+        File::open(&self.path).map_err(|error| StoreError::io("open", &self.path, error))
+    }
+
+    /// Removes what is there.
+    pub fn discard(self) {
+        let _ = std::fs::remove_file(&self.path);
+    }
+
+    /// Verifies the blob without storing it: whoever unpacked it on the way has its content already. With wrong content it is
+    /// removed, for nothing right can come of it.
+    pub fn finish(mut self) -> Result<FinishedBlob> {
+        self.verify()?;
+        Ok(FinishedBlob { path: self.path, file: self.file })
+    }
+
+    fn verify(&mut self) -> Result<()> {
+        let actual = Digest::from_raw(std::mem::take(&mut self.hasher).finalize().into());
         if actual != self.digest {
             let _ = std::fs::remove_file(&self.path);
             return Err(StoreError::Mismatch { expected: self.digest, actual });
         }
+        Ok(())
+    }
+
+    /// Verifies and stores the blob. With wrong content it is removed, for nothing right can come of it.
+    pub fn commit(mut self) -> Result<u64> {
+        self.verify()?;
         let target = self.store.layout.blob(&self.digest);
         self.file
             .sync_all()
@@ -188,6 +210,35 @@ impl PartialBlob {
             .map_err(|error| StoreError::io("write", &target, error))?;
         sync_directory(&self.store.layout.blobs())?;
         Ok(self.written)
+    }
+}
+
+/// A blob that was verified and is not stored. While it lives, whoever wants the same blob waits; dropping it removes the file,
+/// unless it was moved away.
+#[derive(Debug)]
+pub struct FinishedBlob {
+    path: PathBuf,
+    file: File,
+}
+
+impl FinishedBlob {
+    /// Returns where it lies.
+    pub fn path(&self) -> &std::path::Path {
+        &self.path
+    }
+
+    /// Returns its content, wherever it lies by now.
+    pub fn content(&self) -> Result<File> {
+        let failed = |error| StoreError::io("read", &self.path, error);
+        let mut file = self.file.try_clone().map_err(failed)?;
+        file.rewind().map_err(failed)?;
+        Ok(file)
+    }
+}
+
+impl Drop for FinishedBlob {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.path);
     }
 }
 

@@ -17,7 +17,7 @@ pub mod prune;
 pub mod records;
 mod references;
 
-pub use blobs::PartialBlob;
+pub use blobs::{FinishedBlob, PartialBlob};
 pub use cache::CacheRecord;
 pub use collect::{Collected, ImagePolicy, Policy, Roots};
 pub use error::StoreError;

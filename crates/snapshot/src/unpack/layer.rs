@@ -60,6 +60,16 @@ impl UnpackedLayer {
         self.size
     }
 
+    /// Moves the archive that the layer came from beside it, to be kept as [`Snapshots::unpack`] would have.
+    pub fn adopt_archive(&mut self, archive: &Path) -> Result<()> {
+        let place = self.snapshots.archive_path(self.active.id());
+        std::fs::rename(archive, &place)
+            .or_else(|_| std::fs::copy(archive, &place).map(drop))
+            .map_err(|error| SnapshotError::io("move the archive to", &place, error))?;
+        self.has_archive = true;
+        Ok(())
+    }
+
     /// Puts the layer on top of a committed snapshot (or makes it the lowest) and commits it.
     pub fn attach(self, parent: Option<&SnapshotId>) -> Result<Snapshot> {
         self.attach_as(parent, Id::Archive)

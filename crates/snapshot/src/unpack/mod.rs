@@ -54,9 +54,23 @@ impl Snapshots {
     ///
     /// With `expected`, the archive itself is kept beside the layer, unless our own archive of its files is the same.
     pub fn unpack(&self, archive: impl Read, expected: Option<DiffId>) -> Result<UnpackedLayer> {
+        self.unpack_keeping(archive, expected, expected.is_some())
+    }
+
+    /// Unpacks a layer whose archive lies in a file anyway, which [`UnpackedLayer::adopt_archive`] may take over.
+    pub fn unpack_without_copy(&self, archive: impl Read, expected: DiffId) -> Result<UnpackedLayer> {
+        self.unpack_keeping(archive, Some(expected), false)
+    }
+
+    fn unpack_keeping(
+        &self,
+        archive: impl Read,
+        expected: Option<DiffId>,
+        keep: bool,
+    ) -> Result<UnpackedLayer> {
         let active = self.prepare(None)?;
         let layer = active.layer_path();
-        let kept = expected.is_some().then(|| self.archive_path(active.id()));
+        let kept = keep.then(|| self.archive_path(active.id()));
         let mut archive = Tee::new(archive, kept)?;
         let stream =
             Hashing::new(decompress(BufReader::with_capacity(128 << 10, &mut archive))?, self.limits.bytes);
@@ -78,7 +92,7 @@ impl Snapshots {
             snapshots: self.clone(),
             diff_id,
             size,
-            has_archive: expected.is_some(),
+            has_archive: keep,
             implied: unpacker.implied,
             links: unpacker.links,
             times: unpacker.times,

@@ -1,12 +1,15 @@
 //! Images: made ready for use, listed, named, removed.
 
+mod fetch;
+mod growing;
+
 use std::collections::BTreeSet;
 use std::io;
 use std::time::Duration;
 
 use coracle_oci::{DiffId, Digest, ImageConfig, ImageId, Platform, Reference};
 use coracle_registry::{BlobSink, BlobWriter, CommitError, RegistryError};
-use coracle_report::{Diagnostic, Event, Outcome, Task, TaskId};
+use coracle_report::{Diagnostic, Event, TaskId};
 use coracle_snapshot::SnapshotId;
 use coracle_store::{Image, PartialBlob, Store, StoreError};
 use jiff::Timestamp;
@@ -177,66 +180,6 @@ impl Images<'_> {
         let mut matching = images.into_iter().filter(|image| image.id.digest().hex().starts_with(digits));
         let first = matching.next();
         Ok(if matching.next().is_some() { None } else { first })
-    }
-
-    /// Fetches an image from its registry and unpacks it.
-    pub(crate) fn pull(
-        &self,
-        reference: &Reference,
-        platform: &Platform,
-        parent: Option<TaskId>,
-    ) -> Result<ReadyImage, Refused> {
-        let engine = self.engine;
-        let name = if *platform == Platform::host() {
-            format!("pull {}", reference.familiar())
-        } else {
-            format!("pull {} for {platform}", reference.familiar())
-        };
-        let task = Task::start(&*engine.reporter, parent, name);
-        let result = self.pull_into_store(reference, platform, &task);
-        match &result {
-            Ok(_) => task.finish(Outcome::Done),
-            Err(Refused::Unreachable(_)) => {
-                task.finish(Outcome::Skipped("registry not reachable".to_owned()));
-            }
-            Err(error) => task.finish(Outcome::Failed(error.to_string())),
-        }
-        result
-    }
-
-    fn pull_into_store(
-        &self,
-        reference: &Reference,
-        platform: &Platform,
-        task: &Task<'_>,
-    ) -> Result<ReadyImage, Refused> {
-        let engine = self.engine;
-        let _adding = engine.store.adding().during("adding an image to the store")?;
-        let resolved = engine
-            .registry()
-            .pull(reference, platform, &StoreSink(&engine.store), &*engine.reporter, Some(task.id()))
-            .map_err(|error| Refused::from_pull(&error))?;
-        let mut parent: Option<SnapshotId> = None;
-        for layer in &resolved.layers {
-            task.state(format!("unpack {}", layer.digest.short()));
-            let blob = engine.store.open_blob(&layer.digest).during("opening a downloaded layer")?;
-            let snapshot = engine
-                .snapshots
-                .apply(parent.as_ref(), blob, Some(layer.diff_id))
-                .during(format_args!("unpacking layer {}", layer.digest.short()))?;
-            parent = Some(snapshot.id);
-        }
-        engine.snapshots.sync().during("syncing layers to the disk")?;
-        let image =
-            engine.store.put_manifest(&resolved.manifest, &resolved.config).during("recording an image")?;
-        engine.store.add_reference(reference, &image).during("naming an image")?;
-        crate::cache::remember_pulled(engine, reference, &resolved.layers);
-        engine.events().named("image", "pull", &reference.familiar(), &[]);
-        // Their content lies in the snapshots now; nothing is stored twice.
-        for layer in &resolved.layers {
-            let _ = std::fs::remove_file(engine.store.blob_path(&layer.digest));
-        }
-        Ok(ReadyImage { id: image.id, config: image.config, snapshot: parent, stand_in: false })
     }
 
     /// Records an image whose layers are snapshots already, and gives it a name.
