@@ -51,7 +51,8 @@ impl Images<'_> {
     ) -> Result<ReadyImage, Refused> {
         let engine = self.engine;
         let _adding = engine.store.adding().during("adding an image to the store")?;
-        let resolved = engine.registry().resolve(reference, platform).map_err(|error| Refused::from_pull(&error))?;
+        let resolved =
+            engine.registry().resolve(reference, platform).map_err(|error| Refused::from_pull(&error))?;
         let snapshot = self.fetch_layers(reference, &resolved, task)?;
         engine.snapshots.sync().during("syncing layers to the disk")?;
         let image =
@@ -93,13 +94,14 @@ impl Images<'_> {
                     engine.snapshots.apply(top.as_ref(), content, Some(layer.diff_id))
                 }
                 // Another command pulled the same meanwhile, or one of old left the compressed blob in the store.
-                None => match engine.snapshots.by_chain(chain).during(during())? {
-                    Some(snapshot) => Ok(snapshot),
-                    None => {
+                None => {
+                    if let Some(snapshot) = engine.snapshots.by_chain(chain).during(during())? {
+                        Ok(snapshot)
+                    } else {
                         let content = engine.store.open_blob(&layer.digest).during(during())?;
                         engine.snapshots.apply(top.as_ref(), content, Some(layer.diff_id))
                     }
-                },
+                }
             };
             top = Some(attached.during(during())?.id);
         }
