@@ -3,16 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::PathBuf;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use coracle_registry::{Client, CredentialStore};
-use coracle_report::Reporter;
+use coracle_report::{Event, Reporter, Severity};
 use coracle_runtime::Runtime;
 use coracle_snapshot::{SnapshotId, Snapshots};
 use coracle_store::{FileLock, Layout, Store};
 
 use crate::{
-    Bases, Builds, Containers, During, Events, Images, Keepers, Networks, Projects, Result, Volumes,
+    Bases, Builds, Containers, Doctor, During, Events, Failure, Images, Keepers, Networks, Projects, Result,
+    Volumes,
 };
 
 /// How an engine is opened.
@@ -36,6 +37,8 @@ pub struct Engine {
     pub(crate) reporter: Arc<dyn Reporter>,
     pub(crate) environment: BTreeMap<String, String>,
     registry: OnceLock<Client>,
+    /// What was told of damage: each thing once a command.
+    told: Mutex<BTreeSet<String>>,
 }
 
 impl Engine {
@@ -65,7 +68,26 @@ impl Engine {
             program: PathBuf::from("/proc/self/exe"),
         });
         let (reporter, environment) = (options.reporter, options.environment);
-        Ok(Self { layout, store, snapshots, runtime, reporter, environment, registry: OnceLock::new() })
+        Ok(Self {
+            layout,
+            store,
+            snapshots,
+            runtime,
+            reporter,
+            environment,
+            registry: OnceLock::new(),
+            told: Mutex::default(),
+        })
+    }
+
+    /// Tells the user of something damaged that hinders nothing else, once.
+    pub(crate) fn tell_damage(&self, failure: &Failure) {
+        let mut notice = failure.first().clone();
+        notice.severity = Severity::Warning;
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.insert(notice.message.clone()) {
+            self.reporter.event(Event::Notice(notice));
+        }
     }
 
     /// Returns the client of registries, with the credentials of `~/.docker/config.json`.
@@ -115,6 +137,11 @@ impl Engine {
         Networks { engine: self }
     }
 
+    /// Returns who finds and mends what is damaged.
+    pub fn doctor(&self) -> Doctor<'_> {
+        Doctor { engine: self }
+    }
+
     /// Returns what happened.
     pub fn events(&self) -> Events<'_> {
         Events { engine: self }
@@ -147,6 +174,11 @@ impl Engine {
         else {
             return Ok(());
         };
+        let survey = self.store.survey().during("listing images")?;
+        if survey.damage.iter().any(|damage| !matches!(damage, coracle_store::StoreError::Missing(_))) {
+            // What a damaged image needs cannot be told: nothing is thrown away until that is mended.
+            return Ok(());
+        }
         let mut needed = self.images().needed_snapshots()?;
         needed.extend(self.builds().cached_snapshots()?);
         let all = self.snapshots.list().during("listing snapshots")?;

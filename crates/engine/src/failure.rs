@@ -99,6 +99,11 @@ impl<T, E: std::error::Error + 'static> During<T> for std::result::Result<T, E> 
     }
 }
 
+/// Passes a point at which a test may make the engine fail.
+pub(crate) fn pass(point: coracle_fault::Point) -> Result<()> {
+    coracle_fault::hit(point).during(format_args!("at {}", point.name()))
+}
+
 /// Returns advice for an error whose chain holds an I/O error that we know.
 fn hint(error: &(dyn std::error::Error + 'static)) -> Option<&'static str> {
     use std::io::ErrorKind;
@@ -112,6 +117,15 @@ fn hint(error: &(dyn std::error::Error + 'static)) -> Option<&'static str> {
             || store.is_some_and(coracle_store::StoreError::is_no_space)
         {
             return Some(DISK_FULL);
+        }
+        let damaged = matches!(
+            store,
+            Some(coracle_store::StoreError::Damaged { .. } | coracle_store::StoreError::Mismatch { .. })
+        ) || matches!(snapshot, Some(coracle_snapshot::SnapshotError::Record { .. }));
+        if damaged {
+            return Some(
+                "see what is damaged (`coracle doctor`) and have it mended: coracle doctor --repair",
+            );
         }
         let kind = error
             .downcast_ref::<std::io::Error>()

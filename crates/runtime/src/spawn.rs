@@ -48,6 +48,7 @@ impl Program {
     pub fn shim(&self, mode: &str) -> Command {
         let mut command = Command::new(&self.path);
         command.arg("shim").arg(mode).env_clear();
+        coracle_fault::pass_on(&mut command);
         command
     }
 }

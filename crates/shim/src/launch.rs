@@ -56,6 +56,13 @@ pub(crate) fn create(
     let ours = |error: &dyn std::fmt::Display| CannotRun { code: OURS, message: error.to_string() };
     let (reader, writer) = io::pipe().map_err(|error| ours(&error))?;
     let helper = syscall::fork(|| {
+        // The container's process keeps what it has until it executes its program. A copy of the shim's lock or of a
+        // client's connection in it would hide that the shim was killed meanwhile.
+        let mut kept = vec![writer.as_raw_fd()];
+        if let Some(ends) = &ends {
+            kept.extend([&ends.stdin, &ends.stdout, &ends.stderr].map(AsRawFd::as_raw_fd));
+        }
+        syscall::close_others(kept);
         let report = match build(config, bundle, ends) {
             Ok(pid) => Report::Made { pid },
             Err(CannotRun { code, message }) => Report::Failed { code, message },

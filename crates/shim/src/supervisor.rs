@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use coracle_fault::Point;
 use jiff::Timestamp;
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
@@ -140,9 +141,11 @@ impl Supervisor {
         let lock = setup::lock(&config).map_err(|error| {
             io::Error::new(error.kind(), format!("another shim has this container: {error}"))
         })?;
+        coracle_fault::hit(Point::ShimLocked)?;
         let identity = ProcessIdentity::of(rustix::process::getpid().as_raw_nonzero().get())
             .ok_or_else(|| io::Error::other("/proc is not readable"))?;
         let host = setup::enter_own_world(&config, bundle)?;
+        coracle_fault::hit(Point::ShimEntered)?;
         let signals = syscall::signal_descriptor(&[
             libc::SIGCHLD,
             libc::SIGTERM,
@@ -156,6 +159,7 @@ impl Supervisor {
         };
         let listener = launch::listen(directory, &name)?;
         listener.set_nonblocking(true)?;
+        coracle_fault::hit(Point::ShimListening)?;
         let log = config.log.clone().map(LogWriter::open).transpose()?;
         Ok(Self {
             config,
@@ -371,6 +375,7 @@ impl Supervisor {
             let of_probe = self.probe.as_ref().is_some_and(|probe| probe.pid() == ended.pid);
             match &self.phase {
                 Phase::Running { run, .. } if run.process.pid == ended.pid => {
+                    let _ = coracle_fault::hit(Point::ShimReaped);
                     let until = Instant::now() + DRAIN;
                     self.phase = Phase::Draining { run: run.clone(), code: ended.code, until };
                     self.kill_at = None;
@@ -408,6 +413,7 @@ impl Supervisor {
         let out_of_memory = cgroup.oom_kills() > 0;
         let _ = cgroup.remove();
         launch::forget(&self.bundle);
+        let _ = coracle_fault::hit(Point::ShimDrained);
         self.last_code = Some(code);
         if out_of_memory {
             self.tell("oom", &[]);

@@ -36,6 +36,21 @@ pub(crate) fn exit_now(code: i32) -> ! {
     unsafe { libc::_exit(code) }
 }
 
+/// Closes every descriptor from 3 on that is not among `kept`: for a fresh copy of the process that has no use for them.
+pub(crate) fn close_others(mut kept: Vec<RawFd>) {
+    kept.sort_unstable();
+    let mut first: libc::c_uint = 3;
+    for fd in kept.into_iter().filter_map(|fd| libc::c_uint::try_from(fd).ok()).filter(|fd| *fd >= 3) {
+        if fd > first {
+            // SAFETY: the copy uses none of these descriptors and leaves by `_exit`, which drops nothing.
+            unsafe { libc::syscall(libc::SYS_close_range, first, fd - 1, 0) };
+        }
+        first = fd + 1;
+    }
+    // SAFETY: as above.
+    unsafe { libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, 0) };
+}
+
 /// Waits for `pid`, or for any child when it is -1; with `block` unset returns `None` when none has ended.
 pub(crate) fn wait(pid: i32, block: bool) -> io::Result<Option<Ended>> {
     loop {

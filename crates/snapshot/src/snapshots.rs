@@ -7,7 +7,7 @@
 //! <root>/<id>/archive       the archive that the layer came from, when ours of the same files would be another
 //! <root>/<id>/work          overlay's work directory, until the snapshot is committed
 //! <root>/chains/<hex>       the id of the committed snapshot with this chain id
-//! <root>/.gone-*            being removed
+//! <root>/.gone/             being removed
 //! ```
 //!
 //! Many processes work here at once. An active snapshot's directory is locked (`flock`) by the process that
@@ -19,6 +19,7 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
+use coracle_fault::Point;
 use coracle_oci::{ChainId, DiffId};
 use rustix::fs::{FlockOperation, Mode, OFlags};
 
@@ -98,6 +99,14 @@ impl Snapshots {
         }
     }
 
+    /// Writes the record of a held snapshot anew that was lost or damaged; what it holds is not touched.
+    pub fn restore_held(&self, id: &SnapshotId, parent: Option<&SnapshotId>, holder: String) -> Result<()> {
+        let _guard = self.lock()?;
+        let mut record = Snapshot::new(id.clone(), parent.cloned());
+        record.state = State::Held { holder };
+        record.write(&self.record_path(id), true)
+    }
+
     /// Returns what is known about a snapshot.
     pub fn get(&self, id: &SnapshotId) -> Result<Snapshot> {
         Snapshot::read(&self.record_path(id))?.ok_or_else(|| SnapshotError::Unknown(id.clone()))
@@ -161,7 +170,7 @@ impl Snapshots {
         Ok(snapshot)
     }
 
-    /// Returns all snapshots, oldest first. Damaged records are left out; [`Snapshots::reclaim`] removes them.
+    /// Returns all snapshots, oldest first. Damaged records are left out; [`Snapshots::get`] tells of them.
     pub fn list(&self) -> Result<Vec<Snapshot>> {
         let mut snapshots = Vec::new();
         for id in self.ids()? {
@@ -218,7 +227,9 @@ impl Snapshots {
                 let dead = match Snapshot::read(&self.record_path(&id)) {
                     Ok(Some(snapshot)) => snapshot.state == State::Active,
                     // Records are made under the lock that we hold: its maker did not get that far.
-                    Ok(None) | Err(SnapshotError::Record { .. }) => true,
+                    Ok(None) => true,
+                    // It may hold what a container wrote: only who mends it on purpose takes it away.
+                    Err(SnapshotError::Record { .. }) => false,
                     Err(error) => return Err(error),
                 };
                 if dead && self.try_lock_directory(&id)?.is_some() {
@@ -227,17 +238,29 @@ impl Snapshots {
                 }
             }
         }
-        let entries =
-            std::fs::read_dir(&self.root).map_err(|error| SnapshotError::io("read", &self.root, error))?;
-        for entry in entries.flatten() {
-            if entry.file_name().as_encoded_bytes().starts_with(b".gone-") && !gone.contains(&entry.path()) {
-                gone.push(entry.path());
-            }
-        }
         for path in gone {
             Self::erase(&path)?;
         }
+        self.erase_gone()?;
         Ok(removed)
+    }
+
+    /// Erases what killed commands had begun to remove. Cheap when there is nothing.
+    pub fn erase_gone(&self) -> Result<()> {
+        let place = self.gone();
+        let entries = match std::fs::read_dir(&place) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(SnapshotError::io("read", &place, error)),
+        };
+        for entry in entries.flatten() {
+            Self::erase(&entry.path())?;
+        }
+        Ok(())
+    }
+
+    fn gone(&self) -> PathBuf {
+        self.root.join(".gone")
     }
 
     /// Brings everything written so far to the disk. Call it once before recording that something is complete.
@@ -308,6 +331,7 @@ impl Snapshots {
         }
         record.state = State::Committed;
         record.write(&self.record_path(&record.id), false)?;
+        pass(Point::SnapshotCommitted, &self.root)?;
         self.index(&record)?;
         Ok((record, true))
     }
@@ -354,7 +378,8 @@ impl Snapshots {
         active.commit()
     }
 
-    fn ids(&self) -> Result<Vec<SnapshotId>> {
+    /// Returns the names of all snapshots, of those with a damaged record too.
+    pub fn ids(&self) -> Result<Vec<SnapshotId>> {
         let entries =
             std::fs::read_dir(&self.root).map_err(|error| SnapshotError::io("read", &self.root, error))?;
         let mut ids = Vec::new();
@@ -423,6 +448,7 @@ impl Snapshots {
         }
         // The top layer's root decides over owner and permissions of `/`.
         copy_root_attributes(lower.map(PathBuf::as_path), &layer)?;
+        pass(Point::SnapshotMade, directory)?;
         record.write(&self.record_path(&record.id), false)?;
         Ok((record, lock))
     }
@@ -450,9 +476,15 @@ impl Snapshots {
             }
         }
         let directory = self.directory(id);
-        let gone = self.root.join(format!(".gone-{id}-{}", std::process::id()));
+        let place = self.gone();
+        if let Err(error) = std::fs::create_dir(&place)
+            && error.kind() != io::ErrorKind::AlreadyExists
+        {
+            return Err(SnapshotError::io("make", &place, error));
+        }
+        let gone = place.join(format!("{id}-{}", std::process::id()));
         match std::fs::rename(&directory, &gone) {
-            Ok(()) => Ok(gone),
+            Ok(()) => pass(Point::SnapshotDetached, &gone).map(|()| gone),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(gone),
             Err(error) => Err(SnapshotError::io("remove", &directory, error)),
         }
@@ -463,6 +495,11 @@ impl Snapshots {
         let parent = open_directory(parent)?;
         remove_tree(parent.as_fd(), name).map_err(|error| SnapshotError::io("remove", path, error))
     }
+}
+
+/// Passes a point at which a test may make the work on `path` fail.
+fn pass(point: Point, path: &Path) -> Result<()> {
+    coracle_fault::hit(point).map_err(|error| SnapshotError::io("write", path, error))
 }
 
 impl Guard {

@@ -33,6 +33,7 @@ impl Store {
             return Ok((digest, size));
         }
         file.as_file().sync_all().map_err(fail)?;
+        coracle_fault::hit(coracle_fault::Point::StoreBlobWritten).map_err(fail)?;
         let path = self.layout.blob(&digest);
         file.persist(&path).map_err(|error| StoreError::io("write", &path, error.error))?;
         sync_directory(&self.layout.blobs())?;

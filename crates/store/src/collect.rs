@@ -100,7 +100,10 @@ impl Store {
         let mut live_chains = BTreeSet::new();
 
         let mut images = Vec::new();
-        for image in self.list_images()? {
+        let mut survey = self.survey()?;
+        // What belongs to a damaged image cannot be told: nothing is thrown away until that is mended.
+        survey.damage.retain(|damage| !matches!(damage, StoreError::Missing(_)));
+        for image in survey.images {
             let goes = match policy.images {
                 ImagePolicy::Keep => false,
                 ImagePolicy::Nameless => image.references.is_empty(),
@@ -116,7 +119,11 @@ impl Store {
         let mut manifests: BTreeSet<Digest> = BTreeSet::new();
         for name in self.references()? {
             live_blobs.insert(name.manifest);
-            manifests.extend(self.manifests_of(&name)?);
+            match self.manifests_of(&name) {
+                Ok(named) => manifests.extend(named),
+                Err(error) if error.is_damage() => survey.damage.push(error),
+                Err(error) => return Err(error),
+            }
         }
         for image in self.list_images()? {
             manifests.insert(image.manifest_digest);
@@ -134,6 +141,10 @@ impl Store {
                 Ok(manifest) => manifest,
                 // A name of something that was never completed protects nothing more.
                 Err(StoreError::Missing(_)) => continue,
+                Err(error) if error.is_damage() => {
+                    survey.damage.push(error);
+                    continue;
+                }
                 Err(error) => return Err(error),
             };
             live_blobs.insert(self.parse_digest(&digest, &manifest.config)?);
@@ -143,7 +154,8 @@ impl Store {
         }
 
         let cache = self.collect_cache(policy, &mut live_snapshots)?;
-        let (blobs, bytes) = self.collect_blobs(policy, &live_blobs)?;
+        let (blobs, bytes) =
+            if survey.damage.is_empty() { self.collect_blobs(policy, &live_blobs)? } else { (Vec::new(), 0) };
         Ok(Collected { images, cache, blobs, bytes, live_snapshots, live_chains, _alone: alone })
     }
 

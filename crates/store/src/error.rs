@@ -119,6 +119,18 @@ impl StoreError {
         Self::Io { action, path: path.to_owned(), source }
     }
 
+    /// Returns whether something stored is not what it should be, or is lost.
+    pub fn is_damage(&self) -> bool {
+        matches!(
+            self,
+            Self::Damaged { .. }
+                | Self::Mismatch { .. }
+                | Self::TooLarge { .. }
+                | Self::Missing(_)
+                | Self::Size { .. }
+        )
+    }
+
     /// Returns whether the disk was full.
     pub fn is_no_space(&self) -> bool {
         matches!(self, Self::NoSpace { .. })

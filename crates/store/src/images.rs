@@ -31,6 +31,15 @@ pub struct Image {
     pub stored: Timestamp,
 }
 
+/// The images of a store, and what hinders it from showing all.
+#[derive(Debug)]
+pub struct Survey {
+    /// Those that are whole, newest first.
+    pub images: Vec<Image>,
+    /// What is wrong with records and documents of others.
+    pub damage: Vec<StoreError>,
+}
+
 /// Which manifest an image id belongs to.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct ImageRecord {
@@ -147,21 +156,40 @@ impl Store {
         }
     }
 
-    /// Returns all images, newest first. Those whose documents are lost are left out.
+    /// Returns all images, newest first. Those whose documents are lost or damaged are left out; [`Store::survey`]
+    /// tells of them.
     pub fn list_images(&self) -> Result<Vec<Image>> {
-        let names = self.names()?;
+        self.survey().map(|survey| survey.images)
+    }
+
+    /// Returns all images, and what is wrong with those that cannot be shown.
+    pub fn survey(&self) -> Result<Survey> {
+        let (references, mut damage) = self.surveyed_references()?;
+        let mut names: BTreeMap<Digest, Vec<Reference>> = BTreeMap::new();
+        for name in references {
+            match self.manifests_of(&name) {
+                Ok(manifests) => {
+                    for manifest in manifests {
+                        names.entry(manifest).or_default().push(name.reference.clone());
+                    }
+                }
+                Err(error) if error.is_damage() => damage.push(error),
+                Err(error) => return Err(error),
+            }
+        }
         let mut images = Vec::new();
         for id in self.image_ids()? {
-            if let Some(record) = records::read_json::<ImageRecord>(&self.layout.image(&id))? {
-                match self.load(id, record.manifest, record.stored, &names) {
-                    Ok(image) => images.push(image),
-                    Err(StoreError::Missing(_)) => {}
-                    Err(error) => return Err(error),
-                }
+            let loaded = records::read_json::<ImageRecord>(&self.layout.image(&id)).and_then(|record| {
+                record.map(|record| self.load(id, record.manifest, record.stored, &names)).transpose()
+            });
+            match loaded {
+                Ok(image) => images.extend(image),
+                Err(error) if error.is_damage() => damage.push(error),
+                Err(error) => return Err(error),
             }
         }
         images.sort_by_key(|image| std::cmp::Reverse(image.stored));
-        Ok(images)
+        Ok(Survey { images, damage })
     }
 
     /// Removes an image's record; with several names only when `force` says so. Its content goes with the next
@@ -170,8 +198,8 @@ impl Store {
         let image = match self.image_by_id(id) {
             Ok(Some(image)) => image,
             Ok(None) => return Ok(false),
-            // Its documents are lost; the record must still be removable.
-            Err(StoreError::Missing(_)) => return records::remove(&self.layout.image(id)),
+            // Its documents are lost or damaged; the record must still be removable.
+            Err(error) if error.is_damage() => return records::remove(&self.layout.image(id)),
             Err(error) => return Err(error),
         };
         if image.references.len() > 1 && !force {
@@ -205,7 +233,8 @@ impl Store {
     fn names(&self) -> Result<BTreeMap<Digest, Vec<Reference>>> {
         let mut names: BTreeMap<Digest, Vec<Reference>> = BTreeMap::new();
         for name in self.references()? {
-            for manifest in self.manifests_of(&name)? {
+            // One whose index is damaged names nothing; who lists images is told.
+            for manifest in self.manifests_of(&name).unwrap_or_default() {
                 names.entry(manifest).or_default().push(name.reference.clone());
             }
         }

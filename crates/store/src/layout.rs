@@ -21,6 +21,7 @@
 //! ├── bases/{<plan>.json,cache/,work/}
 //! ├── downloads/              `ADD` of URLs
 //! ├── tmp/                    outlives no command
+//! ├── quarantine/<time>/      what was damaged, under the path that it had; see `coracle doctor --repair`
 //! ├── projects/<name>/{lock,project.json}
 //! ├── cache-usage.json        how large the build cache was when it was last measured
 //! └── cache-mounts/<id>/      `RUN --mount=type=cache`
@@ -316,6 +317,16 @@ impl Layout {
     /// Returns the run directory of one container.
     pub fn run_container(&self, id: &str) -> PathBuf {
         self.run_containers().join(encode(id))
+    }
+
+    /// Returns the copy of a running container's record, for when the record itself is damaged.
+    pub fn running_container_record(&self, id: &str) -> PathBuf {
+        self.run_container(id).join("container.json")
+    }
+
+    /// Returns the directory of what was damaged and put aside.
+    pub fn quarantine(&self) -> PathBuf {
+        self.data.join("quarantine")
     }
 
     /// Returns the socket of a container's shim.

@@ -21,7 +21,7 @@ pub use blobs::{FinishedBlob, PartialBlob};
 pub use cache::CacheRecord;
 pub use collect::{Collected, ImagePolicy, Policy, Roots};
 pub use error::StoreError;
-pub use images::{Image, MAX_DOCUMENT};
+pub use images::{Image, MAX_DOCUMENT, Survey};
 pub use layout::Layout;
 pub use leases::{Lease, Leased};
 pub use lock::FileLock;

@@ -1,8 +1,13 @@
 //! Small versioned JSON files that are replaced in one step.
 
+use std::fs::File;
 use std::io::Write;
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 
+use rustix::fs::{AtFlags, CWD, Mode, OFlags};
+use rustix::io::Errno;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -57,17 +62,71 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<()> {
     let fail = |error| StoreError::io("write", path, error);
     let parent = path.parent().unwrap_or(Path::new("."));
     std::fs::create_dir_all(parent).map_err(|error| StoreError::io("make", parent, error))?;
-    // Hidden, so that listings of the directory do not take it for a record.
-    let mut file = tempfile::Builder::new().prefix(".new-").tempfile_in(parent).map_err(fail)?;
-    file.write_all(bytes).map_err(fail)?;
-    file.as_file().sync_all().map_err(fail)?;
-    file.persist(path).map_err(|error| fail(error.error))?;
+    let mut new = NewFile::in_directory(parent).map_err(fail)?;
+    new.file().write_all(bytes).map_err(fail)?;
+    new.file().sync_all().map_err(fail)?;
+    coracle_fault::hit(coracle_fault::Point::StoreRecordWritten).map_err(fail)?;
+    new.persist(path).map_err(fail)?;
     sync_directory(parent)
+}
+
+/// A file that replaces another when it is whole. Where the file system can do that it has no name until then, so that
+/// nothing is left of it when its writer is killed.
+enum NewFile {
+    Nameless(File),
+    /// Hidden, so that listings of the directory do not take it for a record.
+    Hidden(tempfile::NamedTempFile),
+}
+
+/// How the hidden names of files begin that are being written.
+const NEW: &str = ".new-";
+
+impl NewFile {
+    fn in_directory(directory: &Path) -> std::io::Result<Self> {
+        let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
+        match rustix::fs::open(directory, flags, Mode::RUSR | Mode::WUSR) {
+            Ok(file) => Ok(Self::Nameless(file.into())),
+            Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL | Errno::NOENT) => {
+                tempfile::Builder::new().prefix(NEW).tempfile_in(directory).map(Self::Hidden)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn file(&mut self) -> &mut File {
+        match self {
+            Self::Nameless(file) => file,
+            Self::Hidden(file) => file.as_file_mut(),
+        }
+    }
+
+    fn persist(self, path: &Path) -> std::io::Result<()> {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let file = match self {
+            Self::Nameless(file) => file,
+            Self::Hidden(file) => return file.persist(path).map(drop).map_err(|error| error.error),
+        };
+        let ours = format!("/proc/self/fd/{}", file.as_raw_fd());
+        loop {
+            // A link replaces nothing: the file needs a name of its own for the moment between both calls.
+            let count = COUNT.fetch_add(1, Ordering::Relaxed);
+            let hidden = path.with_file_name(format!("{NEW}{}-{count}", std::process::id()));
+            match rustix::fs::linkat(CWD, &ours, CWD, &hidden, AtFlags::SYMLINK_FOLLOW) {
+                Ok(()) => {
+                    return std::fs::rename(&hidden, path).inspect_err(|_| {
+                        let _ = std::fs::remove_file(&hidden);
+                    });
+                }
+                Err(Errno::EXIST) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
 }
 
 /// Brings a directory's names to the disk, so that a rename in it survives a power cut.
 pub(crate) fn sync_directory(path: &Path) -> Result<()> {
-    std::fs::File::open(path)
+    File::open(path)
         .and_then(|directory| directory.sync_all())
         .map_err(|error| StoreError::io("sync", path, error))
 }

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::Store;
-use crate::error::Result;
+use crate::error::{Result, StoreError};
 use crate::records::{self, Record};
 
 /// A name and the manifest it stands for.
@@ -73,14 +73,24 @@ impl Store {
     }
 
     /// Returns all names, sorted.
+    ///
+    /// A record that is damaged hinders nobody; [`Store::survey`] tells of it.
     pub fn references(&self) -> Result<Vec<NamedManifest>> {
-        let mut all = Vec::new();
+        self.surveyed_references().map(|(all, _)| all)
+    }
+
+    pub(crate) fn surveyed_references(&self) -> Result<(Vec<NamedManifest>, Vec<StoreError>)> {
+        let (mut all, mut damage) = (Vec::new(), Vec::new());
         for path in records::list(&self.layout.references())? {
-            // One that is removed meanwhile is none.
-            all.extend(records::read_json::<NamedManifest>(&path)?);
+            match records::read_json::<NamedManifest>(&path) {
+                // One that is removed meanwhile is none.
+                Ok(record) => all.extend(record),
+                Err(error) if error.is_damage() => damage.push(error),
+                Err(error) => return Err(error),
+            }
         }
         all.sort_by(|a, b| a.reference.cmp(&b.reference));
-        Ok(all)
+        Ok((all, damage))
     }
 
     /// Takes a name away; returns whether it was there. What it stood for stays.

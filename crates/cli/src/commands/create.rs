@@ -17,7 +17,8 @@ pub struct Args {
 /// Runs the command.
 pub fn run(context: &Context, args: Args) -> Result<Done> {
     let request = request(&args.container)?;
-    let (_, id) = make(context, &args.container, request, Next::Keep)?;
+    let (engine, id) = make(context, &args.container, request, Next::Keep)?;
+    engine.containers().settle(&id);
     context.printer.data(id.as_str());
     Ok(Done::Ok)
 }

@@ -15,6 +15,7 @@ pub mod cp;
 pub mod create;
 mod detach_keys;
 pub mod diff;
+pub mod doctor;
 pub mod down;
 pub mod env;
 pub mod events;
@@ -150,6 +151,7 @@ fn dispatch(context: &Context, command: Command) -> Result<Done> {
         Command::Cp(args) => cp::run(context, args),
         Command::Wait(args) => wait::run(context, args),
         Command::Rm(args) => rm::run(context, args),
+        Command::Doctor(args) => doctor::run(context, args),
         Command::Inspect(args) => inspect::run(context, args),
         Command::Export(args) => export::run(context, args),
         Command::Images(args) => images::run(context, args),

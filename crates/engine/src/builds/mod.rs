@@ -11,12 +11,14 @@ use std::collections::BTreeSet;
 use std::sync::atomic::AtomicBool;
 
 use coracle_build::{BuildRequest, CachePolicy, StepOrigin, StepReport, StepWhy};
+use coracle_fault::Point;
 use coracle_oci::{ImageId, Reference};
 use coracle_report::{Diagnostic, Outcome, Quiet, Task, TaskId};
 use coracle_snapshot::SnapshotId;
 
 use crate::cache::{CachePlace, Exported, is_broken, warn_of};
 use crate::contexts::{self, Opened};
+use crate::failure::pass;
 use crate::ports::build::{ContextReport, EngineHost, WOULD_WORK, Work, cached};
 pub use graph::{StageGraph, StageNode, StageOrigin, StageStep};
 pub use options::{BuildOptions, HostCa, SolveOptions};
@@ -84,6 +86,7 @@ impl Builds<'_> {
         let _adding = self.engine.store.adding().during("adding an image to the store")?;
         let host = EngineHost::new(self.engine, options, &opened, Work::Done)?;
         self.refuse_findings(&request, options, &opened)?;
+        pass(Point::BuildBegun)?;
         let mut images = Vec::new();
         for platform in &targets {
             request.platform.clone_from(platform);
@@ -140,6 +143,7 @@ impl Builds<'_> {
         let images = images.into_iter().map(attested).collect::<Result<Vec<_>>>()?;
         let facts = Facts { cancel: Some(cancel), tags, epoch, cached, parent: options.parent };
         let steps = host.take_examined();
+        pass(Point::BuildSolved)?;
         let mut delivered = outputs::deliver(self.engine, images, &options.output.outputs, &facts)?;
         let metadata = &mut delivered.metadata;
         if let Some(told) = told {

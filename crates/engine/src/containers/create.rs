@@ -3,15 +3,18 @@
 use std::io::Write as _;
 
 use coracle_container::{ContainerId, ContainerRecord, ContainerSpec, MountKind, Protocol, PublishedPort};
+use coracle_fault::Point;
 use coracle_report::Diagnostic;
 use coracle_snapshot::SnapshotId;
 use jiff::Timestamp;
 
+use super::recover::holder;
 use super::rename::wrong_name;
 use super::request::{self, ContainerRequest};
 use super::{Containers, is_name, partners};
+use crate::failure::pass;
 use crate::images::{Pull, ReadyImage};
-use crate::{During, Failure, Result, names, process, stored};
+use crate::{During, Failure, Result, Volumes, names, process, stored};
 
 impl Containers<'_> {
     /// Makes a container of what a caller asks for; its image is fetched as `pull` says.
@@ -70,32 +73,51 @@ impl Containers<'_> {
         for attachment in &spec.networks {
             self.engine.networks().find(&attachment.network)?;
         }
-        self.claim_name(&spec.name, &id)?;
-        let made = self.make(&id, &mut spec, image.snapshot.as_ref());
-        if made.is_err() {
-            // The first failure is what the user must see.
-            let _ = std::fs::remove_file(self.engine.layout.container_name(&spec.name));
-            let _ = std::fs::remove_dir_all(self.engine.layout.container(id.as_str()));
+        // Said before anything is made, so that the next command finds what a killed one left.
+        self.own(&id)?;
+        let made = self
+            .claim_name(&spec.name, &id)
+            .and_then(|()| self.make(&id, &mut spec, image.snapshot.as_ref()));
+        match made {
+            Ok(()) => {
+                self.tell(&id, "create", &[]);
+                // One that goes at its end is left to who starts it: killed before, it would stay for ever.
+                if !spec.auto_remove {
+                    self.settle(&id);
+                }
+                Ok(id)
+            }
+            Err(failure) => {
+                // The first failure is what the user must see.
+                let _ = std::fs::remove_file(self.engine.layout.container_record(id.as_str()));
+                let _ = self.sweep(&id);
+                Err(failure)
+            }
         }
-        if made.is_ok() {
-            self.tell(&id, "create", &[]);
-        }
-        made.map(|()| id)
     }
 
     fn make(&self, id: &ContainerId, spec: &mut ContainerSpec, parent: Option<&SnapshotId>) -> Result<()> {
+        pass(Point::CreateNamed)?;
         self.take_volumes(spec)?;
         for mount in &mut spec.mounts {
             if let MountKind::Volume { name, .. } = &mut mount.kind {
-                let wanted = (!name.is_empty()).then(|| name.clone());
-                *name = self.engine.volumes().create(wanted, std::collections::BTreeMap::new())?.name;
+                let volumes = self.engine.volumes();
+                if name.is_empty() {
+                    // Noted first: whoever undoes this knows which volumes nobody has ever seen.
+                    let drawn = Volumes::draw_name()?;
+                    self.note_volume(id, &drawn)?;
+                    *name = volumes.create_anonymous(drawn)?.name;
+                } else {
+                    volumes.create(Some(name.clone()), std::collections::BTreeMap::new())?;
+                }
             }
         }
+        pass(Point::CreateVolumes)?;
         let snapshot = self
             .engine
             .snapshots
             .prepare(parent)
-            .and_then(|active| active.hold(format!("container {}", id.short())))
+            .and_then(|active| active.hold(holder(id)))
             .during("preparing a container's file system")?;
         let record = ContainerRecord {
             id: id.clone(),
@@ -103,12 +125,14 @@ impl Containers<'_> {
             created: Timestamp::now(),
             snapshot: snapshot.id.to_string(),
         };
-        let written = std::fs::create_dir_all(self.engine.layout.container_etc(id.as_str()))
-            .during("making a container's directory")
+        let etc = self.engine.layout.container_etc(id.as_str());
+        let written = pass(Point::CreateHeld)
+            .and_then(|()| std::fs::create_dir_all(etc).during("making a container's directory"))
             .and_then(|()| {
                 stored::write(&self.engine.layout.container_record(id.as_str()), &record)
                     .during("recording a container")
-            });
+            })
+            .and_then(|()| pass(Point::CreateRecorded));
         if written.is_err() {
             let _ = self.engine.snapshots.remove(&snapshot.id);
         }
@@ -154,7 +178,7 @@ impl Containers<'_> {
     }
 
     /// Returns whether a name without a record is old enough that nobody is still writing the record.
-    fn is_abandoned(&self, path: &std::path::Path) -> bool {
+    pub(crate) fn is_abandoned(&self, path: &std::path::Path) -> bool {
         let age = std::fs::metadata(path)
             .and_then(|metadata| metadata.modified())
             .ok()

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use coracle_container::runtime_spec::EtcFiles;
 use coracle_container::{ContainerId, ContainerRecord, ContainerSpec, NetworkMode};
+use coracle_fault::Point;
 use coracle_report::{Diagnostic, Event};
 use coracle_runtime::{Overlay, Prepared, ResolvedUser, RuntimeError, Spawned, Stdin, resolve_user};
 use coracle_snapshot::{OverlaySpec, RootFs, SnapshotId};
@@ -14,8 +15,9 @@ use super::Containers;
 use super::partners::NetworkOwner;
 use super::request::DEFAULT_NETWORK;
 use crate::etc::{self, HostResolver};
+use crate::failure::pass;
 use crate::networks::Attachments;
-use crate::{During, Failure, Fault, Result, process};
+use crate::{During, Failure, Fault, Result, process, stored};
 
 /// The largest `/etc/passwd` or `/etc/group` that is read.
 const USER_DATABASE: u64 = 4 << 20;
@@ -44,6 +46,7 @@ impl Containers<'_> {
         let owner = self.network_owner(&record.spec)?;
         // Before anything is mounted for it: a volume that only it uses must not be taken away meanwhile.
         self.own(id)?;
+        pass(Point::StartOwned)?;
         // The shim of an earlier run may have started a clean-up that is not done yet: it must not take away what is made
         // here. One that comes later finds the new shim.
         let reaping = FileLock::exclusive(&self.engine.layout.container(id.as_str()).join("reap.lock"))
@@ -56,6 +59,9 @@ impl Containers<'_> {
                 return Err(failure);
             }
         };
+        stored::write_fast(&self.engine.layout.running_container_record(id.as_str()), &record)
+            .during("copying the container's record")?;
+        pass(Point::StartPrepared)?;
         let mut known = record.clone();
         if let Some(other) = &owner.owner {
             // Who shares a network shares the name, as Docker has it.
@@ -74,9 +80,12 @@ impl Containers<'_> {
                 Diagnostic::warning("not-honoured", format!("container `{}`: {note}", record.spec.name));
             self.engine.reporter.event(Event::Notice(diagnostic));
         }
-        let connected = self.connect(&record, &spawned).and_then(|()| {
-            self.engine.runtime.create(id).map_err(|error| self.runtime_failure(&record.spec, &error))
-        });
+        let connected = pass(Point::StartSpawned)
+            .and_then(|()| self.connect(&record, &spawned))
+            .and_then(|()| {
+                self.engine.runtime.create(id).map_err(|error| self.runtime_failure(&record.spec, &error))
+            })
+            .and_then(|()| pass(Point::StartCreated));
         drop(reaping);
         if let Err(failure) = connected {
             // The first failure is what the user must see; what cannot be undone goes with the shim.
@@ -96,8 +105,9 @@ impl Containers<'_> {
             let _ = self.release(record);
             self.runtime_failure(&record.spec, &error)
         });
+        let passed = started.and_then(|()| pass(Point::StartRunning));
         self.disown(&record.id);
-        started?;
+        passed?;
         if super::is_replica(&record.spec) {
             // One without a health check gets traffic from now on. The keeper sees the same, if a little later.
             self.engine.networks().settle()?;
@@ -117,11 +127,13 @@ impl Containers<'_> {
         let namespace =
             std::fs::File::open(spawned.network_namespace()).during("opening the network namespace")?;
         let attachments = self.engine.networks().attach(&record.id, spec, holder, namespace.as_fd())?;
+        pass(Point::StartAttached)?;
         self.write_etc(record, &attachments)?;
+        pass(Point::StartWritten)?;
         if spec.network_mode == NetworkMode::Bridge {
             self.engine.keepers().refresh_for(spec)?;
         }
-        Ok(())
+        pass(Point::StartServed)
     }
 
     /// Takes away what a container has beyond its shim: addresses, names, ports.

@@ -43,6 +43,7 @@ pub use exec::ExecRequest;
 pub(crate) use launch::{look_up_user, overlay_of};
 pub use logs::{LogLine, LogRequest, LogStream};
 pub use processes::ProcessTable;
+pub(crate) use recover::holder;
 pub use request::{ContainerRequest, HealthRequest};
 pub use run::{AttachStreams, Attached};
 pub use stats::{Sample, Stats};
@@ -109,8 +110,11 @@ impl Containers<'_> {
     pub fn list(&self) -> Result<Vec<ContainerView>> {
         let mut views = Vec::new();
         for id in self.ids()? {
-            // One that is removed while we look is not there.
-            views.extend(self.view(&id)?);
+            // One that is removed while we look is not there; one whose record is damaged hides no other.
+            match self.view(&id) {
+                Ok(view) => views.extend(view),
+                Err(failure) => self.engine.tell_damage(&failure),
+            }
         }
         views.sort_by_key(|view| std::cmp::Reverse(view.record.created));
         let running = views.iter().filter(|view| !view.endpoints.is_empty());
@@ -159,10 +163,14 @@ impl Containers<'_> {
         let Some(record) = self.record(id)? else { return Ok(None) };
         let state = self.state(id)?;
         let mut attached = self.engine.networks().read_state()?.containers.remove(id);
-        if attached.is_some() && matches!(state, ContainerState::Exited { .. }) {
+        let goes = record.spec.auto_remove && !self.is_owned(id);
+        if (attached.is_some() || goes) && matches!(state, ContainerState::Exited { .. }) {
             // Nobody was left to clean up, or it is being started again right now: then its shim lives.
             if !self.engine.runtime.has_shim(id).during("looking for a shim")? {
                 self.reap(id)?;
+                if goes && self.record(id)?.is_none() {
+                    return Ok(None);
+                }
             }
             attached = None;
         }
@@ -175,8 +183,15 @@ impl Containers<'_> {
 
     /// Returns a container's record; `None` when there is none.
     pub fn record(&self, id: &ContainerId) -> Result<Option<ContainerRecord>> {
-        stored::read(&self.engine.layout.container_record(id.as_str()))
-            .during(format_args!("reading the record of container {}", id.short()))
+        let layout = &self.engine.layout;
+        let read = stored::read(&layout.container_record(id.as_str()));
+        if read.as_ref().is_err_and(coracle_store::StoreError::is_damage)
+            && let Ok(Some(record)) = stored::read(&layout.running_container_record(id.as_str()))
+        {
+            // It runs, by a record that was whole when it started.
+            return Ok(Some(record));
+        }
+        read.during(format_args!("reading the record of container {}", id.short()))
     }
 
     /// Returns what a container is now; the loss of its shim is found out and recorded here.
@@ -185,7 +200,7 @@ impl Containers<'_> {
     }
 
     /// Returns the container that has a name.
-    fn named(&self, name: &str) -> Result<Option<ContainerId>> {
+    pub(crate) fn named(&self, name: &str) -> Result<Option<ContainerId>> {
         match std::fs::read_to_string(self.engine.layout.container_name(name)) {
             Ok(text) => Ok(text.trim().parse().ok()),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
@@ -193,12 +208,12 @@ impl Containers<'_> {
         }
     }
 
-    fn ids(&self) -> Result<Vec<ContainerId>> {
+    pub(crate) fn ids(&self) -> Result<Vec<ContainerId>> {
         let names = directory_names(&self.engine.layout.containers())?;
         Ok(names.iter().filter_map(|name| name.parse().ok()).collect())
     }
 
-    fn names(&self) -> Result<Vec<String>> {
+    pub(crate) fn names(&self) -> Result<Vec<String>> {
         directory_names(&self.engine.layout.container_names())
     }
 
@@ -257,7 +272,7 @@ fn published(port: &coracle_network::PublishedPort) -> PublishedPort {
     }
 }
 
-fn directory_names(path: &std::path::Path) -> Result<Vec<String>> {
+pub(crate) fn directory_names(path: &std::path::Path) -> Result<Vec<String>> {
     let entries = match std::fs::read_dir(path) {
         Ok(entries) => entries,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),

@@ -1,15 +1,20 @@
 //! Clearing up after commands that were killed: build steps without a builder, containers that were being started.
 //!
-//! Whoever spawns a shim first writes who it is into `<run>/<id>/owner.json`, and removes that once the container runs by
-//! itself. An owner that is gone left something half done; the next command undoes it.
+//! Whoever makes, starts or removes a container first writes who it is into `<run>/<id>/owner.json`, and removes that once
+//! the container stands or runs by itself. An owner that is gone left something half done; the next command undoes it.
 
-use std::path::PathBuf;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use coracle_container::{ContainerId, ContainerState, ProcessIdentity};
+use coracle_container::{ContainerId, ProcessIdentity};
+use coracle_snapshot::State;
 
 use super::{Containers, directory_names};
-use crate::{During, Result, process, stored};
+use crate::{During, Failure, Result, process, stored};
+
+/// Names of anonymous volumes that are made for a container, a line each; beside `owner.json`.
+const VOLUMES: &str = "volumes";
 
 impl Containers<'_> {
     /// Says that this process is starting something for `id`.
@@ -31,7 +36,7 @@ impl Containers<'_> {
     }
 
     /// Says whether somebody who lives is starting something for `id`.
-    pub(super) fn is_owned(&self, id: &ContainerId) -> bool {
+    pub(crate) fn is_owned(&self, id: &ContainerId) -> bool {
         let owner = stored::read::<ProcessIdentity>(&self.owner(id));
         owner.is_ok_and(|owner| owner.is_some_and(|owner| process::lives(&owner)))
     }
@@ -40,13 +45,60 @@ impl Containers<'_> {
         self.engine.layout.run_container(id.as_str()).join("owner.json")
     }
 
-    /// Undoes what killed commands left half done.
+    /// Says that a container was made that nobody starts now.
+    pub fn settle(&self, id: &ContainerId) {
+        self.disown(id);
+        let directory = self.engine.layout.run_container(id.as_str());
+        let _ = std::fs::remove_file(directory.join(VOLUMES));
+        // Stays where a shim has it.
+        let _ = std::fs::remove_dir(directory);
+    }
+
+    /// Notes that an anonymous volume is about to be made for `id`.
+    pub(super) fn note_volume(&self, id: &ContainerId, name: &str) -> Result<()> {
+        let path = self.engine.layout.run_container(id.as_str()).join(VOLUMES);
+        std::fs::File::options()
+            .create(true)
+            .append(true)
+            .open(path)
+            .and_then(|mut file| writeln!(file, "{name}"))
+            .during("noting a container's volume")
+    }
+
+    /// Removes what is left of a container without a record: one that was being made or removed. Volumes go only when
+    /// they were made for it and it never ran.
+    pub(crate) fn sweep(&self, id: &ContainerId) -> Result<()> {
+        let layout = &self.engine.layout;
+        for name in self.names()? {
+            if self.named(&name)?.as_ref() == Some(id) {
+                let _ = std::fs::remove_file(layout.container_name(&name));
+            }
+        }
+        let ours = State::Held { holder: holder(id) };
+        for snapshot in self.engine.snapshots.list().during("listing snapshots")? {
+            if snapshot.state == ours {
+                self.engine.snapshots.remove(&snapshot.id).during("removing a container's file system")?;
+            }
+        }
+        let noted = std::fs::read_to_string(layout.run_container(id.as_str()).join(VOLUMES));
+        for name in noted.unwrap_or_default().lines() {
+            self.engine.volumes().discard(name)?;
+        }
+        remove_directory(&layout.container(id.as_str()))?;
+        remove_directory(&layout.run_container(id.as_str()))
+    }
+
+    /// Undoes what killed commands left half done. What cannot be undone is told, and hinders nobody.
     pub(crate) fn recover(&self) -> Result<()> {
+        self.engine.volumes().erase_gone().during("erasing removed volumes")?;
+        self.engine.snapshots.erase_gone().during("erasing removed snapshots")?;
         for name in directory_names(&self.engine.layout.run_containers())? {
             let Ok(id) = name.parse::<ContainerId>() else { continue };
             let Ok(Some(owner)) = stored::read::<ProcessIdentity>(&self.owner(&id)) else { continue };
-            if !process::lives(&owner) {
-                self.undo(&id)?;
+            if !process::lives(&owner)
+                && let Err(failure) = self.undo(&id)
+            {
+                self.engine.tell_damage(&failure);
             }
         }
         Ok(())
@@ -55,7 +107,7 @@ impl Containers<'_> {
     fn undo(&self, id: &ContainerId) -> Result<()> {
         let runtime = &self.engine.runtime;
         let record = self.record(id)?;
-        if record.is_some() && runtime.state(id).during("reading the container's state")?.is_running() {
+        if record.is_some() && runtime.state(id).during("reading the container's state")?.has_shim() {
             self.disown(id);
             return Ok(());
         }
@@ -70,14 +122,27 @@ impl Containers<'_> {
         }
         self.engine.networks().release(id)?;
         runtime.remove_cgroup(id).during("removing the control group")?;
-        runtime.forget(id).during("removing the run directory")?;
-        if let Some(record) = record {
-            self.release(&record)?;
-            let never_ran = matches!(runtime.state(id), Ok(ContainerState::Created));
-            if record.spec.auto_remove && never_ran {
-                self.erase(&record)?;
+        match record {
+            Some(record) => {
+                runtime.forget(id).during("removing the run directory")?;
+                self.release(&record)?;
+                if record.spec.auto_remove { self.erase(&record) } else { Ok(()) }
             }
+            None => self.sweep(id),
         }
-        Ok(())
+    }
+}
+
+/// Returns by what name a container holds its snapshot.
+pub(crate) fn holder(id: &ContainerId) -> String {
+    format!("container {}", id.short())
+}
+
+fn remove_directory(path: &Path) -> Result<()> {
+    match std::fs::remove_dir_all(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(Failure::ours(format_args!("removing {}", path.display()), &error))
+        }
+        _ => Ok(()),
     }
 }

@@ -3,11 +3,13 @@
 use std::io::Write;
 
 use coracle_container::{ContainerId, ContainerRecord, MountKind};
+use coracle_fault::Point;
 use coracle_report::Diagnostic;
 use coracle_snapshot::SnapshotId;
 
 use super::Containers;
 use super::launch::gone;
+use crate::failure::pass;
 use crate::{During, Failure, Result};
 
 impl Containers<'_> {
@@ -30,31 +32,35 @@ impl Containers<'_> {
                 .during("killing the container")?;
             self.reap(id)?;
         }
+        pass(Point::RemoveStopped)?;
         // A container that was to be removed at its end is gone by now.
         let Some(record) = self.record(id)? else { return Ok(()) };
-        self.erase(&record)?;
-        if volumes {
-            self.remove_anonymous(&record)?;
-        }
-        Ok(())
+        self.erase_with(&record, volumes)
     }
 
     /// Removes what is left of a container that was made to go at its end but could not start.
     pub fn forget_if_auto_remove(&self, id: &ContainerId) -> Result<()> {
         match self.record(id)? {
-            Some(record) if record.spec.auto_remove => {
-                self.erase(&record)?;
-                self.remove_anonymous(&record)
-            }
+            Some(record) if record.spec.auto_remove => self.erase(&record),
             Some(_) | None => Ok(()),
         }
     }
 
     /// Removes a container's files, record and name. It must not run.
     pub(super) fn erase(&self, record: &ContainerRecord) -> Result<()> {
+        self.erase_with(record, record.spec.auto_remove)
+    }
+
+    /// As [`Self::erase`]; with `volumes` its anonymous volumes go too.
+    fn erase_with(&self, record: &ContainerRecord, volumes: bool) -> Result<()> {
         let id = &record.id;
+        // Said first, so that the next command removes the rest when we are killed; a full disk hinders no removal.
+        let _ = self.own(id);
+        for name in self.anonymous(record)?.iter().filter(|_| volumes) {
+            let _ = self.note_volume(id, name);
+        }
         self.release(record)?;
-        self.engine.runtime.forget(id).during("removing the run directory")?;
+        pass(Point::RemoveReleased)?;
         let directory = self.engine.layout.container(id.as_str());
         // The record goes first: what a killed command leaves of the rest belongs to nobody.
         match std::fs::remove_file(self.engine.layout.container_record(id.as_str())) {
@@ -63,13 +69,16 @@ impl Containers<'_> {
             }
             _ => {}
         }
+        pass(Point::RemoveUnrecorded)?;
         self.engine.events().container(record, "destroy", &[]);
         if self.named(&record.spec.name)?.as_ref() == Some(id) {
             let _ = std::fs::remove_file(self.engine.layout.container_name(&record.spec.name));
         }
+        pass(Point::RemoveUnnamed)?;
         if let Ok(snapshot) = record.snapshot.parse::<SnapshotId>() {
             self.engine.snapshots.remove(&snapshot).during("removing a container's file system")?;
         }
+        pass(Point::RemoveErased)?;
         let mut removed = std::fs::remove_dir_all(&directory);
         for _ in 0..10 {
             // A late clean-up may just have made its lock's file in there.
@@ -84,20 +93,24 @@ impl Containers<'_> {
             }
             _ => Ok(()),
         }?;
-        if record.spec.auto_remove { self.remove_anonymous(record) } else { Ok(()) }
+        let mut removed = Ok(());
+        for name in self.anonymous(record)?.iter().filter(|_| volumes) {
+            removed = removed.and(self.engine.volumes().discard(name));
+        }
+        removed?;
+        self.engine.runtime.forget(id).during("removing the run directory")
     }
 
-    fn remove_anonymous(&self, record: &ContainerRecord) -> Result<()> {
+    /// Returns a container's volumes that no user named.
+    fn anonymous(&self, record: &ContainerRecord) -> Result<Vec<String>> {
+        let mut found = Vec::new();
         for mount in &record.spec.mounts {
             let MountKind::Volume { name, .. } = &mount.kind else { continue };
-            let volumes = self.engine.volumes();
-            let anonymous =
-                volumes.list()?.into_iter().any(|volume| volume.name == *name && volume.anonymous);
-            if anonymous && self.using_volume(name)?.is_empty() {
-                volumes.remove(name)?;
+            if self.engine.volumes().is_anonymous(name)? {
+                found.push(name.clone());
             }
         }
-        Ok(())
+        Ok(found)
     }
 
     /// Writes a container's whole file system as a tar archive.

@@ -1,12 +1,14 @@
 //! Running a container in the foreground: its streams are ours, signals go to it, its exit code comes back.
 
 use coracle_container::{ContainerId, ContainerRecord, ContainerState};
+use coracle_fault::Point;
 use coracle_report::Diagnostic;
 use coracle_runtime::{Attachment, DetachKeys, Stdin};
 
 use super::Containers;
 use super::attached::{AtLoss, Following};
 use super::launch::gone;
+use crate::failure::pass;
 use crate::terminal::{RawTerminal, Winch};
 use crate::{During, Failure, Result, signals};
 
@@ -71,7 +73,7 @@ impl Containers<'_> {
             Ok(Attached::LetGo | Attached::Signalled(_)) => {}
             // The shim knows that we clean up (`reaping`), so nobody else does.
             Ok(Attached::Ended(_) | Attached::ReaderGone) | Err(_) => {
-                let reaped = self.reap(id);
+                let reaped = pass(Point::RunEnded).and_then(|()| self.reap(id));
                 if parted.is_ok() {
                     reaped?;
                 }

@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use coracle_container::{ContainerId, ContainerState};
+use coracle_fault::Point;
 use coracle_report::Diagnostic;
 use coracle_runtime::signal_number;
 use coracle_store::FileLock;
 
 use super::Containers;
 use super::launch::gone;
+use crate::failure::pass;
 use crate::{During, Failure, Result};
 
 /// How long a replica goes on when new connections go to others already.
@@ -23,6 +25,7 @@ impl Containers<'_> {
     /// Stops a container by another signal than its own.
     pub fn stop_by(&self, id: &ContainerId, signal: Option<&str>, seconds: Option<u64>) -> Result<()> {
         let signal = signal.map(number_of).transpose()?;
+        pass(Point::StopBegun)?;
         self.drain(id)?;
         self.engine
             .runtime
@@ -87,6 +90,7 @@ impl Containers<'_> {
             let _ = std::fs::remove_dir(self.engine.layout.container(id.as_str()));
             return Ok(());
         }
+        pass(Point::ReapLocked)?;
         if self.engine.runtime.has_shim(id).during("looking for a shim")? {
             self.await_shim(id)?;
         }
@@ -95,8 +99,11 @@ impl Containers<'_> {
             return Ok(());
         }
         let released = self.release(&record);
+        pass(Point::ReapReleased)?;
         self.engine.runtime.remove_cgroup(id).during("removing the control group")?;
+        pass(Point::ReapUngrouped)?;
         self.engine.runtime.forget(id).during("removing the run directory")?;
+        pass(Point::ReapForgotten)?;
         if record.spec.auto_remove {
             self.erase(&record)?;
         }

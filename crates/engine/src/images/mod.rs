@@ -201,7 +201,11 @@ impl Images<'_> {
     /// Returns the images of the store, newest first.
     pub fn list(&self) -> Result<Vec<ImageView>> {
         let mut views = Vec::new();
-        for image in self.engine.store.list_images().during("listing images")? {
+        let survey = self.engine.store.survey().during("listing images")?;
+        for damage in survey.damage.iter().filter(|damage| !matches!(damage, StoreError::Missing(_))) {
+            self.engine.tell_damage(&Failure::ours("an image is not shown", damage));
+        }
+        for image in survey.images {
             let view = |reference| ImageView {
                 id: image.id,
                 reference,

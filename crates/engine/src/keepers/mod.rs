@@ -61,6 +61,11 @@ impl Keepers<'_> {
         }
     }
 
+    /// Returns whether there is anything to serve for `scope`.
+    pub(crate) fn is_needed(&self, scope: &str) -> Result<bool> {
+        self.wanted(scope).map(|wanted| !wanted.is_empty())
+    }
+
     /// Is the keeper of `scope` until nothing is left to serve.
     pub fn serve(&self, scope: &str) -> Result<()> {
         let (over, serving) = std::io::pipe().during("making a pipe")?;
@@ -87,6 +92,7 @@ impl Keepers<'_> {
             .arg(absolute(self.engine.layout.run()))
             .args(["keeper", scope])
             .env_clear();
+        coracle_fault::pass_on(&mut command);
         command
     }
 

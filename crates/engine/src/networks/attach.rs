@@ -7,11 +7,13 @@ use std::os::fd::BorrowedFd;
 use coracle_container::{
     ContainerId, ContainerSpec, NetworkAttachment, NetworkMode, ProcessIdentity, Protocol,
 };
+use coracle_fault::Point;
 use coracle_network::netlink::{self, Attachment, Interface, Ipv6Link};
 use coracle_network::{NetworkRecord, PublishedPort, ipam, names, nftables};
 use coracle_report::Diagnostic;
 
 use super::{Attached, Endpoint, Networks, host_facts, services};
+use crate::failure::pass;
 use crate::{During, Failure, Result};
 
 /// Where a container is attached.
@@ -135,7 +137,9 @@ impl Networks<'_> {
         let networks = self.address_service(spec, &state, &endpoints, networks)?;
         state.containers.insert(id.clone(), attached);
         self.write_state(&state)?;
+        pass(Point::StartAllocated)?;
         nftables::apply(&state.rules(&self.list()?), &lock).during("applying the packet filter's rules")?;
+        pass(Point::StartFiltered)?;
         netlink::enable_forwarding().during("turning on forwarding")?;
         if networks.iter().any(|network| network.ipv6.is_some()) {
             netlink::enable_forwarding6().during("turning on forwarding of IPv6")?;
@@ -162,6 +166,7 @@ impl Networks<'_> {
             return Ok(());
         }
         self.write_state(&state)?;
+        pass(Point::ReleaseForgotten)?;
         nftables::apply(&state.rules(&self.list()?), &lock).during("applying the packet filter's rules")?;
         if removed.is_none_or(|attached| attached.service.is_some()) {
             self.settle_under(&state, &lock, None)?;

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use coracle_container::{ContainerId, ContainerSpec};
+use coracle_fault::Point;
 use coracle_network::netlink::{self, Bridge, HostFacts};
 use coracle_network::{
     Ipv6Plan, Lock, NetworkOptions, NetworkRecord, Subnet, Subnet6, ipam, names, nftables,
@@ -21,6 +22,7 @@ pub use services::Readiness;
 pub use state::{Attached, Endpoint, NetworkState};
 
 use crate::containers::request::{DEFAULT_NETWORK, STANDALONE};
+use crate::failure::pass;
 use crate::{During, Engine, Failure, Result};
 use crate::{process, stored};
 
@@ -88,7 +90,9 @@ impl Networks<'_> {
         }
         let record = self.plan(request, scope)?;
         self.write(&record)?;
+        pass(Point::NetworkRecorded)?;
         self.raise(&record)?;
+        pass(Point::NetworkRaised)?;
         self.engine.events().named("network", "create", &record.name, &[("type", "bridge".to_owned())]);
         Ok(record)
     }
@@ -211,7 +215,10 @@ impl Networks<'_> {
     pub fn list(&self) -> Result<Vec<NetworkRecord>> {
         let mut found = Vec::new();
         for path in records::list(&self.engine.layout.networks()).during("listing networks")? {
-            found.extend(stored::read::<NetworkRecord>(&path).during("reading a network's record")?);
+            match stored::read::<NetworkRecord>(&path).during("reading a network's record") {
+                Ok(record) => found.extend(record),
+                Err(failure) => self.engine.tell_damage(&failure),
+            }
         }
         found.sort_by(|a: &NetworkRecord, b| a.name.cmp(&b.name));
         Ok(found)
@@ -254,10 +261,15 @@ impl Networks<'_> {
                     .with_hint(format!("coracle rm -f {}", users.join(" "))),
             ));
         }
+        // The record goes last: killed before, the network is still there to be removed, or makes its bridge again.
+        let mut others = self.list()?;
+        others.retain(|other| other.id != record.id);
+        nftables::apply(&state.rules(&others), &lock).during("taking a network's rules away")?;
+        pass(Point::NetworkUnfiltered)?;
+        netlink::delete_link(&record.bridge).during("taking a network's bridge away")?;
+        pass(Point::NetworkUnlinked)?;
         records::remove(&self.engine.layout.network_record(&record.name))
             .during("removing a network's record")?;
-        nftables::apply(&state.rules(&self.list()?), &lock).during("taking a network's rules away")?;
-        netlink::delete_link(&record.bridge).during("taking a network's bridge away")?;
         self.engine.events().named("network", "destroy", &record.name, &[("type", "bridge".to_owned())]);
         Ok(())
     }
@@ -319,6 +331,18 @@ impl Networks<'_> {
         let mut state = self.read_state()?;
         let scopes = state.prune(process::lives);
         Ok((state, scopes))
+    }
+
+    /// Forgets the dead, and writes the rules of the packet filter as they are to be.
+    pub(crate) fn refresh(&self) -> Result<()> {
+        let lock = self.lock()?;
+        let (state, pruned) = self.live_state()?;
+        if !pruned.is_empty() {
+            self.write_state(&state)?;
+        }
+        nftables::apply(&state.rules(&self.list()?), &lock)
+            .map(drop)
+            .during("applying the packet filter's rules")
     }
 
     fn write_state(&self, state: &NetworkState) -> Result<()> {

@@ -303,6 +303,7 @@ fn keep_all(
     let naming = "naming the image";
     let kept =
         images.iter().map(|(image, _)| keep(engine, image, output, facts)).collect::<Result<Vec<_>>>()?;
+    crate::failure::pass(coracle_fault::Point::BuildStored)?;
     let (media_type, digest) = if let [only] = kept.as_slice() {
         for name in names {
             if store.reference(name).during(naming)?.as_ref() != Some(&only.manifest_digest) {

@@ -5,8 +5,10 @@ use std::time::{Duration, Instant};
 
 use coracle_compose::{Condition, DesiredNetwork, DesiredVolume, Evidence, Host, RESTART_LIMIT, WaitOutcome};
 use coracle_container::{ContainerId, ContainerSpec, ContainerState, HealthStatus};
+use coracle_fault::Point;
 use coracle_report::Diagnostic;
 
+use crate::failure::pass;
 use crate::networks::{Ipv6Request, NetworkRequest};
 use crate::{ContainerView, Engine, Pull, Result};
 
@@ -112,7 +114,7 @@ impl Host for ProjectHost<'_> {
         self.project.clone_into(&mut spec.scope);
         // By id: the image's name may have moved on since the plan was made.
         let image = told(self.engine.images().ensure(&spec.image_id.to_string(), Pull::Never, None))?;
-        told(self.engine.containers().create_from(spec, &image).map(drop))
+        told(self.engine.containers().create_from(spec, &image).and_then(|_| pass(Point::UpCreated)))
     }
 
     fn start_container(&self, name: &str) -> std::result::Result<(), Diagnostic> {
@@ -121,13 +123,14 @@ impl Host for ProjectHost<'_> {
             starting(&view);
         }
         let (id, containers) = (&view.record.id, self.engine.containers());
-        told(containers.start(id).and_then(|()| containers.after_start(id)))
+        let started = containers.start(id).and_then(|()| pass(Point::UpStarted));
+        told(started.and_then(|()| containers.after_start(id)))
     }
 
     fn stop_container(&self, id: &ContainerId) -> std::result::Result<(), Diagnostic> {
         let containers = self.engine.containers();
         let stopped = containers.before_stop(id).and_then(|()| containers.stop(id, self.grace));
-        told(unless_gone(stopped, "no-such-container"))
+        told(unless_gone(stopped, "no-such-container").and_then(|()| pass(Point::DownStopped)))
     }
 
     fn kill_container(&self, id: &ContainerId, signal: &str) -> std::result::Result<(), Diagnostic> {
@@ -149,7 +152,8 @@ impl Host for ProjectHost<'_> {
     }
 
     fn remove_container(&self, id: &ContainerId) -> std::result::Result<(), Diagnostic> {
-        told(unless_gone(self.engine.containers().remove(id, true, true), "no-such-container"))
+        let removed = self.engine.containers().remove(id, true, true);
+        told(unless_gone(removed, "no-such-container").and_then(|()| pass(Point::DownRemoved)))
     }
 
     fn wait(

@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use coracle_compose::{Orphans, Volumes, down, execute};
 use coracle_composefile::Project;
+use coracle_fault::Point;
 use coracle_report::{Diagnostic, Event};
 
 use super::{LoadedProject, OpenProject, Projects};
+use crate::failure::pass;
 use crate::ports::compose::ProjectHost;
 use crate::{During, Failure, Result};
 
@@ -66,6 +68,7 @@ impl Projects<'_> {
         cancel: &AtomicBool,
     ) -> Result<String> {
         let lock = if options.dry_run { None } else { Some(self.lock(name)?) };
+        pass(Point::DownLocked)?;
         let observed = self.observe(name)?;
         let known = project.map(|project| {
             project.services.keys().chain(project.inactive_services.keys()).cloned().collect()
@@ -93,6 +96,7 @@ impl Projects<'_> {
         if let Some(project) = project.filter(|_| options.services.is_empty()) {
             self.withdraw(project, cancel)?;
         }
+        pass(Point::DownExecuted)?;
         if plan.orphans.is_empty() && options.services.is_empty() {
             // Holds generated files; the next `up` makes it again. The lock's file goes last.
             let directory = self.engine.layout.project(name);

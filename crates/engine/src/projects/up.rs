@@ -12,12 +12,14 @@ use coracle_compose::{
 };
 use coracle_composefile::{Project, Provider, PullPolicy};
 use coracle_container::{Protocol, PublishedPort};
+use coracle_fault::Point;
 use coracle_oci::Digest;
 use coracle_report::{Diagnostic, Event};
 use coracle_store::records;
 
 use super::images::Platforms;
 use super::{LoadedProject, Projects};
+use crate::failure::pass;
 use crate::ports::compose::ProjectHost;
 use crate::{ContainerView, During, Failure, Result};
 
@@ -118,6 +120,7 @@ impl Projects<'_> {
     /// Brings a project up and returns when everything is as far as `options` say.
     pub fn up(&self, loaded: &LoadedProject, options: &UpOptions, cancel: &AtomicBool) -> Result<UpReport> {
         let _lock = self.lock(loaded.name())?;
+        pass(Point::UpLocked)?;
         let prepared = self.prepare(loaded, options, cancel)?;
         let plan = prepared.text();
         if options.dry_run {
@@ -156,6 +159,7 @@ impl Projects<'_> {
             self.provide(&mut project, options.services.is_empty(), cancel)?;
             self.images(&project, &services, options.build, false, cancel)?
         };
+        pass(Point::UpImages)?;
         let files = digests(&project)?;
         // Services outside the closure take no part; they are neither wanted nor orphans.
         let mut narrowed = project;
@@ -205,7 +209,9 @@ impl Projects<'_> {
             return Ok(());
         }
         self.check_ports(&prepared.project, &prepared.plan, &prepared.observed)?;
+        pass(Point::UpPlanned)?;
         write_generated(&prepared.wanted.generated)?;
+        pass(Point::UpGenerated)?;
         execute(&prepared.plan, host, &*self.engine.reporter, None, cancel).map_err(Failure::findings)
     }
 

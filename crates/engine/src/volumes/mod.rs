@@ -13,6 +13,7 @@ mod device;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use coracle_fault::Point;
 use coracle_report::Diagnostic;
 use coracle_snapshot::rootfs::{CopyOptions, FileKind};
 use coracle_snapshot::{RootFs, SnapshotError};
@@ -21,6 +22,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::failure::pass;
 use crate::{During, Engine, Failure, Result, near, process};
 
 /// A volume's record.
@@ -68,11 +70,29 @@ impl Volumes<'_> {
         device::Device::parse(&options).map_err(|why| {
             Failure::user(Diagnostic::error("volume-options", format!("the volume's options: {why}")))
         })?;
-        let anonymous = name.is_none();
-        let name = match name {
-            Some(name) => name,
-            None => process::random_hex().during("drawing a volume's name")?,
-        };
+        match name {
+            Some(name) => self.make(name, false, labels, options),
+            None => self.make(Self::draw_name()?, true, labels, options),
+        }
+    }
+
+    /// Returns a name for a volume that no user named.
+    pub(crate) fn draw_name() -> Result<String> {
+        process::random_hex().during("drawing a volume's name")
+    }
+
+    /// Makes an anonymous volume of a name that was drawn before.
+    pub(crate) fn create_anonymous(&self, name: String) -> Result<VolumeRecord> {
+        self.make(name, true, BTreeMap::new(), BTreeMap::new())
+    }
+
+    fn make(
+        &self,
+        name: String,
+        anonymous: bool,
+        labels: BTreeMap<String, String>,
+        options: BTreeMap<String, String>,
+    ) -> Result<VolumeRecord> {
         if !is_name(&name) {
             let message = format!("`{name}` is no volume name; use letters, digits, `_`, `.` and `-`");
             return Err(Failure::user(Diagnostic::error("volume-name", message)));
@@ -86,6 +106,7 @@ impl Volumes<'_> {
             VolumeRecord { name, anonymous, labels, created: Timestamp::now(), filled: false, options };
         std::fs::create_dir_all(self.data(&record.name))
             .during(format_args!("making volume {}", record.name))?;
+        pass(Point::VolumeMade)?;
         self.write(&record)?;
         self.engine.events().named("volume", "create", &record.name, &[]);
         Ok(record)
@@ -102,7 +123,10 @@ impl Volumes<'_> {
         for entry in entries {
             let name = entry.during("listing volumes")?.file_name();
             if let Some(name) = name.to_str().filter(|name| is_name(name)) {
-                found.extend(self.record(name)?);
+                match self.record(name) {
+                    Ok(record) => found.extend(record),
+                    Err(failure) => self.engine.tell_damage(&failure),
+                }
             }
         }
         found.sort_by(|a, b| a.name.cmp(&b.name));
@@ -139,10 +163,10 @@ impl Volumes<'_> {
         let directory = self.engine.layout.volume(&record.name);
         // Never erased through a mount: what it shows belongs to somebody else.
         device::unmount(&self.data(&record.name)).during(format_args!("unmounting volume {name}"))?;
-        // The record goes first: a half-removed volume is none, and its rest goes with the next one of its name.
-        std::fs::remove_file(self.engine.layout.volume_record(&record.name))
-            .during(format_args!("removing volume {name}"))?;
-        std::fs::remove_dir_all(&directory).during(format_args!("removing volume {name}"))?;
+        // Out of sight in one step: a half-removed volume is none, and its rest goes with the next command.
+        self.put_away(&directory).during(format_args!("removing volume {name}"))?;
+        pass(Point::VolumeUnrecorded)?;
+        self.erase_gone().during(format_args!("removing volume {name}"))?;
         self.engine.events().named("volume", "destroy", &record.name, &[]);
         Ok(())
     }
@@ -178,6 +202,76 @@ impl Volumes<'_> {
         }
         record.filled = true;
         self.write(&record)
+    }
+
+    /// Gives a volume whose record was lost a new one; what it holds is not touched.
+    pub(crate) fn adopt(&self, name: &str) -> Result<()> {
+        let _lock = self.lock()?;
+        self.write(&VolumeRecord {
+            name: name.to_owned(),
+            anonymous: false,
+            labels: BTreeMap::new(),
+            created: Timestamp::now(),
+            filled: true,
+            options: BTreeMap::new(),
+        })
+    }
+
+    /// Returns whether no user named a volume; one that is not there, or whose record is damaged, is nobody's to throw away.
+    pub(crate) fn is_anonymous(&self, name: &str) -> Result<bool> {
+        match self.record(name) {
+            Ok(record) => Ok(record.is_some_and(|record| record.anonymous)),
+            Err(failure) => {
+                self.engine.tell_damage(&failure);
+                Ok(false)
+            }
+        }
+    }
+
+    /// Removes an anonymous volume that was being made or removed, if no container uses it; one without a record too.
+    pub(crate) fn discard(&self, name: &str) -> Result<()> {
+        if !self.engine.containers().using_volume(name)?.is_empty() {
+            return Ok(());
+        }
+        let directory = self.engine.layout.volume(name);
+        let _lock = self.lock()?;
+        if !directory.exists() {
+            return Ok(());
+        }
+        device::unmount(&self.data(name)).during(format_args!("unmounting volume {name}"))?;
+        self.put_away(&directory)
+            .and_then(|()| self.erase_gone())
+            .during(format_args!("removing volume {name}"))?;
+        self.engine.events().named("volume", "destroy", name, &[]);
+        Ok(())
+    }
+
+    /// Moves a volume out of sight.
+    fn put_away(&self, directory: &Path) -> std::io::Result<()> {
+        let gone = self.gone();
+        std::fs::create_dir_all(&gone)?;
+        std::fs::rename(directory, gone.join(process::random_hex()?))
+    }
+
+    /// Returns the directory of volumes that are being erased.
+    fn gone(&self) -> PathBuf {
+        self.engine.layout.volumes().join(".gone")
+    }
+
+    /// Erases what is left of volumes that were removed.
+    pub(crate) fn erase_gone(&self) -> std::io::Result<()> {
+        match std::fs::remove_dir_all(self.gone()) {
+            // Another command erases too, or has just removed one more.
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    std::io::ErrorKind::NotFound | std::io::ErrorKind::DirectoryNotEmpty
+                ) =>
+            {
+                Ok(())
+            }
+            erased => erased,
+        }
     }
 
     fn record(&self, name: &str) -> Result<Option<VolumeRecord>> {

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
+use coracle_fault::Point;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit, setsid};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, UdpSocket, UnixListener, UnixStream};
@@ -74,18 +75,21 @@ fn serve(directory: &Path, output: &mut impl Write) -> Result<(), ProcessError> 
     // Of two keepers started at once for one scope, one serves.
     let lock = Lock::try_acquire(&file(LOCK)).map_err(failed(LOCK))?;
     let Some(lock) = lock else { return Err(ProcessError::Taken(directory.to_owned())) };
+    coracle_fault::hit(Point::KeeperLocked).map_err(failed(LOCK))?;
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(ProcessError::Runtime)?;
     LocalSet::new().block_on(&runtime, async {
         let state = KeeperState::read(&file(STATE)).map_err(failed(STATE))?;
         let mut keeper = Keeper::new(directory);
         keeper.adopt_possible(state).await;
+        coracle_fault::hit(Point::KeeperBound).map_err(failed(SOCKET))?;
         // A killed keeper's name; the lock says that it is no more.
         match fs::remove_file(file(SOCKET)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(SOCKET)(error)),
             Ok(()) | Err(_) => {}
         }
         let listener = UnixListener::bind(file(SOCKET)).map_err(failed(SOCKET))?;
+        coracle_fault::hit(Point::KeeperListening).map_err(failed(SOCKET))?;
         // Whoever started us may be gone; the state on disk is what counts.
         let _unheard = writeln!(output, "{READY}").and_then(|()| output.flush());
         keeper.attend(&listener, &lock).await;
@@ -180,6 +184,7 @@ impl Keeper {
         let reply = match serde_json::from_str(&line) {
             Ok(Request::Status) => Reply::Status(self.status()),
             Ok(Request::Stop) => {
+                coracle_fault::hit(Point::KeeperEnding)?;
                 life = Life::Ends;
                 Reply::Done
             }
@@ -188,6 +193,7 @@ impl Keeper {
                     let empty = state.is_empty();
                     match self.adopt(state).await {
                         Ok(()) => {
+                            coracle_fault::hit(Point::KeeperReloaded)?;
                             if empty {
                                 life = Life::Ends;
                             }

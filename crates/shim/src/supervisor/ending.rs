@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::AsFd;
 
+use coracle_fault::Point;
 use jiff::Timestamp;
 
 use super::{Phase, Supervisor};
@@ -68,6 +69,7 @@ impl Supervisor {
             let _ = rootfs::remove(&ShimConfig::rootfs(&self.bundle), &self.mount_points);
         }
         setup::unmount(&self.config, &self.bundle);
+        let _ = coracle_fault::hit(Point::ShimUnmounted);
         let discarded = end.started.is_none() && end.error.is_none() && self.last_code.is_none();
         if !discarded || self.by_user {
             let state = ShimState::Exited {
@@ -82,6 +84,7 @@ impl Supervisor {
             };
             let _ = state.record(&self.config.state);
         }
+        let _ = coracle_fault::hit(Point::ShimConcluded);
         let _ = std::fs::remove_file(&self.config.socket);
         // Whoever connected in the meantime is told as well.
         while let Some(client) = Client::accept(&self.listener) {
@@ -104,6 +107,7 @@ impl Supervisor {
         for client in &mut self.clients {
             client.finish();
         }
+        let _ = coracle_fault::hit(Point::ShimTold);
         if !reaped {
             let _ = self.start_cleaner();
         }

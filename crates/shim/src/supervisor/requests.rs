@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use coracle_fault::Point;
 use jiff::Timestamp;
 
 use super::{End, Phase, Run, Supervisor, ours};
@@ -107,7 +108,7 @@ impl Supervisor {
                     let _ = Cgroup::new(&self.config.cgroup).hold_off_oom_kills();
                 }
                 self.phase = Phase::Created { pid };
-                Ok(())
+                coracle_fault::hit(Point::ShimCreated).map_err(|error| ours(error.to_string()))
             }
             Err(refusal) => {
                 self.streams = Streams::default();
@@ -163,7 +164,9 @@ impl Supervisor {
         self.phase = Phase::Running { run, paused: false };
         self.health = self.config.health.clone().map(HealthMachine::new);
         self.schedule_probe();
+        let _ = coracle_fault::hit(Point::ShimStarted);
         self.record();
+        let _ = coracle_fault::hit(Point::ShimRecorded);
         self.tell("start", &[]);
         Ok(())
     }

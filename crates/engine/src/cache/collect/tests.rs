@@ -93,11 +93,12 @@ impl World {
     }
 
     fn leftovers(&self) -> Vec<String> {
-        let directories = [self.engine.layout.snapshots(), self.engine.layout.cache_mounts()];
-        let entries =
-            directories.iter().flat_map(|path| std::fs::read_dir(path).into_iter().flatten().flatten());
-        let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
-        names.filter(|name| name.contains("gone")).collect()
+        let names = |directory: std::path::PathBuf| {
+            let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+            entries.map(|entry| entry.file_name().to_string_lossy().into_owned())
+        };
+        let mounts = names(self.engine.layout.cache_mounts()).filter(|name| name.contains("gone"));
+        names(self.engine.layout.snapshots().join(".gone")).chain(mounts).collect()
     }
 }
 

@@ -20,6 +20,7 @@ use coracle_build::{
     ExecRequest, GitSource, HashAlgorithm, KeyLock, Memory, OutputSink, ResolvedBase, Selection, SnapshotRef,
     SourceEntry, SourceFault, SourcePlace, StepWhy,
 };
+use coracle_fault::Point;
 use coracle_oci::{DiffId, Digest, Platform, Reference};
 use coracle_report::{Diagnostic, TaskId};
 use coracle_snapshot::{RootFs, SnapshotId};
@@ -37,6 +38,7 @@ use super::compose::told;
 use crate::builds::{BuildOptions, HostCa, Slot, Together};
 use crate::cache::{Imports, lazy};
 use crate::contexts::{Downloads, Git, LayoutImage, Named, NamedContent, Opened, Place};
+use crate::failure::pass;
 use crate::outputs::Material;
 use crate::{During, Engine, Failure, Pull, Result, stored};
 
@@ -251,6 +253,7 @@ impl<'a> EngineHost<'a> {
     /// Commits what was written and has it hashed off the critical path.
     pub(super) fn commit(&self, active: coracle_snapshot::ActiveSnapshot) -> Result<SnapshotRef> {
         let snapshot = active.commit().during("committing a step")?;
+        pass(Point::BuildStepCommitted)?;
         self.hashing.begin(&snapshot.id);
         Ok(SnapshotRef::new(snapshot.id.to_string()))
     }

@@ -22,6 +22,7 @@ use std::sync::{Mutex, PoisonError};
 use coracle_build::{ExecMountKind, ExecOutcome, ExecRequest, OutputSink};
 use coracle_container::runtime_spec::{EtcFiles, NetworkNamespace};
 use coracle_container::{ContainerId, ContainerSpec, NetworkMode};
+use coracle_fault::Point;
 use coracle_report::{Diagnostic, Stream};
 use coracle_runtime::{Overlay, Prepared, RuntimeError, Spawned, Stdin, Step, StepOutcome, UserError};
 use coracle_snapshot::{ActiveSnapshot, RootFs};
@@ -31,6 +32,7 @@ use self::socket::AgentSocket;
 use super::{EngineHost, parse_parent};
 use crate::containers::{look_up_user, overlay_of};
 use crate::etc::{self, HostResolver};
+use crate::failure::pass;
 use crate::networks::Attachments;
 use crate::{During, Failure, Result, process};
 
@@ -113,6 +115,7 @@ impl EngineHost<'_> {
         for view in &mut mounts.views.overlays {
             layered(view, directory.path())?;
         }
+        pass(Point::BuildStepPrepared)?;
         let prepared = Prepared {
             overlay,
             user,
@@ -139,7 +142,8 @@ impl EngineHost<'_> {
         let step = Step { id: id.clone(), container: spec.clone(), prepared };
         let failure = Mutex::new(None);
         let mut on_ready = |spawned: &Spawned| {
-            self.connect(&id, &spec, spawned, directory.path()).map_err(|reason| {
+            let passed = pass(Point::BuildStepSpawned);
+            passed.and_then(|()| self.connect(&id, &spec, spawned, directory.path())).map_err(|reason| {
                 *failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason);
                 RuntimeError::NotRunning
             })
@@ -191,6 +195,7 @@ impl EngineHost<'_> {
                 Ok(ExecOutcome::Explained(ended.code, vec![hint]))
             }
             StepOutcome::Ended(_) => {
+                pass(Point::BuildStepRan)?;
                 let layer =
                     RootFs::open_directory(&active.layer_path()).during("looking into a step's layer")?;
                 let below = parent.as_ref().map(|parent| self.engine.snapshots.view(parent)).transpose();
