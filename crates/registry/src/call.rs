@@ -44,7 +44,7 @@ impl Client {
         let key = (registry.to_owned(), scopes.join(" "));
         let known = self.tokens.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
         // A token is for the registry: an upload may lie elsewhere, and then its address holds what is needed.
-        let ours = same_host(url, &self.url(registry, ""));
+        let ours = same_host(url, &self.url(registry, "")?);
         let streams = matches!(load, Load::Stream(..));
         let header = known.as_deref().filter(|_| ours);
         let mut response = self.send_load(&method, registry, url, headers, &mut load, header)?;
@@ -96,6 +96,7 @@ impl Client {
         if let Some(authorization) = authorization {
             request = request.header("authorization", authorization);
         }
+        let agent = self.agent(registry)?;
         let patience = Some(SETTLE.max(self.options.stall_timeout));
         let broken = |error: ureq::http::Error| RegistryError::Broken {
             registry: registry.to_owned(),
@@ -105,7 +106,7 @@ impl Client {
         macro_rules! run {
             ($body:expr) => {{
                 let request = request.body($body).map_err(broken)?;
-                request.with_agent(&self.agent).configure().timeout_per_read(patience).run()
+                request.with_agent(&agent).configure().timeout_per_read(patience).run()
             }};
         }
         let answer = match load {

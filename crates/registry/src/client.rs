@@ -14,6 +14,7 @@ use ureq::{Agent, Body};
 use crate::challenge::{self, Challenge};
 use crate::credentials::{CredentialStore, Credentials};
 use crate::error::{RegistryError, Result};
+use crate::hosts::{Hosts, host_of};
 
 /// How the client behaves.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,8 +29,8 @@ pub struct Options {
     pub retry_pause: Duration,
     /// How many layers are transferred at once.
     pub parallel: usize,
-    /// Registries that are spoken to without TLS, besides those of this machine.
-    pub plain_http: Vec<String>,
+    /// How registries are reached.
+    pub hosts: Hosts,
 }
 
 impl Default for Options {
@@ -40,7 +41,7 @@ impl Default for Options {
             retries: 4,
             retry_pause: Duration::from_millis(250),
             parallel: 4,
-            plain_http: Vec::new(),
+            hosts: Hosts::default(),
         }
     }
 }
@@ -48,7 +49,13 @@ impl Default for Options {
 /// A client of any number of registries. Use one for a whole command: it remembers tokens, connections, and which
 /// registries could not be reached.
 pub struct Client {
-    pub(crate) agent: Agent,
+    agent: Agent,
+    /// Agents with a trust of their own, by registry.
+    agents: Mutex<HashMap<String, Agent>>,
+    /// Whether a registry that may do without TLS does so.
+    plain: Mutex<HashMap<String, bool>>,
+    /// What helper programs said, by registry.
+    asked: Mutex<HashMap<String, Option<Credentials>>>,
     credentials: CredentialStore,
     pub(crate) options: Options,
     /// `Authorization` headers by registry and scope.
@@ -76,23 +83,39 @@ impl Client {
     pub fn new(credentials: CredentialStore, options: Options) -> Self {
         // The platform's verifier: a company's own certificate authority counts.
         let tls = TlsConfig::builder().root_certs(RootCerts::PlatformVerifier).build();
-        let config = Agent::config_builder()
-            .tls_config(tls)
-            .http_status_as_error(false)
-            .timeout_resolve(Some(options.connect_timeout))
-            .timeout_connect(Some(options.connect_timeout))
-            .timeout_per_read(Some(options.stall_timeout))
-            .timeout_per_write(Some(options.stall_timeout))
-            .max_idle_connections_per_host(options.parallel)
-            .user_agent(concat!("coracle/", env!("CARGO_PKG_VERSION")))
-            .build();
         Self {
-            agent: config.into(),
+            agent: agent(&options, tls),
+            agents: Mutex::default(),
+            plain: Mutex::default(),
+            asked: Mutex::default(),
             credentials,
             options,
             tokens: Mutex::default(),
             contacts: Mutex::default(),
         }
+    }
+
+    /// Returns the agent that speaks to a registry, with the trust that is meant for it.
+    pub(crate) fn agent(&self, registry: &str) -> Result<Agent> {
+        let mut agents = self.agents.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = agents.get(registry) {
+            return Ok(known.clone());
+        }
+        let tls = self.options.hosts.tls(registry).map_err(RegistryError::Hosts)?;
+        let agent = tls.map_or_else(|| self.agent.clone(), |tls| agent(&self.options, tls));
+        agents.insert(registry.to_owned(), agent.clone());
+        Ok(agent)
+    }
+
+    /// Returns who we are to a registry.
+    fn credentials_for(&self, registry: &str) -> Result<Option<Credentials>> {
+        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = asked.get(registry) {
+            return Ok(known.clone());
+        }
+        let found = self.credentials.find(registry).map_err(RegistryError::Helper)?;
+        asked.insert(registry.to_owned(), found.clone());
+        Ok(found)
     }
 
     /// Returns the credentials that the client uses.
@@ -102,17 +125,30 @@ impl Client {
 
     /// Sees whether a registry can be reached and speaks the protocol. Does not log in.
     pub fn ping(&self, registry: &str) -> Result<()> {
-        let response = self.send(registry, &self.url(registry, ""), &[], 0, None)?;
+        let response = self.send(registry, &self.url(registry, "")?, &[], 0, None)?;
         match response.status() {
             StatusCode::OK | StatusCode::UNAUTHORIZED => Ok(()),
             _ => Err(status_error(registry, "the protocol's version", response)),
         }
     }
 
-    /// Sends a request, authenticating when the registry asks for it. Returns answers with status 2xx and 416.
+    /// Sends a request, to the registry's mirrors first. Returns answers with status 2xx and 416.
     pub(crate) fn get(&self, request: Request<'_>) -> Result<Response<Body>> {
+        for mirror in self.options.hosts.mirrors(request.registry) {
+            // Whatever is wrong with a mirror, the registry itself is asked then.
+            if let Ok(response) = self.get_from(Request { registry: &mirror.host, ..request })
+                && response.status().is_success()
+            {
+                return Ok(response);
+            }
+        }
+        self.get_from(request)
+    }
+
+    /// Sends a request, authenticating when the registry asks for it.
+    fn get_from(&self, request: Request<'_>) -> Result<Response<Body>> {
         let Request { registry, repository, accept, from, subject, .. } = request;
-        let url = self.url(registry, request.path);
+        let url = self.url(registry, request.path)?;
         let scope = format!("repository:{repository}:pull");
         let key = (registry.to_owned(), scope.clone());
         let known = self.tokens.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
@@ -145,7 +181,8 @@ impl Client {
             subject: subject.to_owned(),
             message: message.to_owned(),
         };
-        let credentials = self.credentials.get(registry);
+        let credentials = self.credentials_for(registry)?;
+        let credentials = credentials.as_ref();
         let (realm, service, wanted) = match challenge {
             Challenge::Basic => {
                 return credentials
@@ -155,7 +192,7 @@ impl Client {
             Challenge::Bearer { realm, service, scope } => (realm, service, scope),
         };
         // A registry that is spoken to with TLS must not make us send a password without.
-        let safe = realm.starts_with("https://") || self.is_plain(registry) && realm.starts_with("http://");
+        let safe = realm.starts_with("https://") || self.is_plain(registry)? && realm.starts_with("http://");
         if !safe {
             return Err(denied("it names an unsafe place to log in"));
         }
@@ -166,6 +203,7 @@ impl Client {
         {
             scopes = vec![wanted];
         }
+        let realm_host = realm.split_once("://").map_or("", |(_, rest)| rest.split('/').next().unwrap_or(rest));
         let mut response = match credentials {
             Some(Credentials::IdentityToken(token)) => {
                 // OAuth 2 (distribution specification, "Using OAuth2").
@@ -176,10 +214,10 @@ impl Client {
                     ("scope", &scopes.join(" ")),
                     ("refresh_token", token),
                 ];
-                self.agent.post(realm).send_form(form)
+                self.agent(realm_host)?.post(realm).send_form(form)
             }
             other => {
-                let mut request = self.agent.get(realm);
+                let mut request = self.agent(realm_host)?.get(realm);
                 for scope in scopes {
                     request = request.query("scope", scope);
                 }
@@ -220,7 +258,7 @@ impl Client {
         authorization: Option<&str>,
     ) -> Result<Response<Body>> {
         self.contact(registry)?;
-        let mut request = self.agent.get(url);
+        let mut request = self.agent(registry)?.get(url);
         for accepted in accept {
             request = request.header("accept", *accepted);
         }
@@ -269,24 +307,51 @@ impl Client {
         RegistryError::Unreachable { registry: registry.to_owned(), reason }
     }
 
-    pub(crate) fn url(&self, registry: &str, path: &str) -> String {
-        let scheme = if self.is_plain(registry) { "http" } else { "https" };
+    pub(crate) fn url(&self, registry: &str, path: &str) -> Result<String> {
+        let scheme = if self.is_plain(registry)? { "http" } else { "https" };
         // Docker Hub's name and its registry's differ.
         let host = if registry == "docker.io" { "registry-1.docker.io" } else { registry };
-        format!("{scheme}://{host}/v2/{path}")
+        Ok(format!("{scheme}://{host}/v2/{path}"))
     }
 
-    /// Returns whether a registry is spoken to without TLS: on this machine nobody listens on the way.
-    fn is_plain(&self, registry: &str) -> bool {
-        if self.options.plain_http.iter().any(|plain| plain == registry) {
-            return true;
+    /// Returns whether a registry is spoken to without TLS: on this machine nobody listens on the way, and of an insecure one it is
+    /// found out.
+    fn is_plain(&self, registry: &str) -> Result<bool> {
+        let hosts = &self.options.hosts;
+        if hosts.is_plain_mirror(registry) {
+            return Ok(true);
         }
-        let host = match registry.strip_prefix('[') {
-            Some(rest) => rest.split(']').next().unwrap_or(rest),
-            None => registry.split(':').next().unwrap_or(registry),
-        };
-        host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+        let host = host_of(registry);
+        let here = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
+        if hosts.has_tls(registry) || !(here || hosts.is_insecure(registry)) {
+            return Ok(false);
+        }
+        if let Some(known) = self.plain.lock().unwrap_or_else(PoisonError::into_inner).get(registry) {
+            return Ok(*known);
+        }
+        if !hosts.is_insecure(registry) {
+            return Ok(true);
+        }
+        // TLS is better, even when nobody proves anything by it.
+        let spoken = self.agent(registry)?.get(format!("https://{registry}/v2/")).call().is_ok();
+        self.plain.lock().unwrap_or_else(PoisonError::into_inner).insert(registry.to_owned(), !spoken);
+        Ok(!spoken)
     }
+}
+
+/// Returns an agent with a trust.
+fn agent(options: &Options, tls: TlsConfig) -> Agent {
+    let config = Agent::config_builder()
+        .tls_config(tls)
+        .http_status_as_error(false)
+        .timeout_resolve(Some(options.connect_timeout))
+        .timeout_connect(Some(options.connect_timeout))
+        .timeout_per_read(Some(options.stall_timeout))
+        .timeout_per_write(Some(options.stall_timeout))
+        .max_idle_connections_per_host(options.parallel)
+        .user_agent(concat!("coracle/", env!("CARGO_PKG_VERSION")))
+        .build();
+    config.into()
 }
 
 /// Returns the strongest challenge of an answer that we can meet.
@@ -368,7 +433,9 @@ mod tests {
 
     #[test]
     fn only_this_machine_is_spoken_to_without_tls() {
-        let options = Options { plain_http: vec!["lab:5000".to_owned()], ..Options::default() };
+        let mut hosts = Hosts::default();
+        hosts.entry("docker.io").mirrors = vec!["http://lab:5000".parse().unwrap()];
+        let options = Options { hosts, ..Options::default() };
         let client = Client::new(CredentialStore::default(), options);
         for (registry, url) in [
             ("docker.io", "https://registry-1.docker.io/v2/x"),
@@ -382,7 +449,7 @@ mod tests {
             ("lab:5000", "http://lab:5000/v2/x"),
             ("lab:5001", "https://lab:5001/v2/x"),
         ] {
-            assert_eq!(client.url(registry, "x"), url);
+            assert_eq!(client.url(registry, "x").unwrap(), url);
         }
     }
 }

@@ -7,6 +7,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 
+use crate::helper::{self, HelperError};
+
 /// How to prove who we are. Its `Debug` form shows no secret.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Credentials {
@@ -46,7 +48,7 @@ impl Credentials {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CredentialStore {
     by_host: BTreeMap<String, Credentials>,
-    /// Registries whose credentials are kept by a helper program, which is not asked.
+    /// Registries whose credentials are kept by a helper program.
     helpers: BTreeMap<String, String>,
     default_helper: Option<String>,
 }
@@ -122,6 +124,18 @@ impl CredentialStore {
     /// Returns the credentials for a registry.
     pub fn get(&self, registry: &str) -> Option<&Credentials> {
         self.by_host.get(&host(registry))
+    }
+
+    /// Finds the credentials for a registry: those of the file, or what the helper program says that keeps them.
+    pub(crate) fn find(&self, registry: &str) -> Result<Option<Credentials>, HelperError> {
+        if let Some(known) = self.get(registry) {
+            return Ok(Some(known.clone()));
+        }
+        let Some(helper) = self.helper(registry) else { return Ok(None) };
+        // Docker keeps its own registry under this name.
+        let host = host(registry);
+        let server = if host == "docker.io" { "https://index.docker.io/v1/" } else { &host };
+        helper::get(helper, server)
     }
 
     /// Returns the helper program that keeps a registry's credentials, for a hint when access is denied.

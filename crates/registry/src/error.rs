@@ -116,6 +116,12 @@ pub enum RegistryError {
         /// Why.
         source: io::Error,
     },
+    /// What is configured for the registry makes no sense.
+    #[error(transparent)]
+    Hosts(#[from] crate::hosts::HostsError),
+    /// The program that keeps its credentials failed.
+    #[error("the program that keeps the credentials failed")]
+    Helper(#[source] crate::helper::HelperError),
     /// The caller gave up.
     #[error("the transfer was cancelled")]
     Cancelled,

@@ -105,14 +105,14 @@ impl Client {
 
     /// Returns whether a repository has a blob.
     pub fn has_blob(&self, target: &Reference, digest: &Digest) -> Result<bool> {
-        let url = self.url(target.registry(), &format!("{}/blobs/{digest}", target.repository()));
+        let url = self.url(target.registry(), &format!("{}/blobs/{digest}", target.repository()))?;
         let subject = format!("whether {} has {}", target.familiar(), digest.short());
         self.exists(target, &url, &[], &subject)
     }
 
     /// Returns whether a repository has a manifest under its digest.
     pub fn has_manifest(&self, target: &Reference, digest: &Digest) -> Result<bool> {
-        let url = self.url(target.registry(), &format!("{}/manifests/{digest}", target.repository()));
+        let url = self.url(target.registry(), &format!("{}/manifests/{digest}", target.repository()))?;
         let accept: Vec<_> =
             crate::manifest::ACCEPTED.iter().map(|kind| ("accept", (*kind).to_owned())).collect();
         let subject = format!("whether {} has {}", target.familiar(), digest.short());
@@ -149,7 +149,7 @@ impl Client {
     ) -> Result<Digest> {
         let digest = Digest::of(bytes);
         let registry = target.registry();
-        let url = self.url(registry, &format!("{}/manifests/{name}", target.repository()));
+        let url = self.url(registry, &format!("{}/manifests/{name}", target.repository()))?;
         let subject = format!("a push of {}", target.familiar());
         self.persist(&Stop { outside: cancel, inside: AtomicBool::new(false) }, || {
             let response = self.call(Call {

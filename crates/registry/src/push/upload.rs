@@ -131,7 +131,7 @@ impl Client {
                 target.repository(),
                 from.replace('/', "%2F")
             );
-            let url = self.url(target.registry(), &path);
+            let url = self.url(target.registry(), &path)?;
             let scopes = [push_scope(target.repository()), format!("repository:{from}:pull")];
             let answer = self.call(Call {
                 method: Method::POST,
@@ -158,7 +158,7 @@ impl Client {
 
     /// Begins an upload and returns where it goes on.
     fn begin(&self, target: &Reference, subject: &str) -> Result<String> {
-        let url = self.url(target.registry(), &format!("{}/blobs/uploads/", target.repository()));
+        let url = self.url(target.registry(), &format!("{}/blobs/uploads/", target.repository()))?;
         let response = self.call(Call {
             method: Method::POST,
             registry: target.registry(),
