@@ -90,11 +90,15 @@ impl Engine {
         }
     }
 
-    /// Returns the client of registries, with the credentials of `~/.docker/config.json`.
+    /// Returns the client of registries, with the credentials of `~/.docker/config.json` and what is configured of registries.
     pub(crate) fn registry(&self) -> &Client {
         self.registry.get_or_init(|| {
             let credentials = CredentialStore::from_docker_config(&self.docker_config()).unwrap_or_default();
-            Client::new(credentials, coracle_registry::Options::default())
+            let hosts = crate::registries::hosts(&self.environment);
+            Client::new(
+                credentials,
+                coracle_registry::Options { hosts, ..coracle_registry::Options::default() },
+            )
         })
     }
 

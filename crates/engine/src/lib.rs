@@ -26,6 +26,7 @@ mod platforms;
 mod ports;
 mod process;
 mod projects;
+mod registries;
 mod signals;
 mod stored;
 mod terminal;

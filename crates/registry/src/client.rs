@@ -203,7 +203,8 @@ impl Client {
         {
             scopes = vec![wanted];
         }
-        let realm_host = realm.split_once("://").map_or("", |(_, rest)| rest.split('/').next().unwrap_or(rest));
+        let realm_host =
+            realm.split_once("://").map_or("", |(_, rest)| rest.split('/').next().unwrap_or(rest));
         let mut response = match credentials {
             Some(Credentials::IdentityToken(token)) => {
                 // OAuth 2 (distribution specification, "Using OAuth2").

@@ -79,8 +79,8 @@ pub(crate) fn get(helper: &str, server: &str) -> Result<Option<Credentials>, Hel
         }
         return Err(failed(said.chars().filter(|letter| !letter.is_control()).take(200).collect()));
     }
-    let answer: Answer =
-        serde_json::from_slice(&text).map_err(|_| failed("its answer is not what the protocol says".to_owned()))?;
+    let answer: Answer = serde_json::from_slice(&text)
+        .map_err(|_| failed("its answer is not what the protocol says".to_owned()))?;
     Ok(Some(if answer.username == TOKEN {
         Credentials::IdentityToken(answer.secret)
     } else {

@@ -14,6 +14,8 @@ pub struct Hosts {
     by_name: BTreeMap<String, HostConfig>,
     /// Addresses whose registries need not prove who they are.
     insecure_networks: Vec<Network>,
+    /// Why what was configured cannot be heeded; then nothing is asked of anybody.
+    broken: Option<String>,
 }
 
 /// What is known of one registry.
@@ -92,6 +94,9 @@ pub enum HostsError {
     /// A mirror that is no address.
     #[error("`{0}` is no mirror: write https://HOST[:PORT]")]
     Mirror(String),
+    /// A configuration that cannot be read.
+    #[error("{0}")]
+    Configuration(String),
     /// A certificate or key that is none.
     #[error("the {what} for {host} is no PEM with a {what}")]
     Pem {
@@ -103,6 +108,11 @@ pub enum HostsError {
 }
 
 impl Hosts {
+    /// Returns what stands for a configuration that cannot be read: every request fails with `reason`.
+    pub fn broken(reason: String) -> Self {
+        Self { broken: Some(reason), ..Self::default() }
+    }
+
     /// Returns what is said of a registry, for more to be said.
     pub fn entry(&mut self, registry: &str) -> &mut HostConfig {
         self.by_name.entry(name(registry)).or_default()
@@ -125,12 +135,17 @@ impl Hosts {
     pub(crate) fn is_insecure(&self, registry: &str) -> bool {
         let listed = self.by_name.get(&name(registry)).is_some_and(|host| host.insecure);
         let address = host_of(registry).parse::<IpAddr>();
-        listed || address.is_ok_and(|address| self.insecure_networks.iter().any(|network| network.holds(address)))
+        listed
+            || address
+                .is_ok_and(|address| self.insecure_networks.iter().any(|network| network.holds(address)))
     }
 
     /// Returns whether a host is the mirror of some registry, spoken to without TLS.
     pub(crate) fn is_plain_mirror(&self, host: &str) -> bool {
-        self.by_name.values().flat_map(|config| &config.mirrors).any(|mirror| mirror.plain && mirror.host == host)
+        self.by_name
+            .values()
+            .flat_map(|config| &config.mirrors)
+            .any(|mirror| mirror.plain && mirror.host == host)
     }
 
     /// Returns whether a registry is known to speak TLS with a trust of its own.
@@ -141,6 +156,9 @@ impl Hosts {
 
     /// Returns whom to trust as a registry; `None` is the system's choice.
     pub(crate) fn tls(&self, registry: &str) -> Result<Option<TlsConfig>, HostsError> {
+        if let Some(reason) = &self.broken {
+            return Err(HostsError::Configuration(reason.clone()));
+        }
         let insecure = self.is_insecure(registry);
         let config = self.by_name.get(&name(registry));
         if !insecure && !self.has_tls(registry) {
