@@ -49,12 +49,17 @@ fn is_name(name: &str) -> bool {
 /// Asks a helper for a server's credentials; `None` when it has none.
 pub(crate) fn get(helper: &str, server: &str) -> Result<Option<Credentials>, HelperError> {
     let program = format!("docker-credential-{helper}");
-    let failed = |message: String| HelperError::Failed { program: program.clone(), message };
     if !is_name(helper) {
-        return Err(failed("this is no name of a helper".to_owned()));
+        let message = "this is no name of a helper".to_owned();
+        return Err(HelperError::Failed { program, message });
     }
-    let run = |source| HelperError::Run { program: program.clone(), source };
-    let mut child = Command::new(&program)
+    ask(&program, server)
+}
+
+fn ask(program: &str, server: &str) -> Result<Option<Credentials>, HelperError> {
+    let failed = |message: String| HelperError::Failed { program: program.to_owned(), message };
+    let run = |source| HelperError::Run { program: program.to_owned(), source };
+    let mut child = Command::new(program)
         .arg("get")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -86,4 +91,52 @@ pub(crate) fn get(helper: &str, server: &str) -> Result<Option<Credentials>, Hel
     } else {
         Credentials::Basic { username: answer.username, password: answer.secret }
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    /// Asks a program that is this script.
+    fn answer(script: &str) -> Result<Option<Credentials>, HelperError> {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("docker-credential-test");
+        std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        // A file that another thread's child still holds open for writing cannot be run: a moment later it can.
+        for _ in 0..100 {
+            match ask(path.to_str().unwrap(), "lab.example:5000") {
+                Err(HelperError::Run { source, .. }) if source.raw_os_error() == Some(26) => {
+                    std::thread::sleep(std::time::Duration::from_millis(10));
+                }
+                answer => return answer,
+            }
+        }
+        panic!("the script stays busy");
+    }
+
+    #[test]
+    fn programs_that_keep_credentials_are_asked() {
+        let basic = answer(
+            r#"read server; echo "{\"ServerURL\": \"$server\", \"Username\": \"$1 $server\", \"Secret\": \"s\"}""#,
+        );
+        let wanted =
+            Credentials::Basic { username: "get lab.example:5000".to_owned(), password: "s".to_owned() };
+        assert_eq!(basic.unwrap(), Some(wanted));
+        let token = answer(r#"echo '{"Username": "<token>", "Secret": "t"}'"#);
+        assert_eq!(token.unwrap(), Some(Credentials::IdentityToken("t".to_owned())));
+        assert_eq!(answer("echo credentials not found in native keychain; exit 1").unwrap(), None);
+    }
+
+    #[test]
+    fn what_goes_wrong_is_told_and_no_secret_is() {
+        let error = answer("echo locked; exit 1").unwrap_err().to_string();
+        assert!(error.ends_with("docker-credential-test: locked"), "{error}");
+        let error = answer("echo '{\"Secret\": \"hunter2\"'").unwrap_err().to_string();
+        assert!(!error.contains("hunter2"), "{error}");
+        assert!(matches!(get("no-such-program", "x"), Err(HelperError::Run { .. })));
+        assert!(matches!(get("../../bin/sh", "x"), Err(HelperError::Failed { .. })));
+    }
 }
