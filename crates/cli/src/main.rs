@@ -1,7 +1,8 @@
 //! The coracle binary.
 //!
 //! A shim must be single-threaded from its first instruction on, because libcontainer clones the calling process:
-//! `main` branches to it before anything that could start a thread.
+//! `main` branches to it before anything that could start a thread. The holder of a normal user's namespaces makes
+//! them first, which a process with threads cannot.
 
 mod arguments;
 mod cancel;
@@ -14,6 +15,7 @@ mod printer;
 #[cfg(test)]
 mod recorded;
 mod reporters;
+mod roots;
 mod table;
 mod template;
 mod values;
@@ -25,8 +27,9 @@ fn main() -> ExitCode {
     coracle_fault::arm(|name| std::env::var(name).ok());
     let mut args = std::env::args_os();
     let _program = args.next();
-    if args.next().is_some_and(|first| first == "shim") {
-        return coracle_shim::entry(args);
+    match args.next().as_deref().and_then(std::ffi::OsStr::to_str) {
+        Some("shim") => coracle_shim::entry(args),
+        Some("holder") => coracle_rootless::entry(args),
+        _ => commands::run(),
     }
-    commands::run()
 }

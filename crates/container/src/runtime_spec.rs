@@ -127,6 +127,10 @@ pub struct Facts {
     pub swap_accounting: bool,
     /// What else control groups of this kernel can do.
     pub controls: Controls,
+    /// Whether there is a control group to put the container in, with limits and devices of its own.
+    pub limits: bool,
+    /// Largest group that exists in this user namespace; `u32::MAX - 1` on the host itself.
+    pub largest_group: u32,
     /// The caller's `oom_score_adj`, and whether it may lower it.
     pub oom_score: OomScore,
 }
@@ -308,12 +312,17 @@ pub fn oci_runtime_spec(container: &ContainerSpec, facts: &Facts) -> Result<Runt
         "cgroupsPath": cgroup_path(container, &facts.id),
         "namespaces": namespaces::list(container, facts),
         "devices": facts.devices.iter().filter(|node| !is_usual(node)).map(resources::device).collect::<Vec<_>>(),
-        "resources": resources::resources(container, facts, &mut notes)?,
         "sysctl": sysctls,
         "rootfsPropagation": "slave",
         "maskedPaths": masked,
         "readonlyPaths": read_only,
     });
+    let resources = resources::resources(container, facts, &mut notes)?;
+    if facts.limits {
+        linux["resources"] = resources;
+    } else {
+        notes.extend(resources::not_enforced(&resources));
+    }
     if !container.privileged && !container.seccomp_unconfined {
         linux["seccomp"] = match &container.security.seccomp_profile {
             Some(text) => seccomp_profile::convert(text, &granted.set, std::env::consts::ARCH)?,

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use coracle_network::dns::{Endpoint, Zone};
 use coracle_network::keeper::{self, Home, HomeError, KeeperState};
+use coracle_network::ports::HostSockets;
 use coracle_network::{Protocol, PublishedPort};
 use coracle_testkit::{NetworkNamespace, privileged};
 use hickory_proto::op::{Message, Query};
@@ -28,7 +29,7 @@ const DIRECTORY: &str = "CORACLE_TEST_KEEPER";
 fn keeper_process() {
     if let Some(directory) = std::env::var_os(DIRECTORY) {
         let output = File::options().write(true).open("/proc/self/fd/3").unwrap();
-        let _told = keeper::run(Path::new(&directory), output);
+        let _told = keeper::run(Path::new(&directory), output, HostSockets::Own);
     }
 }
 

@@ -51,14 +51,14 @@ pub fn enter(run_root: &Path) -> Result<Entered, EnterError> {
     }
     let lock = File::options().create(true).append(true).open(home.lock()).map_err(at(&home.lock()))?;
     // Closes the race of two commands that each start a holder, and of one that comes while a holder goes.
-    rustix::fs::flock(&lock, FlockOperation::LockExclusive).map_err(|error| at(&home.lock())(error.into()))?;
+    rustix::fs::flock(&lock, FlockOperation::LockExclusive)
+        .map_err(|error| at(&home.lock())(error.into()))?;
     let mut entered = Entered::default();
-    let answer = match ask(&home, &Request::Enter) {
-        Ok(answer) => answer,
-        Err(_) => {
-            entered.notes = spawn::start(run_root, &home)?;
-            ask(&home, &Request::Enter).map_err(EnterError::Silent)?
-        }
+    let answer = if let Ok(answer) = ask(&home, &Request::Enter) {
+        answer
+    } else {
+        entered.notes = spawn::start(run_root, &home)?;
+        ask(&home, &Request::Enter).map_err(EnterError::Silent)?
     };
     drop(lock);
     let (stream, namespaces) = answer;

@@ -35,6 +35,8 @@ const NETWORK: &str = "network";
 /// Runs the holder; `arguments` are those after `holder`: a run root, and process ids of a world's members when it is
 /// taken over (0 for none). Call it first thing in `main`, before any thread exists.
 pub fn entry(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    // What the caller had open is not ours to keep: somebody may wait for its end.
+    kernel::close_from(3);
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     let words: Vec<&str> = arguments.iter().filter_map(|word| word.to_str()).collect();
     let outcome = match words.as_slice() {
@@ -165,7 +167,9 @@ impl Holder {
             None => holder.start_pasta().err(),
         };
         holder.world.write(&holder.home).map_err(fail)?;
-        let _ = say(&note.map_or_else(|| READY.to_owned(), |note| format!("{READY} {}", note.replace('\n', " "))));
+        let _ = say(
+            &note.map_or_else(|| READY.to_owned(), |note| format!("{READY} {}", note.replace('\n', " ")))
+        );
         let null = File::options().read(true).write(true).open("/dev/null").map_err(fail)?;
         let streams = [
             rustix::stdio::dup2_stdin(&null),
@@ -180,8 +184,10 @@ impl Holder {
         if !pasta::installed(&std::env::var_os("PATH").unwrap_or_default()) {
             return Err("containers reach nothing outside: pasta is not installed".to_owned());
         }
-        let started = pasta::start(&self.home, self.network.as_fd(), self.link);
-        let pasta = started.map_err(|error| format!("containers reach nothing outside: pasta failed: {error}"))?;
+        let forward = self.home.resolver().exists();
+        let started = pasta::start(&self.home, &self.network, self.link, forward);
+        let pasta =
+            started.map_err(|error| format!("containers reach nothing outside: pasta failed: {error}"))?;
         self.watch(pasta).map_err(|error| error.to_string())
     }
 
@@ -352,6 +358,7 @@ fn make_mounts(home: &Home, link: Link) -> Result<(), String> {
     let propagation = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
     rustix::mount::mount_change("/", propagation).map_err(|error| fail("keep mounts inside", &error))?;
     cgroups::show_unified().map_err(|error| fail("show the unified control groups", &error))?;
+    let _ = fs::remove_file(home.resolver());
     let host = fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
     if let Some(text) = pasta::resolver(&host, link) {
         let place = home.resolver();

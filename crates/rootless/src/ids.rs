@@ -117,10 +117,7 @@ mod tests {
         assert_eq!(user_name(PASSWD, 1001), None);
         let text = "anna:100000:65536\nbert:200000:65536\n1000:300000:10\nanna:broken:1\nanna:5:0\nanna:9\n";
         let found = ranges(text, "anna", 1000);
-        assert_eq!(
-            found,
-            [Range { first: 100_000, count: 65_536 }, Range { first: 300_000, count: 10 }]
-        );
+        assert_eq!(found, [Range { first: 100_000, count: 65_536 }, Range { first: 300_000, count: 10 }]);
     }
 
     #[test]
@@ -139,7 +136,10 @@ mod tests {
 
     #[test]
     fn largest_mapped() {
-        assert_eq!(largest("         0       1000          1\n         1     100000      65536\n"), Some(65_536));
+        assert_eq!(
+            largest("         0       1000          1\n         1     100000      65536\n"),
+            Some(65_536)
+        );
         assert_eq!(largest("         0          0 4294967295\n"), Some(u32::MAX - 1));
         assert_eq!(largest(""), None);
     }

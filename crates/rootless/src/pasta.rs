@@ -3,9 +3,8 @@
 use std::fs;
 use std::io;
 use std::net::Ipv4Addr;
-use std::os::fd::{AsRawFd, BorrowedFd};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use crate::world::{Home, Process};
 
@@ -51,11 +50,12 @@ impl Link {
     }
 }
 
-/// Starts pasta for the network namespace `network` and returns it once it carries packets.
+/// Starts pasta for the network namespace `network` and returns it once it carries packets. `forward` says whether name
+/// servers of the host's loopback are asked by the link's address for them; pasta of 2023 answers nobody else then.
 ///
 /// It forwards no port by itself: what is published is bound by the holder, for the keeper to know each client's
 /// address. The host's loopback cannot be reached through it.
-pub(crate) fn start(home: &Home, network: BorrowedFd<'_>, link: Link) -> io::Result<Process> {
+pub(crate) fn start(home: &Home, network: &fs::File, link: Link, forward: bool) -> io::Result<Process> {
     let pid_file = home.directory().join("pasta.pid");
     let _ = fs::remove_file(&pid_file);
     let log = fs::File::create(home.log())?;
@@ -63,13 +63,14 @@ pub(crate) fn start(home: &Home, network: BorrowedFd<'_>, link: Link) -> io::Res
         .args(["--config-net", "--quiet", "--no-map-gw", "--ns-ifname", LINK_NAME])
         .args(["-t", "none", "-u", "none", "-T", "none", "-U", "none"])
         .args(["-a", &link.own.to_string(), "-n", "29", "-g", &link.gateway.to_string()])
-        .args(["--dns-forward", &link.resolver.to_string()])
+        .args(forward.then(|| format!("--dns-forward={}", link.resolver)))
         .arg("--pid")
         .arg(&pid_file)
         // It would become `nobody` else, who may do nothing here.
         .args(["--runas", "0:0", "--netns-only", "--netns"])
-        .arg(format!("/proc/{}/fd/{}", std::process::id(), network.as_raw_fd()))
-        .stdin(Stdio::null())
+        // By descriptor: without its capabilities it may not look at ours.
+        .arg("/proc/self/fd/0")
+        .stdin(network.try_clone()?)
         .stdout(log.try_clone()?)
         .stderr(log)
         .status()?;
@@ -84,7 +85,7 @@ pub(crate) fn start(home: &Home, network: BorrowedFd<'_>, link: Link) -> io::Res
 /// Returns what pasta complained of, without what it says about the system's log.
 fn last_words(log: &str) -> String {
     let told = |line: &&str| !line.trim().is_empty() && !line.starts_with("Failed to send ");
-    log.lines().filter(told).next_back().unwrap_or("it says nothing").trim().to_owned()
+    log.lines().rfind(told).unwrap_or("it says nothing").trim().to_owned()
 }
 
 /// Returns the text of the world's `/etc/resolv.conf` when the host's names only servers of its own loopback, which

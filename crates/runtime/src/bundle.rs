@@ -128,6 +128,8 @@ pub(crate) fn write(
             io_weight: abilities.io_weight,
             io_throttle: abilities.io_throttle,
         },
+        limits: cgroup::writable(),
+        largest_group: facts::largest_group(),
         oom_score: OomScore { current: facts::oom_score(), may_lower: facts::may_raise_limits(available) },
     };
     let mut written = oci_runtime_spec(container, &known)?;

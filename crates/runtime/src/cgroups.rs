@@ -14,6 +14,7 @@ use coracle_container::ContainerId;
 use coracle_shim::cgroup::{self, Cgroup, Usage, Version};
 use coracle_shim::config::{CONFIG_FILE, ShimConfig};
 use coracle_shim::limits::Limits;
+use coracle_shim::state::ShimState;
 
 use crate::{Paths, Runtime, RuntimeError, bundle};
 
@@ -118,8 +119,44 @@ impl Runtime {
 
     /// Returns the processes of the container, by their numbers on the host.
     pub fn processes(&self, id: &ContainerId) -> Vec<i32> {
-        Cgroup::new(&self.cgroup(id)).processes().into_iter().collect()
+        let group = Cgroup::new(&self.cgroup(id));
+        if group.exists() {
+            return group.processes().into_iter().collect();
+        }
+        let first = self.first_process(id);
+        first.map_or_else(Vec::new, |first| sharing(first, "pid"))
     }
+
+    /// Returns the container's first process, if it runs.
+    fn first_process(&self, id: &ContainerId) -> Option<i32> {
+        match serde_json::from_slice(&fs::read(self.paths.state(id)).ok()?).ok()? {
+            ShimState::Running { process, .. } | ShimState::Paused { process, .. } => {
+                process.exists().then_some(process.pid)
+            }
+            ShimState::Created | ShimState::Restarting { .. } | ShimState::Exited { .. } => None,
+        }
+    }
+}
+
+/// Returns the processes that are in the same namespace as `first`, which is not this process's own: those of a
+/// container that has no control group.
+fn sharing(first: i32, kind: &str) -> Vec<i32> {
+    let namespace = |who: &str| fs::read_link(format!("/proc/{who}/ns/{kind}")).ok();
+    let Some(theirs) = namespace(&first.to_string()) else { return Vec::new() };
+    if namespace("self").as_ref() == Some(&theirs) {
+        return vec![first];
+    }
+    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
+    let mut found: Vec<i32> = entries
+        .flatten()
+        .filter_map(|entry| {
+            let name = entry.file_name();
+            let pid = name.to_str()?.parse().ok()?;
+            (namespace(name.to_str()?)? == theirs).then_some(pid)
+        })
+        .collect();
+    found.sort_unstable();
+    found
 }
 
 #[cfg(test)]

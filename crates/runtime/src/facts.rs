@@ -33,6 +33,17 @@ pub(crate) fn oom_score() -> i32 {
     fs::read_to_string("/proc/self/oom_score_adj").ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0)
 }
 
+/// Returns the largest group that exists in this user namespace.
+pub(crate) fn largest_group() -> u32 {
+    let map = fs::read_to_string("/proc/self/gid_map").unwrap_or_default();
+    let last = |line: &str| {
+        let mut fields = line.split_ascii_whitespace();
+        let (inside, count) = (fields.next()?.parse::<u32>().ok()?, fields.nth(1)?.parse::<u32>().ok()?);
+        Some(inside.saturating_add(count).saturating_sub(1))
+    };
+    map.lines().filter_map(last).max().unwrap_or(u32::MAX - 1)
+}
+
 /// Returns the host's name.
 pub(crate) fn host_name() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()

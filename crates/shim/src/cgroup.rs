@@ -27,6 +27,16 @@ pub fn version() -> Version {
     if Path::new(MOUNT).join("cgroup.controllers").exists() { Version::V2 } else { Version::V1 }
 }
 
+/// Returns whether this process may make groups below the root that it sees.
+pub fn writable() -> bool {
+    let root = Path::new(MOUNT);
+    let place = match version() {
+        Version::V2 => root.to_path_buf(),
+        Version::V1 => root.join("memory"),
+    };
+    rustix::fs::access(&place, rustix::fs::Access::WRITE_OK).is_ok() || !crate::identity::in_user_namespace()
+}
+
 /// Returns whether swap is accounted per group.
 pub fn accounts_swap() -> bool {
     match version() {

@@ -14,6 +14,7 @@ use rustix::io::Errno;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MoveMountFlags};
 
 use crate::config::{Overlay, WorkingDirectory};
+use crate::identity;
 
 /// The kernel takes one page of options in mount(2).
 const MAX_OPTIONS: usize = 4000;
@@ -29,6 +30,12 @@ pub(crate) fn mount(overlay: &Overlay, target: &Path) -> io::Result<()> {
         rustix::mount::mount_remount(target, MountFlags::BIND | MountFlags::RDONLY, c"")?;
         return Ok(());
     }
+    let mut overlay = overlay.clone();
+    if identity::in_user_namespace() {
+        // The kernel keeps its marks where a user may write (5.11).
+        overlay.options.push("userxattr".to_owned());
+    }
+    let overlay = &overlay;
     match mount_by_descriptor(overlay, target) {
         // Kernels before 6.5 take no layers one by one, before 5.2 no descriptors at all.
         Err(Errno::INVAL | Errno::NOSYS) => mount_by_string(overlay, target),

@@ -20,7 +20,7 @@ use rustix::thread::{UnshareFlags, unshare_unsafe};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Result, SnapshotError};
-use crate::{SnapshotId, Snapshots};
+use crate::{SnapshotId, Snapshots, xattr};
 
 /// What a writable overlay mount consists of.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -129,6 +129,10 @@ fn mount_layers(lower: &[PathBuf], writable: Option<&OverlaySpec>, read_only: bo
         fsconfig_set_string(context, *key, *value)
             .map_err(|error| fail(explain(context, "set an option"))(error))?;
     }
+    if xattr::in_user_namespace() {
+        fsconfig_set_flag(context, "userxattr")
+            .map_err(|error| fail(explain(context, "keep marks where a user may write"))(error))?;
+    }
     fsconfig_create(context).map_err(|error| fail(explain(context, "put the layers together"))(error))?;
     let attributes = if read_only { MountAttrFlags::MOUNT_ATTR_RDONLY } else { MountAttrFlags::empty() };
     fsmount(context, FsMountFlags::FSMOUNT_CLOEXEC, attributes).map_err(fail("mount"))
@@ -174,6 +178,9 @@ fn mount_by_options(lower: &[PathBuf], writable: Option<&OverlaySpec>, read_only
     }
     for (key, value) in FEATURES {
         options.push(format!(",{key}={value}"));
+    }
+    if xattr::in_user_namespace() {
+        options.push(",userxattr");
     }
     if options.len() > 4095 {
         return Err(fail(format!("{} layers are too many for this kernel", lower.len()))(Errno::TOOBIG));

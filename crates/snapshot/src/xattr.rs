@@ -3,12 +3,15 @@
 use std::ffi::CString;
 use std::io;
 use std::os::fd::AsFd;
+use std::sync::OnceLock;
 
 use rustix::fs::{XattrFlags, fgetxattr, flistxattr, fsetxattr};
 use rustix::io::Errno;
 
 /// Marks a directory in an upper layer whose lower content is hidden (kernel, overlayfs documentation).
-pub(crate) const OPAQUE: &str = "trusted.overlay.opaque";
+const OPAQUE: &str = "trusted.overlay.opaque";
+/// The same for an overlay that is mounted in a user namespace, with the option `userxattr` (kernel 5.11).
+const USER_OPAQUE: &str = "user.overlay.opaque";
 
 /// Largest value the kernel knows (`XATTR_SIZE_MAX`) and largest list of names (`XATTR_LIST_MAX`).
 const MAX: usize = 65536;
@@ -83,12 +86,25 @@ pub(crate) fn write(file: impl AsFd, xattrs: &[Xattr]) -> io::Result<()> {
     Ok(())
 }
 
+/// Returns whether overlays are mounted in a user namespace: the kernel then keeps their marks where a user may write.
+pub(crate) fn in_user_namespace() -> bool {
+    static INSIDE: OnceLock<bool> = OnceLock::new();
+    *INSIDE.get_or_init(|| {
+        let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+        !map.is_empty() && !map.split_ascii_whitespace().eq(["0", "0", "4294967295"])
+    })
+}
+
+fn opaque() -> &'static str {
+    if in_user_namespace() { USER_OPAQUE } else { OPAQUE }
+}
+
 /// Hides what lower layers have in a directory.
 pub(crate) fn set_opaque(directory: impl AsFd) -> io::Result<()> {
-    Ok(fsetxattr(directory, OPAQUE, b"y", XattrFlags::empty())?)
+    Ok(fsetxattr(directory, opaque(), b"y", XattrFlags::empty())?)
 }
 
 /// Returns whether a directory hides what lower layers have in it.
 pub(crate) fn is_opaque(directory: impl AsFd) -> io::Result<bool> {
-    Ok(get(directory, OPAQUE.as_bytes())?.is_some_and(|value| value == b"y"))
+    Ok(get(directory, opaque().as_bytes())?.is_some_and(|value| value == b"y"))
 }

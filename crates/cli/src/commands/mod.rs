@@ -69,6 +69,7 @@ use crate::command_line::{self, Refusal};
 use crate::context::Context;
 use crate::diagnostics;
 use crate::printer::Printer;
+use crate::roots::Roots;
 
 /// How a command ended that did not fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,13 +99,32 @@ pub fn run() -> ExitCode {
             return ExitCode::from(1);
         }
     };
-    let context = Context { printer, data_root: arguments.data_root, run_root: arguments.run_root };
+    let roots = Roots::choose(arguments.data_root, arguments.run_root);
+    if needs_world(&arguments.command)
+        && let Err(failure) = roots.enter(printer)
+    {
+        return report(printer, &failure);
+    }
+    let context = Context { printer, data_root: roots.data, run_root: roots.run };
     match dispatch(&context, arguments.command) {
         Ok(Done::Ok) => ExitCode::SUCCESS,
         Ok(Done::Findings) => ExitCode::from(1),
         Ok(Done::Child(code)) => ExitCode::from(u8::try_from(code & 0xff).unwrap_or(u8::MAX)),
         Err(failure) => report(printer, &failure),
     }
+}
+
+/// Says whether a command works on containers, images, networks or volumes.
+fn needs_world(command: &Command) -> bool {
+    !matches!(
+        command,
+        Command::Completions(_)
+            | Command::Explain(_)
+            | Command::Check(_)
+            | Command::Config(_)
+            | Command::Env(_)
+            | Command::Graph(_)
+    )
 }
 
 fn report(printer: Printer, failure: &Failure) -> ExitCode {

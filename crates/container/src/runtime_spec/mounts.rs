@@ -97,7 +97,7 @@ fn bind(source: &Path, target: &str, read_only: bool) -> Value {
 }
 
 fn system(container: &ContainerSpec, facts: &Facts) -> Vec<Value> {
-    let mut list = kernel(container);
+    let mut list = kernel(container, facts);
     match container.isolation.ipc {
         IpcMode::Private | IpcMode::Shareable => {
             let size = format!("size={}", container.shm_size.unwrap_or(SHM_SIZE));
@@ -113,8 +113,13 @@ fn system(container: &ContainerSpec, facts: &Facts) -> Vec<Value> {
     list
 }
 
-fn kernel(container: &ContainerSpec) -> Vec<Value> {
+fn kernel(container: &ContainerSpec, facts: &Facts) -> Vec<Value> {
     let kernel_access = if container.privileged { "rw" } else { "ro" };
+    let mut terminals = vec!["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"];
+    // The group `tty`, where it exists.
+    if facts.largest_group >= 5 {
+        terminals.push("gid=5");
+    }
     vec![
         json!({
             "destination": "/proc", "type": "proc", "source": "proc",
@@ -126,7 +131,7 @@ fn kernel(container: &ContainerSpec) -> Vec<Value> {
         }),
         json!({
             "destination": "/dev/pts", "type": "devpts", "source": "devpts",
-            "options": ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"],
+            "options": terminals,
         }),
         json!({
             "destination": "/sys", "type": "sysfs", "source": "sysfs",

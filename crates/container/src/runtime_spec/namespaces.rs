@@ -82,8 +82,10 @@ pub(super) fn sysctls(
     }
     if namespace == NetworkNamespace::Own {
         // As Docker: without privileges, a process may use port 80 and ping in a network of its own.
+        // The kernel takes no group that does not exist.
+        let ping = format!("0 {}", facts.largest_group.min(2_147_483_647));
         for (key, value) in
-            [("net.ipv4.ip_unprivileged_port_start", "0"), ("net.ipv4.ping_group_range", "0 2147483647")]
+            [("net.ipv4.ip_unprivileged_port_start", "0"), ("net.ipv4.ping_group_range", ping.as_str())]
         {
             network.entry(key.to_owned()).or_insert_with(|| value.to_owned());
         }

@@ -44,6 +44,24 @@ pub(super) fn resources(
     Ok(resources)
 }
 
+/// Says which limits have no effect where there is no control group to set them in.
+pub(super) fn not_enforced(resources: &Value) -> Option<String> {
+    let names = [
+        ("memory", "memory"),
+        ("cpu", "processor time"),
+        ("pids", "processes"),
+        ("blockIO", "block devices"),
+    ];
+    let wanted: Vec<&str> =
+        names.iter().filter(|(key, _)| !resources[*key].is_null()).map(|(_, name)| *name).collect();
+    (!wanted.is_empty()).then(|| {
+        format!(
+            "limits of {} are not enforced: this user has no control group of its own (coracle doctor)",
+            wanted.join(", ")
+        )
+    })
+}
+
 fn devices(container: &ContainerSpec, facts: &Facts) -> Vec<Value> {
     let mut devices = vec![json!({ "allow": container.privileged, "access": "rwm" })];
     if container.privileged {

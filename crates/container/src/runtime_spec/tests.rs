@@ -43,6 +43,8 @@ fn facts() -> Facts {
         hard_limits: BTreeMap::new(),
         swap_accounting: true,
         controls: Controls::default(),
+        limits: true,
+        largest_group: u32::MAX - 1,
         oom_score: OomScore::default(),
     }
 }
@@ -393,4 +395,25 @@ fn options_of_security() {
     assert_eq!(open["linux"]["maskedPaths"], json!(["/etc/shadow"]));
     assert_eq!(open["linux"]["readonlyPaths"], json!([]));
     assert_eq!(open["process"]["apparmorProfile"], "mine");
+}
+
+#[test]
+fn a_normal_user_gets_what_there_is() {
+    let mut container = container();
+    container.resources.memory = Some(64 << 20);
+    container.resources.pids = Some(10);
+    let mut known = facts();
+    known.limits = false;
+    known.largest_group = 0;
+    let written = oci_runtime_spec(&container, &known).unwrap();
+    let document = serde_json::to_value(&written.spec).unwrap();
+    assert!(document["linux"]["resources"].is_null());
+    assert_eq!(
+        written.notes,
+        [
+            "limits of memory, processes are not enforced: this user has no control group of its own (coracle doctor)"
+        ]
+    );
+    assert_eq!(written.network_sysctls["net.ipv4.ping_group_range"], "0 0");
+    assert!(!document["mounts"].to_string().contains("gid=5"));
 }

@@ -4,6 +4,7 @@ use std::io::Write as _;
 
 use coracle_container::{ContainerId, ContainerRecord, ContainerSpec, MountKind, Protocol, PublishedPort};
 use coracle_fault::Point;
+use coracle_network::ports::HostSockets;
 use coracle_report::Diagnostic;
 use coracle_snapshot::SnapshotId;
 use jiff::Timestamp;
@@ -52,7 +53,8 @@ impl Containers<'_> {
             })
         });
         let fixed: Vec<_> = fixed.collect();
-        coracle_network::ports::check(&fixed).map_err(|error| Failure::user(error.diagnostic()))
+        let sockets = HostSockets::of(self.engine.layout.run());
+        coracle_network::ports::check(&fixed, &sockets).map_err(|error| Failure::user(error.diagnostic()))
     }
 
     /// Makes a container of a complete specification, on the snapshot of its image.

@@ -10,6 +10,7 @@ use coracle_container::{ContainerId, ContainerSpec};
 use coracle_network::NetworkRecord;
 use coracle_network::dns;
 use coracle_network::keeper::{Home, HomeError, KeeperState};
+use coracle_network::ports::HostSockets;
 
 use crate::containers::request::DEFAULT_NETWORK;
 use crate::etc::HostResolver;
@@ -68,12 +69,13 @@ impl Keepers<'_> {
 
     /// Is the keeper of `scope` until nothing is left to serve.
     pub fn serve(&self, scope: &str) -> Result<()> {
+        let sockets = HostSockets::of(self.engine.layout.run());
         let (over, serving) = std::io::pipe().during("making a pipe")?;
         std::thread::scope(|threads| {
             let watcher = std::thread::Builder::new().name("watch".to_owned());
             // A keeper that cannot watch still serves.
             let _ = watcher.spawn_scoped(threads, || watch::watch(self.engine, scope, over));
-            let served = coracle_network::keeper::run(self.home(scope).directory(), std::io::stdout());
+            let served = coracle_network::keeper::run(self.home(scope).directory(), std::io::stdout(), sockets);
             drop(serving);
             served.during(format_args!("serving names and ports of {scope}"))
         })

@@ -3,6 +3,7 @@
 use coracle_compose::{ObservedState, Operation, Plan, Publication, published_ports};
 use coracle_composefile::{Project, Protocol};
 use coracle_network::PublishedPort;
+use coracle_network::ports::HostSockets;
 use coracle_report::Diagnostic;
 
 use super::Projects;
@@ -31,6 +32,7 @@ impl Projects<'_> {
             .flat_map(|(_, attached)| &attached.ports)
             .collect();
         let publications = published_ports(project).map_err(Failure::findings)?;
+        let sockets = HostSockets::of(self.engine.layout.run());
         let mut errors: Vec<Diagnostic> = Vec::new();
         for publication in &publications {
             let port = port_of(publication);
@@ -39,7 +41,7 @@ impl Projects<'_> {
             if held || !begins {
                 continue;
             }
-            if let Err(error) = coracle_network::ports::check(std::slice::from_ref(&port)) {
+            if let Err(error) = coracle_network::ports::check(std::slice::from_ref(&port), &sockets) {
                 errors.push(error.diagnostic().with_span(publication.span.clone()));
             }
         }

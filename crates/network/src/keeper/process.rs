@@ -22,7 +22,7 @@ use super::state::KeeperState;
 use crate::lock::Lock;
 use crate::port::{Protocol, PublishedPort};
 use crate::ports::tcp::Scratch;
-use crate::ports::{self, BindError, Socket};
+use crate::ports::{self, BindError, HostSockets, Socket};
 
 pub(super) const STATE: &str = "state.json";
 pub(super) const SOCKET: &str = "keeper.sock";
@@ -55,12 +55,12 @@ pub enum ProcessError {
 /// serves, or why it cannot. For a process of its own: leaves its session and its working directory.
 ///
 /// Ports that cannot be bound at the start are tried again; a later change fails as a whole if one cannot.
-pub fn run(directory: &Path, mut output: impl Write) -> Result<(), ProcessError> {
+pub fn run(directory: &Path, mut output: impl Write, sockets: HostSockets) -> Result<(), ProcessError> {
     // Fails for the leader of a session, which is what we want to be.
     let _leader = setsid();
     let _stays = std::env::set_current_dir("/");
     raise_descriptor_limit();
-    let outcome = serve(directory, &mut output);
+    let outcome = serve(directory, &mut output, sockets);
     if let Err(error) = &outcome {
         let cause = std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default();
         // Whoever started us may be gone.
@@ -69,7 +69,7 @@ pub fn run(directory: &Path, mut output: impl Write) -> Result<(), ProcessError>
     outcome
 }
 
-fn serve(directory: &Path, output: &mut impl Write) -> Result<(), ProcessError> {
+fn serve(directory: &Path, output: &mut impl Write, sockets: HostSockets) -> Result<(), ProcessError> {
     let file = |name: &str| directory.join(name);
     let failed = |name: &'static str| move |error| ProcessError::File(directory.join(name), error);
     // Of two keepers started at once for one scope, one serves.
@@ -80,7 +80,7 @@ fn serve(directory: &Path, output: &mut impl Write) -> Result<(), ProcessError> 
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(ProcessError::Runtime)?;
     LocalSet::new().block_on(&runtime, async {
         let state = KeeperState::read(&file(STATE)).map_err(failed(STATE))?;
-        let mut keeper = Keeper::new(directory);
+        let mut keeper = Keeper::new(directory, sockets);
         keeper.adopt_possible(state).await;
         coracle_fault::hit(Point::KeeperBound).map_err(failed(SOCKET))?;
         // A killed keeper's name; the lock says that it is no more.
@@ -119,6 +119,7 @@ struct Held {
 
 struct Keeper {
     directory: PathBuf,
+    sockets: HostSockets,
     served: Rc<Served>,
     servers: BTreeMap<Ipv4Addr, [JoinHandle<()>; 2]>,
     held: BTreeMap<Key, Held>,
@@ -135,9 +136,10 @@ struct Bound {
 }
 
 impl Keeper {
-    fn new(directory: &Path) -> Self {
+    fn new(directory: &Path, sockets: HostSockets) -> Self {
         Self {
             directory: directory.to_owned(),
+            sockets,
             served: Rc::new(Served::new()),
             servers: BTreeMap::new(),
             held: BTreeMap::new(),
@@ -234,7 +236,7 @@ impl Keeper {
             let failures = bound.failures;
             drop((bound.ports, bound.servers));
             for port in retired {
-                match ports::bind(port.protocol, port.host_ip, port.host_port) {
+                match ports::bind(port.protocol, port.host_ip, port.host_port, &self.sockets) {
                     Ok(socket) => self.hold(port, socket),
                     Err(error) => self.missing.push(error),
                 }
@@ -282,7 +284,7 @@ impl Keeper {
             if self.held.contains_key(&key(port)) {
                 continue;
             }
-            match ports::bind(port.protocol, port.host_ip, port.host_port) {
+            match ports::bind(port.protocol, port.host_ip, port.host_port, &self.sockets) {
                 Ok(socket) => bound.ports.push((port.clone(), socket)),
                 Err(error) => bound.failures.push(error),
             }

@@ -4,8 +4,10 @@ use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::OwnedFd;
+use std::path::Path;
 
 use coracle_report::Diagnostic;
+use coracle_rootless::{Lender, SocketRequest};
 use rustix::net::{
     AddressFamily, SocketFlags, SocketType, bind as bind_socket, listen, socket_with, sockopt,
 };
@@ -16,6 +18,22 @@ use crate::port::{Protocol, PublishedPort};
 
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 4096;
+
+/// Where sockets of the host come from.
+#[derive(Clone, Debug)]
+pub enum HostSockets {
+    /// This process is in the host's network.
+    Own,
+    /// It is in a normal user's, whose holder is not.
+    Lent(Lender),
+}
+
+impl HostSockets {
+    /// Finds out where this process is; `run_root` is the engine's.
+    pub fn of(run_root: &Path) -> Self {
+        coracle_rootless::lender(run_root).map_or(Self::Own, Self::Lent)
+    }
+}
 
 /// A bound socket.
 #[derive(Debug)]
@@ -61,7 +79,9 @@ impl BindError {
             (None, libc::EADDRNOTAVAIL) => {
                 finding.with_hint("publish on an address of this host (`ip address` lists them)")
             }
-            (None, libc::EACCES) => finding.with_hint("publish a host port of 1024 or more, or run as root"),
+            (None, libc::EACCES) => finding
+                .with_hint("publish a host port of 1024 or more, or let every user of this host have it:")
+                .with_hint(format!("sudo sysctl -w net.ipv4.ip_unprivileged_port_start={port}")),
             (None, _) => finding,
         }
     }
@@ -86,21 +106,33 @@ impl fmt::Display for BindError {
 
 /// Looks whether all of `ports` could be bound now, and returns the first that could not. Binds and lets go again, so it
 /// is for telling the user before anything starts; only [`bind`] reserves.
-pub fn check<'a>(ports: impl IntoIterator<Item = &'a PublishedPort>) -> Result<(), BindError> {
+pub fn check<'a>(
+    ports: impl IntoIterator<Item = &'a PublishedPort>,
+    sockets: &HostSockets,
+) -> Result<(), BindError> {
     let bound: Result<Vec<Socket>, BindError> =
-        ports.into_iter().map(|port| bind(port.protocol, port.host_ip, port.host_port)).collect();
+        ports.into_iter().map(|port| bind(port.protocol, port.host_ip, port.host_port, sockets)).collect();
     bound.map(drop)
 }
 
 /// Binds a port of the host; without `host_ip` one socket for every address, IPv4 and IPv6. The socket does not block.
-pub fn bind(protocol: Protocol, host_ip: Option<IpAddr>, port: u16) -> Result<Socket, BindError> {
+pub fn bind(
+    protocol: Protocol,
+    host_ip: Option<IpAddr>,
+    port: u16,
+    sockets: &HostSockets,
+) -> Result<Socket, BindError> {
+    let open = |address: SocketAddr, both_families: bool| match sockets {
+        HostSockets::Own => open(protocol, address, both_families),
+        HostSockets::Lent(lender) => borrow(lender, protocol, address, both_families),
+    };
     let bound = match host_ip {
-        Some(address) => open(protocol, SocketAddr::new(address, port), false),
-        None => open(protocol, (Ipv6Addr::UNSPECIFIED, port).into(), true).or_else(|error| {
+        Some(address) => open(SocketAddr::new(address, port), false),
+        None => open((Ipv6Addr::UNSPECIFIED, port).into(), true).or_else(|error| {
             match error.raw_os_error() {
                 // A kernel without IPv6, or with it switched off.
                 Some(libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL) => {
-                    open(protocol, (Ipv4Addr::UNSPECIFIED, port).into(), false)
+                    open((Ipv4Addr::UNSPECIFIED, port).into(), false)
                 }
                 Some(_) | None => Err(error),
             }
@@ -132,6 +164,23 @@ fn open(protocol: Protocol, address: SocketAddr, both_families: bool) -> io::Res
         sockopt::set_ipv6_v6only(&socket, !both_families)?;
     }
     let socket = finish(socket, protocol, address)?;
+    Ok(match protocol {
+        Protocol::Tcp => Socket::Tcp(socket.into()),
+        Protocol::Udp => Socket::Udp(socket.into()),
+    })
+}
+
+fn borrow(
+    lender: &Lender,
+    protocol: Protocol,
+    address: SocketAddr,
+    both_families: bool,
+) -> io::Result<Socket> {
+    let kind = match protocol {
+        Protocol::Tcp => coracle_rootless::Protocol::Tcp,
+        Protocol::Udp => coracle_rootless::Protocol::Udp,
+    };
+    let socket = lender.socket(SocketRequest { protocol: kind, address, both_families })?;
     Ok(match protocol {
         Protocol::Tcp => Socket::Tcp(socket.into()),
         Protocol::Udp => Socket::Udp(socket.into()),
@@ -173,10 +222,10 @@ mod tests {
     #[test]
     fn a_busy_port_names_its_holder() {
         for protocol in [Protocol::Tcp, Protocol::Udp] {
-            let held = bind(protocol, Some(Ipv4Addr::LOCALHOST.into()), 0).unwrap();
+            let held = bind(protocol, Some(Ipv4Addr::LOCALHOST.into()), 0, &HostSockets::Own).unwrap();
             let port = port_of(&held);
             for host_ip in [Some(Ipv4Addr::LOCALHOST.into()), None] {
-                let error = bind(protocol, host_ip, port).unwrap_err();
+                let error = bind(protocol, host_ip, port, &HostSockets::Own).unwrap_err();
                 let holder = error.holder.clone().unwrap();
                 assert_eq!(holder.pid, std::process::id());
                 let place = host_ip.map_or("this host".to_owned(), |ip| ip.to_string());
@@ -196,15 +245,16 @@ mod tests {
                 container_ip: Ipv4Addr::LOCALHOST,
                 container_port: 1,
             };
-            assert!(check([&wanted]).is_err());
+            assert!(check([&wanted], &HostSockets::Own).is_err());
             drop(held);
-            check([&wanted]).unwrap();
+            check([&wanted], &HostSockets::Own).unwrap();
         }
     }
 
     #[test]
     fn an_address_of_another_host_is_told() {
-        let error = bind(Protocol::Tcp, Some("203.0.113.1".parse().unwrap()), 1).unwrap_err();
+        let address = Some("203.0.113.1".parse().unwrap());
+        let error = bind(Protocol::Tcp, address, 1, &HostSockets::Own).unwrap_err();
         assert_eq!(
             error.to_string(),
             "port 1/tcp on 203.0.113.1 cannot be bound: the host has no such address"

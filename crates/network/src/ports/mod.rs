@@ -10,5 +10,5 @@ pub(crate) mod tcp;
 pub(crate) mod udp;
 
 pub(crate) use bind::bind_name_server;
-pub use bind::{BindError, Socket, bind, check};
+pub use bind::{BindError, HostSockets, Socket, bind, check};
 pub use holder::{Holder, who_holds};
