@@ -35,7 +35,7 @@ pub use enter::{Entered, enter};
 pub use error::EnterError;
 pub use holder::entry;
 pub use ids::{Mapping, Range, Subordinates, maximum_id, plan, subordinates};
-pub use pasta::PASTA;
+pub use pasta::{LINK_NAME, PASTA};
 pub use protocol::{Protocol, SocketRequest};
 pub use sockets::{Lender, lender};
 pub use world::{in_user_namespace, is_single};

@@ -15,8 +15,8 @@ pub const PASTA: &str = "pasta";
 /// use. Two of them are the world's and the host's side.
 const LINKS: [[u8; 3]; 4] = [[10, 211, 255], [172, 31, 255], [192, 168, 254], [100, 127, 255]];
 
-/// The link's name in the world.
-pub(crate) const LINK_NAME: &str = "host0";
+/// The name of the link by which a world reaches the host.
+pub const LINK_NAME: &str = "host0";
 
 /// The addresses between a world and the host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

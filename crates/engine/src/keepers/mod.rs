@@ -75,7 +75,8 @@ impl Keepers<'_> {
             let watcher = std::thread::Builder::new().name("watch".to_owned());
             // A keeper that cannot watch still serves.
             let _ = watcher.spawn_scoped(threads, || watch::watch(self.engine, scope, over));
-            let served = coracle_network::keeper::run(self.home(scope).directory(), std::io::stdout(), sockets);
+            let served =
+                coracle_network::keeper::run(self.home(scope).directory(), std::io::stdout(), sockets);
             drop(serving);
             served.during(format_args!("serving names and ports of {scope}"))
         })

@@ -140,6 +140,9 @@ impl Networks<'_> {
         pass(Point::StartAllocated)?;
         nftables::apply(&state.rules(&self.list()?), &lock).during("applying the packet filter's rules")?;
         pass(Point::StartFiltered)?;
+        if coracle_rootless::in_user_namespace() {
+            nftables::guard_link(coracle_rootless::LINK_NAME).during("guarding the way out")?;
+        }
         netlink::enable_forwarding().during("turning on forwarding")?;
         if networks.iter().any(|network| network.ipv6.is_some()) {
             netlink::enable_forwarding6().during("turning on forwarding of IPv6")?;

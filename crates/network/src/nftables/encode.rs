@@ -12,12 +12,12 @@ use crate::table::{CLIENT, Chain, Hook, Match, Refusal, Rule, Sense, Statement, 
 
 /// `NFNL_SUBSYS_NFTABLES`, the high byte of our messages' kinds.
 const SUBSYSTEM: u16 = 10;
-const NEW_TABLE: u16 = 0;
+pub(super) const NEW_TABLE: u16 = 0;
 const GET_TABLE: u16 = 1;
 const DELETE_TABLE: u16 = 2;
-const NEW_CHAIN: u16 = 3;
+pub(super) const NEW_CHAIN: u16 = 3;
 const GET_CHAIN: u16 = 4;
-const NEW_RULE: u16 = 6;
+pub(super) const NEW_RULE: u16 = 6;
 const GET_RULE: u16 = 7;
 const DELETE_RULE: u16 = 8;
 const NEW_SET: u16 = 9;
@@ -59,8 +59,13 @@ pub(super) fn replacement(table: Option<&Table>, note: &str) -> Vec<Request> {
 
 /// Asks for our table.
 pub(super) fn get_table() -> Request {
+    get_table_named(TABLE)
+}
+
+/// Asks for a table of family `inet`.
+pub(super) fn get_table_named(name: &str) -> Request {
     let mut attributes = Attributes::default();
-    attributes.text(1, TABLE); // NFTA_TABLE_NAME
+    attributes.text(1, name); // NFTA_TABLE_NAME
     message(GET_TABLE, 0, FAMILY_INET, attributes)
 }
 
@@ -112,7 +117,7 @@ fn batch(kind: u16) -> Request {
     Request { kind, flags: 0, body: vec![FAMILY_UNSPEC, 0, high, low] }
 }
 
-fn message(kind: u16, flags: u16, family: u8, attributes: Attributes) -> Request {
+pub(super) fn message(kind: u16, flags: u16, family: u8, attributes: Attributes) -> Request {
     let mut body = vec![family, 0, 0, 0];
     body.extend(attributes.0);
     Request { kind: (SUBSYSTEM << 8) | kind, flags, body }
@@ -352,7 +357,7 @@ fn transport(list: &mut Attributes, protocol: Protocol) {
     compare(list, Sense::Is, &[number]);
 }
 
-fn link_name(list: &mut Attributes, key: u32, sense: Sense, name: &str) {
+pub(super) fn link_name(list: &mut Attributes, key: u32, sense: Sense, name: &str) {
     if let Some(prefix) = name.strip_suffix('*') {
         meta(list, key);
         return compare(list, sense, prefix.as_bytes());
@@ -375,7 +380,7 @@ fn address(list: &mut Attributes, offset: u32, sense: Sense, subnet: Subnet) {
 }
 
 /// Matches where any of `wanted` is set in a property of the connection.
-fn bits(list: &mut Attributes, key: u32, wanted: u32) {
+pub(super) fn bits(list: &mut Attributes, key: u32, wanted: u32) {
     expression(list, "ct", |ct| {
         ct.number(1, 1); // NFTA_CT_DREG
         ct.number(2, key); // NFTA_CT_KEY
@@ -422,7 +427,7 @@ fn compare(list: &mut Attributes, sense: Sense, value: &[u8]) {
     });
 }
 
-fn verdict(list: &mut Attributes, code: u32, chain: Option<&str>) {
+pub(super) fn verdict(list: &mut Attributes, code: u32, chain: Option<&str>) {
     // NFT_REG_VERDICT is register 0.
     immediate(list, 0, |data| {
         // NFTA_DATA_VERDICT
@@ -452,7 +457,7 @@ fn expression(list: &mut Attributes, name: &str, data: impl FnOnce(&mut Attribut
 
 /// Netlink attributes under construction: length, kind, value, padding to four bytes.
 #[derive(Default)]
-struct Attributes(Vec<u8>);
+pub(super) struct Attributes(Vec<u8>);
 
 impl Attributes {
     fn bytes(&mut self, kind: u16, value: &[u8]) {
@@ -463,11 +468,11 @@ impl Attributes {
     }
 
     /// Adds a number in network order, as nf_tables wants all of them.
-    fn number(&mut self, kind: u16, value: u32) {
+    pub(super) fn number(&mut self, kind: u16, value: u32) {
         self.bytes(kind, &value.to_be_bytes());
     }
 
-    fn text(&mut self, kind: u16, value: &str) {
+    pub(super) fn text(&mut self, kind: u16, value: &str) {
         let mut bytes = value.as_bytes().to_vec();
         bytes.push(0);
         self.bytes(kind, &bytes);
@@ -481,7 +486,7 @@ impl Attributes {
         self.bytes(kind, &data);
     }
 
-    fn nested(&mut self, kind: u16, fill: impl FnOnce(&mut Self)) {
+    pub(super) fn nested(&mut self, kind: u16, fill: impl FnOnce(&mut Self)) {
         const NESTED: u16 = 1 << 15;
         let mut inner = Self::default();
         fill(&mut inner);

@@ -9,6 +9,7 @@
 mod clients;
 mod encode;
 mod guests;
+mod link;
 
 use std::io::{self, Write};
 use std::net::Ipv4Addr;
@@ -26,6 +27,7 @@ use crate::table::Table;
 
 pub use clients::{ClientTable, apply_clients};
 pub use guests::{ForwardDrop, forward_drops};
+pub use link::guard_link;
 
 /// Part of the digest: a release that encodes the same text otherwise must change it.
 const ENCODING: &str = "1";
