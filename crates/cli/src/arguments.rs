@@ -149,7 +149,7 @@ pub enum Command {
     Config(commands::config::Args),
     /// Find faults of a project or of files before anything runs.
     Check(Box<commands::check::Args>),
-    /// Find what is damaged or was left behind, and mend it.
+    /// Find out what this machine lacks for containers, what is damaged or was left behind, and mend it.
     Doctor(commands::doctor::Args),
     /// Explain a rule of `check`.
     Explain(commands::explain::Args),

@@ -276,16 +276,19 @@ pub fn oci_runtime_spec(container: &ContainerSpec, facts: &Facts) -> Result<Runt
         Some(name) => name.clone(),
         None => facts.id.short().to_owned(),
     };
-    let (network_sysctls, sysctls) = namespaces::sysctls(container, facts.network_namespace)?;
+    let (network_sysctls, sysctls) =
+        namespaces::sysctls(container, facts.network_namespace, facts.largest_group)?;
     for node in &facts.devices {
         if !node.path.starts_with("/dev") || node.path == std::path::Path::new("/dev") {
             return Err(RuntimeSpecError::DevicePath(node.path.display().to_string()));
         }
     }
 
+    // With one group to its name a user may not say which groups a process has.
+    let groups: &[u32] = if facts.largest_group == 0 { &[] } else { &facts.additional_gids };
     let mut process = json!({
         "terminal": container.tty,
-        "user": { "uid": facts.uid, "gid": facts.gid, "additionalGids": facts.additional_gids },
+        "user": { "uid": facts.uid, "gid": facts.gid, "additionalGids": groups },
         "args": args,
         "env": environment(container, facts, &hostname),
         "cwd": if container.working_directory.is_empty() { "/" } else { &container.working_directory },

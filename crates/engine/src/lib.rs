@@ -18,6 +18,7 @@ mod failure;
 mod images;
 mod imports;
 mod keepers;
+pub mod machine;
 mod names;
 mod near;
 mod networks;

@@ -217,11 +217,20 @@ pub(crate) fn trim_heap() {
 pub(crate) fn become_user(uid: u32, gid: u32, groups: &[u32]) -> io::Result<()> {
     // SAFETY: `groups` outlives the call; the others take plain numbers.
     unsafe {
-        check(libc::setgroups(groups.len(), groups.as_ptr()))?;
+        match check(libc::setgroups(groups.len(), groups.as_ptr())) {
+            // A normal user without subordinate ids may not say it, and has no other group to give anyway.
+            Err(_) if groups.iter().all(|group| *group == gid) && groups_are_denied() => {}
+            result => drop(result?),
+        }
         check(libc::setresgid(gid, gid, gid))?;
         check(libc::setresuid(uid, uid, uid))?;
     }
     Ok(())
+}
+
+/// Returns whether this user namespace forbids setting groups (`user_namespaces(7)`).
+fn groups_are_denied() -> bool {
+    std::fs::read_to_string("/proc/self/setgroups").is_ok_and(|text| text.trim() == "deny")
 }
 
 /// Asks the kernel to keep or drop capabilities when the user changes from root.

@@ -1,12 +1,20 @@
-//! `coracle doctor`: what is damaged or was left behind, and mending it.
+//! `coracle doctor`: what this machine lacks for containers; what is damaged or was left behind, and mending it.
 
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::process::Command;
+
+use anstyle::Style;
+use coracle_engine::machine::{Check, Question, State, diagnose, survey};
 use coracle_engine::{Ailment, Mended, Result};
+use coracle_engine::{During, Engine};
 use coracle_report::Diagnostic;
 use serde_json::json;
 
 use super::Done;
 use crate::context::Context;
 use crate::diagnostics;
+use crate::printer::{DIM, ERROR, HINT, WARNING, paint};
 
 /// Options of `coracle doctor`.
 #[derive(Debug, clap::Args)]
@@ -14,13 +22,86 @@ pub struct Args {
     /// Mend what is damaged: without this, only say what would be done.
     #[arg(long)]
     pub repair: bool,
+    /// Say only what the machine lacks and what is damaged, not what is as it should be.
+    #[arg(short, long)]
+    pub quiet: bool,
+    /// Look at files only, from inside a normal user's namespaces.
+    #[arg(long, hide = true)]
+    pub store: bool,
     /// `text` or `json`.
     #[arg(long, default_value = "text", value_parser = ["text", "json"])]
     pub format: String,
 }
 
-/// Runs the command.
+/// Runs the command; something that is needed and missing, or damaged, is exit code 1.
 pub fn run(context: &Context, args: Args) -> Result<Done> {
+    if args.store {
+        return files(context, &args);
+    }
+    // A repair is of files; it changes nothing of the machine.
+    let machine = if args.repair { Done::Ok } else { machine(context, &args) };
+    let files = if rustix::process::geteuid().is_root() {
+        files(context, &args)?
+    } else if machine == Done::Ok && context.data_root.as_deref().is_some_and(std::path::Path::is_dir) {
+        files_inside(context, &args)?
+    } else {
+        Done::Ok
+    };
+    Ok(if machine == Done::Ok { files } else { machine })
+}
+
+fn machine(context: &Context, args: &Args) -> Done {
+    let question = Question {
+        data_root: context.data_root.clone().unwrap_or_else(|| PathBuf::from(Engine::DATA_ROOT)),
+        run_root: context.run_root.clone().unwrap_or_else(|| PathBuf::from("/run/coracle")),
+        path: std::env::var_os("PATH").unwrap_or_default(),
+    };
+    let checks = diagnose(&survey(&question));
+    for check in checks.iter().filter(|check| !args.quiet || check.state != State::Good) {
+        if args.format == "json" {
+            let line = json!({
+                "Id": check.id, "State": check.state.word(), "Text": check.text, "Remedy": check.remedy,
+            });
+            context.printer.data(line.to_string());
+        } else {
+            context.printer.data(shown(check));
+        }
+    }
+    let missing = checks.iter().any(|check| check.state == State::Missing);
+    if missing { Done::Findings } else { Done::Ok }
+}
+
+fn shown(check: &Check) -> String {
+    let style = match check.state {
+        State::Good => Style::new(),
+        State::Limited => WARNING,
+        State::Missing => ERROR,
+    };
+    // Padded before it is painted: colours have no width.
+    let state = format!("{:<8}", check.state.word());
+    let mut text = format!("{} {:<24} {}", paint(style, state), check.id, check.text);
+    for line in check.remedy.iter().flat_map(|remedy| remedy.lines()) {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "\n{:8} {} {}", "", paint(HINT, "mend:"), paint(DIM, line));
+    }
+    text
+}
+
+/// Looks at a normal user's files from inside the user's namespaces, which only a process without threads can enter.
+fn files_inside(context: &Context, args: &Args) -> Result<Done> {
+    let mut command = Command::new("/proc/self/exe");
+    for (option, root) in [("--data-root", &context.data_root), ("--run-root", &context.run_root)] {
+        if let Some(root) = root {
+            command.arg(option).arg(root);
+        }
+    }
+    command.args(["doctor", "--store", "--format", &args.format]);
+    command.args(args.repair.then_some("--repair"));
+    let status = command.status().during("looking at files")?;
+    Ok(status.code().filter(|code| *code != 0).map_or(Done::Ok, Done::Child))
+}
+
+fn files(context: &Context, args: &Args) -> Result<Done> {
     let engine = context.quiet_engine()?;
     let doctor = engine.doctor();
     let found = doctor.examine()?;

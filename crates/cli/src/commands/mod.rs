@@ -120,6 +120,7 @@ fn needs_world(command: &Command) -> bool {
         command,
         Command::Completions(_)
             | Command::Explain(_)
+            | Command::Doctor(doctor::Args { store: false, .. })
             | Command::Check(_)
             | Command::Config(_)
             | Command::Env(_)
@@ -187,6 +188,7 @@ fn dispatch(context: &Context, command: Command) -> Result<Done> {
         Command::Config(args) => config::run(context, args),
         Command::Check(args) => check::run(context, *args),
         Command::Explain(args) => explain::run(context, args),
+        Command::Doctor(args) => doctor::run(context, args),
         Command::Env(command) => env::run(context, command),
         Command::Compose(args) => compose::run(context, *args),
         Command::Completions(args) => completions::run(context, args),

@@ -17,5 +17,5 @@ pub fn check_spec(container: &ContainerSpec) -> Result<(), RuntimeSpecError> {
         NetworkMode::Container(_) => NetworkNamespace::Joined,
         NetworkMode::Bridge | NetworkMode::None => NetworkNamespace::Own,
     };
-    namespaces::sysctls(container, network).map(drop)
+    namespaces::sysctls(container, network, u32::MAX).map(drop)
 }

@@ -52,6 +52,7 @@ pub(super) type Sysctls = (BTreeMap<String, String>, BTreeMap<String, String>);
 pub(super) fn sysctls(
     container: &ContainerSpec,
     namespace: NetworkNamespace,
+    largest_group: u32,
 ) -> Result<Sysctls, RuntimeSpecError> {
     let (mut network, mut rest) = (BTreeMap::new(), BTreeMap::new());
     for (key, value) in &container.sysctls {
@@ -83,7 +84,7 @@ pub(super) fn sysctls(
     if namespace == NetworkNamespace::Own {
         // As Docker: without privileges, a process may use port 80 and ping in a network of its own.
         // The kernel takes no group that does not exist.
-        let ping = format!("0 {}", facts.largest_group.min(2_147_483_647));
+        let ping = format!("0 {}", largest_group.min(2_147_483_647));
         for (key, value) in
             [("net.ipv4.ip_unprivileged_port_start", "0"), ("net.ipv4.ping_group_range", ping.as_str())]
         {

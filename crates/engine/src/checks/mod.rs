@@ -18,5 +18,6 @@ pub use builds::Checked;
 pub use files::DiskFiles;
 pub use fixes::{FixedFile, fix};
 pub use host::Look;
+pub(crate) use host::{AskedClock, ask_clock, disk, kernel_facts};
 pub use images::StoredImages;
 pub use projects::{CheckOptions, CheckedFile, CheckedProject, Checks, check_file};

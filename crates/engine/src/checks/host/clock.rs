@@ -11,7 +11,7 @@ use jiff::fmt::rfc2822;
 const PATIENCE: Duration = Duration::from_millis(300);
 
 /// A question under way.
-pub(super) struct Asked {
+pub(crate) struct Asked {
     answer: Receiver<i64>,
     until: Instant,
 }
@@ -27,6 +27,11 @@ pub(super) fn ask(project: &Project) -> Option<Asked> {
     if registry.starts_with("localhost") || registry.starts_with("127.") {
         return None;
     }
+    ask_registry(registry)
+}
+
+/// As [`ask`], of a registry of one's choice.
+pub(crate) fn ask_registry(registry: &str) -> Option<Asked> {
     let url = format!("https://{registry}/v2/");
     let (sender, answer) = mpsc::channel();
     let asking = std::thread::Builder::new().name("clock".to_owned());
@@ -43,7 +48,7 @@ pub(super) fn ask(project: &Project) -> Option<Asked> {
 
 impl Asked {
     /// Returns how many seconds this machine is ahead, if the answer came in time.
-    pub(super) fn answer(self) -> Option<i64> {
+    pub(crate) fn answer(self) -> Option<i64> {
         self.answer.recv_timeout(self.until.saturating_duration_since(Instant::now())).ok()
     }
 }

@@ -25,6 +25,20 @@ pub enum Look {
     Full,
 }
 
+pub(crate) use clock::Asked as AskedClock;
+
+/// Asks the usual registry what time it is.
+pub(crate) fn ask_clock() -> Option<AskedClock> {
+    clock::ask_registry("registry-1.docker.io")
+}
+
+/// Returns what the kernel says of itself.
+pub(crate) fn kernel_facts() -> HostFacts {
+    let mut facts = HostFacts::default();
+    kernel::describe(&mut facts, true);
+    facts
+}
+
 /// The most ports of one published range that are looked at.
 const RANGE: u16 = 256;
 
@@ -126,7 +140,8 @@ fn disks(engine: Option<&Engine>, project: &Project) -> Vec<Disk> {
     disks
 }
 
-fn disk(path: &Path) -> Option<Disk> {
+/// Returns how full the file system of `path` is.
+pub(crate) fn disk(path: &Path) -> Option<Disk> {
     let stat = rustix::fs::statvfs(path).ok()?;
     Some(Disk {
         path: path.to_owned(),
