@@ -188,7 +188,6 @@ fn dispatch(context: &Context, command: Command) -> Result<Done> {
         Command::Config(args) => config::run(context, args),
         Command::Check(args) => check::run(context, *args),
         Command::Explain(args) => explain::run(context, args),
-        Command::Doctor(args) => doctor::run(context, args),
         Command::Env(command) => env::run(context, command),
         Command::Compose(args) => compose::run(context, *args),
         Command::Completions(args) => completions::run(context, args),
