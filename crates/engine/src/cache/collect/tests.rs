@@ -93,7 +93,7 @@ impl World {
     }
 
     fn leftovers(&self) -> Vec<String> {
-        let names = |directory: std::path::PathBuf| {
+        let names = |directory: PathBuf| {
             let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
             entries.map(|entry| entry.file_name().to_string_lossy().into_owned())
         };
