@@ -76,6 +76,61 @@ fn execute(bundle: &Path, file: &Path) -> Result<i32, CannotRun> {
     let request: ExecRequest = read_json(file)?;
     // It may hold secrets in the environment.
     let _ = fs::remove_file(file);
+    if request.terminal && !request.detach_keys.is_empty() {
+        return in_front(bundle, &request);
+    }
+    perform(bundle, &request, None)
+}
+
+/// Stands before a process that does the work, and ends before that when its terminal is let go: the program dies with
+/// its own parent, which goes on.
+fn in_front(bundle: &Path, request: &ExecRequest) -> Result<i32, CannotRun> {
+    let (mut told, teller) = io::pipe().map_err(|error| ours(&error))?;
+    let watched = [libc::SIGCHLD, libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT];
+    let signals = syscall::signal_descriptor(&watched).map_err(|error| ours(&error))?;
+    let mut teller = Some(teller);
+    let worker = syscall::fork(|| {
+        let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
+        match perform(bundle, request, teller.take()) {
+            Ok(code) => code,
+            Err(refusal) => {
+                complain(&refusal);
+                refusal.code
+            }
+        }
+    })
+    .map_err(|error| ours(&error))?;
+    // Ours is closed, so that the worker's end shows.
+    drop(teller);
+    let mut listens = true;
+    loop {
+        let mut watched = vec![PollFd::new(&signals, PollFlags::IN)];
+        if listens {
+            watched.push(PollFd::new(&told, PollFlags::IN));
+        }
+        let _ = rustix::event::poll(&mut watched, None);
+        let said = watched.get(1).is_some_and(|told| !told.revents().is_empty());
+        if said {
+            match io::Read::read(&mut told, &mut [0]) {
+                Ok(count) if count > 0 => return Ok(0),
+                _ => listens = false,
+            }
+        }
+        while let Some(signal) = syscall::read_signal(signals.as_fd()) {
+            if signal != libc::SIGCHLD {
+                let _ = syscall::kill(worker, signal);
+            }
+        }
+        while let Ok(Some(ended)) = syscall::wait(-1, false) {
+            if ended.pid == worker {
+                return Ok(ended.code);
+            }
+        }
+    }
+}
+
+/// Runs the program and returns its exit code; `teller` is told when its terminal is let go.
+fn perform(bundle: &Path, request: &ExecRequest, teller: Option<io::PipeWriter>) -> Result<i32, CannotRun> {
     let config: ShimConfig = read_json(&bundle.join(CONFIG_FILE))?;
     let pid = match read_json(&config.state)? {
         ShimState::Running { process, .. } if process.exists() => process.pid,
@@ -95,13 +150,13 @@ fn execute(bundle: &Path, file: &Path) -> Result<i32, CannotRun> {
     let watched = [libc::SIGCHLD, libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT, libc::SIGWINCH];
     let signals = syscall::signal_descriptor(&watched).map_err(|error| ours(&error))?;
     let program = syscall::fork(|| {
-        let refusal = enter::become_member(&spec, &request, &doors, &confinement, slave);
+        let refusal = enter::become_member(&spec, request, &doors, &confinement, slave);
         complain(&refusal);
         refusal.code
     })
     .map_err(|error| ours(&error))?;
     drop((spec, doors, confinement));
-    Ok(relay(program, &signals, master, keys))
+    Ok(relay(program, &signals, master, keys, teller))
 }
 
 fn read_json<T: for<'a> Deserialize<'a>>(path: &Path) -> Result<T, CannotRun> {
@@ -111,8 +166,14 @@ fn read_json<T: for<'a> Deserialize<'a>>(path: &Path) -> Result<T, CannotRun> {
 }
 
 /// Passes signals, and a terminal's bytes, until the program has ended; returns its exit code. When the keys come that let
-/// go, 0: a process that stays behind takes what the program still prints.
-fn relay(program: i32, signals: &OwnedFd, master: Option<OwnedFd>, mut keys: KeyWatch) -> i32 {
+/// go, `teller` is told, and what the program still prints goes nowhere.
+fn relay(
+    program: i32,
+    signals: &OwnedFd,
+    master: Option<OwnedFd>,
+    mut keys: KeyWatch,
+    mut teller: Option<io::PipeWriter>,
+) -> i32 {
     let mut input_open = master.is_some();
     let mut output_open = master.is_some();
     let mut ended = None;
@@ -168,13 +229,14 @@ fn relay(program: i32, signals: &OwnedFd, master: Option<OwnedFd>, mut keys: Key
                 Fed::More => {}
                 Fed::End => input_open = false,
                 Fed::LetGo => {
-                    let left = syscall::fork(|| {
-                        let _ = rustix::process::setsid();
-                        let _ = crate::setup::forget_streams();
-                        drain(master.as_fd());
-                        0
-                    });
-                    return if left.is_ok() { 0 } else { OURS };
+                    input_open = false;
+                    // From here on we stand alone: without the terminal, and without who started us.
+                    let _ = rustix::process::set_parent_process_death_signal(None);
+                    let _ = rustix::process::setsid();
+                    let _ = crate::setup::forget_streams();
+                    if let Some(mut teller) = teller.take() {
+                        let _ = io::Write::write_all(&mut teller, b"D");
+                    }
                 }
             }
         }
@@ -209,20 +271,6 @@ fn feed(from: BorrowedFd<'_>, to: BorrowedFd<'_>, keys: &mut KeyWatch) -> Fed {
         (_, true) => Fed::LetGo,
         (true, false) => Fed::More,
         (false, false) => Fed::End,
-    }
-}
-
-/// Reads a terminal until nobody is left on its other side.
-fn drain(master: BorrowedFd<'_>) {
-    let mut buffer = [0; 16 * 1024];
-    loop {
-        let mut watched = [PollFd::from_borrowed_fd(master, PollFlags::IN)];
-        let _ = rustix::event::poll(&mut watched, None);
-        match rustix::io::read(master, &mut buffer) {
-            Ok(count) if count > 0 => {}
-            Err(Errno::INTR | Errno::AGAIN) => {}
-            Ok(_) | Err(_) => return,
-        }
     }
 }
 

@@ -54,7 +54,7 @@ impl Filter {
         let read = |text: &String| {
             let (key, value) =
                 text.split_once('=').filter(|(key, _)| KEYS.contains(key)).ok_or_else(|| {
-                    let message = format!("`{text}` is no filter of events");
+                    let message = format!("--filter: `{text}` is no filter of events");
                     Failure::user(
                         Diagnostic::error("bad-filter", message)
                             .with_hint(format!("write KEY=VALUE; keys are {}", KEYS.join(", "))),

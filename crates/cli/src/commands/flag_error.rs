@@ -4,7 +4,7 @@ use coracle_engine::{Failure, Result};
 use coracle_report::Diagnostic;
 
 /// Codes of the engine's refusals, and the flags of `run` and `create` that each speaks of.
-const FLAGS: [(&str, &str); 22] = [
+const FLAGS: [(&str, &str); 23] = [
     ("bad-capability", "--cap-add, --cap-drop"),
     ("bad-sysctl", "--sysctl"),
     ("bad-ulimit", "--ulimit"),
@@ -17,6 +17,7 @@ const FLAGS: [(&str, &str); 22] = [
     ("mount-target", "--mount, --volume, --tmpfs"),
     ("name-taken", "--name"),
     ("network-addresses", "--ip, --ip6"),
+    ("no-such-container", "--volumes-from, --link, --network, --pid, --ipc"),
     ("no-such-network", "--network"),
     ("no-such-signal", "--stop-signal"),
     ("no-such-user", "--user, --group-add"),

@@ -6,9 +6,9 @@ use coracle_container::{
     BlockIo, CgroupMode, DeviceLimit, DeviceRule, IpcMode, Isolation, Link, MacAddress, PidMode, Resources,
     Security, UtsMode,
 };
-use coracle_engine::{Failure, Result};
-use coracle_report::Diagnostic;
+use coracle_engine::Result;
 
+use super::flag_error::bad_flag;
 use crate::values;
 
 /// The largest seccomp profile that is read.
@@ -119,10 +119,9 @@ impl KernelArgs {
         let memory_swappiness = match self.memory_swappiness {
             // Docker: -1 keeps the kernel's.
             None | Some(-1) => None,
-            Some(number) => Some(
-                u64::try_from(number)
-                    .map_err(|_| usage("--memory-swappiness takes a number from 0 to 100".to_owned()))?,
-            ),
+            Some(number) => Some(u64::try_from(number).map_err(|_| {
+                bad_flag("--memory-swappiness", "it takes a percentage; write a number from 0 to 100")
+            })?),
         };
         Ok(Resources {
             memory_swap: self.memory_swap,
@@ -143,10 +142,6 @@ impl KernelArgs {
             ..Resources::default()
         })
     }
-}
-
-fn usage(message: String) -> Failure {
-    Failure::user(Diagnostic::error("usage", message))
 }
 
 /// What `--security-opt` says.

@@ -7,6 +7,7 @@ use coracle_report::Diagnostic;
 use jiff::{SignedDuration, Timestamp};
 
 use super::Done;
+use super::flag_error::bad_flag;
 use super::target::{self, ProjectArgs, Target};
 use crate::cancel::Cancel;
 use crate::context::Context;
@@ -52,7 +53,9 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
         follow: args.follow,
         tail: match args.tail.as_str() {
             "all" => None,
-            text => Some(text.parse().map_err(|_| usage(format!("`{text}` is no number of lines")))?),
+            text => Some(text.parse().map_err(|_| {
+                bad_flag("--tail", &format!("`{text}` is no number of lines; write a number, or all"))
+            })?),
         },
         since: args.since.as_deref().map(time).transpose()?,
         until: args.until.as_deref().map(time).transpose()?,
