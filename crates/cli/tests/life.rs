@@ -92,7 +92,7 @@ fn an_image_of_a_container_and_of_an_archive() {
         return;
     }
     coracle(["run", "--rm", "busybox", "true"]).run().ok();
-    let before = Snapshot::take(Files::Snapshots);
+    let before = Snapshot::take(Files::Records);
     {
         let script = "mkdir /made; echo new > /made/file; rm /etc/group; echo more >> /etc/passwd; echo done; sleep 60";
         let container = Container::start("source", ["-v", "/nested/volume", "busybox", "sh", "-c", script]);
