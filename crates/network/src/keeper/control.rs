@@ -1,4 +1,7 @@
 //! The words spoken over a keeper's control socket, and the asking side.
+//!
+//! A keeper keeps the program that it was started from. What a side does not know of a message it passes over, what is
+//! missing has a default; a command that needs more than the keeper can puts another in its place, see [`OLDEST`].
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -9,6 +12,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::port::PublishedPort;
 use crate::ports::BindError;
+
+/// The version of keepers of this program. 0 did not say it.
+pub(super) const VERSION: u32 = 1;
+/// The oldest keeper that serves what this program writes into `state.json`. Raise it with a field that must be served.
+pub(super) const OLDEST: u32 = 1;
 
 /// The longest line that either side takes, in bytes.
 pub(super) const LONGEST_LINE: u64 = 1024 * 1024;
@@ -59,6 +67,9 @@ pub struct Status {
     pub ports: Vec<PublishedPort>,
     /// What it should hold but could not bind when it started; it goes on trying.
     pub missing: Vec<BindError>,
+    /// Its version; 0 is one that did not say it yet.
+    #[serde(default)]
+    pub version: u32,
 }
 
 /// Asks the keeper at `socket` one thing. An error of kind `NotFound` or `ConnectionRefused` says that none runs.
@@ -84,10 +95,23 @@ mod tests {
     fn words_keep_their_form() {
         assert_eq!(serde_json::to_string(&Request::Reload).unwrap(), r#"{"request":"reload"}"#);
         assert_eq!(serde_json::to_string(&Reply::Done).unwrap(), r#"{"reply":"done"}"#);
-        let status =
-            Reply::Status(Status { pid: 7, networks: vec!["a".to_owned()], ports: vec![], missing: vec![] });
+        let status = Reply::Status(Status {
+            pid: 7,
+            networks: vec!["a".to_owned()],
+            ports: vec![],
+            missing: vec![],
+            version: 3,
+        });
         let text = serde_json::to_string(&status).unwrap();
-        assert_eq!(text, r#"{"reply":"status","pid":7,"networks":["a"],"ports":[],"missing":[]}"#);
+        assert_eq!(
+            text,
+            r#"{"reply":"status","pid":7,"networks":["a"],"ports":[],"missing":[],"version":3}"#
+        );
         assert_eq!(serde_json::from_str::<Reply>(&text).unwrap(), status);
+        // Of a keeper that does not say its version, and of one that says more.
+        let old = text.replace(",\"version\":3", "");
+        assert!(matches!(serde_json::from_str(&old), Ok(Reply::Status(Status { version: 0, .. }))));
+        let later = text.replace("\"version\":3", "\"version\":9,\"new\":{}");
+        assert!(matches!(serde_json::from_str(&later), Ok(Reply::Status(Status { version: 9, .. }))));
     }
 }

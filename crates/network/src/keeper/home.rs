@@ -107,8 +107,15 @@ impl Home {
         }
         if after != before {
             self.write(&after)?;
-        } else if self.ask(Request::Status).is_ok() {
-            return Ok(());
+        }
+        match self.ask(Request::Status) {
+            Ok(Reply::Status(status)) if status.version < control::OLDEST => {
+                // Of an earlier version, which does not know all that it should serve. The next one binds the same
+                // ports at once; the kernel's translation of other clients goes on meanwhile.
+                self.retire()?;
+            }
+            Ok(_) if after == before => return Ok(()),
+            Ok(_) | Err(_) => {}
         }
         let outcome = self.serve(launch);
         if outcome.is_err() && after != before {
@@ -140,6 +147,17 @@ impl Home {
 
     /// Ends the keeper and removes the directory. The lock on changes is held.
     fn end(&self) -> Result<(), HomeError> {
+        self.retire()?;
+        match fs::remove_dir_all(&self.directory) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                Err(HomeError::File { action: "remove", path: self.directory.clone(), source })
+            }
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    /// Ends the keeper and returns when its ports are free. The lock on changes is held.
+    fn retire(&self) -> Result<(), HomeError> {
         match self.ask(Request::Stop) {
             Ok(_) => {}
             Err(error) if is_absent(&error) => {}
@@ -157,12 +175,7 @@ impl Home {
             }
             thread::sleep(Duration::from_millis(2));
         }
-        match fs::remove_dir_all(&self.directory) {
-            Err(source) if source.kind() != io::ErrorKind::NotFound => {
-                Err(HomeError::File { action: "remove", path: self.directory.clone(), source })
-            }
-            Ok(()) | Err(_) => Ok(()),
-        }
+        Ok(())
     }
 
     fn lock(&self) -> Result<Lock, HomeError> {

@@ -16,7 +16,7 @@ use tokio::net::{TcpListener, UdpSocket, UnixListener, UnixStream};
 use tokio::task::{JoinHandle, LocalSet, spawn_local};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-use super::control::{LONGEST_LINE, Reply, Request, Status};
+use super::control::{LONGEST_LINE, Reply, Request, Status, VERSION};
 use super::name_server::{self, Served};
 use super::state::KeeperState;
 use crate::lock::Lock;
@@ -224,6 +224,7 @@ impl Keeper {
             networks: self.served.zones.borrow().iter().map(|zone| zone.network.clone()).collect(),
             ports: self.held.values().map(|held| held.port.clone()).collect(),
             missing: self.missing.clone(),
+            version: VERSION,
         }
     }
 
