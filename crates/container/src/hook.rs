@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 /// The hooks of a container (Compose's `post_start`, `pre_stop`).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(default)]
 pub struct Hooks {
     /// What runs once it has started, in order.
     pub post_start: Vec<Hook>,
@@ -22,7 +22,6 @@ impl Hooks {
 
 /// A command that runs in a container.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Hook {
     /// Program and arguments.
     pub command: Vec<String>,
@@ -42,7 +41,7 @@ pub struct Hook {
 
 /// How restarts by policy follow one another. Durations in milliseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(default)]
 pub struct RestartPace {
     /// Time between end and start; `None` doubles it from 100 ms up to a minute, as Docker does.
     pub delay: Option<u64>,

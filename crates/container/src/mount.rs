@@ -7,7 +7,6 @@ use serde::{Deserialize, Serialize};
 
 /// Something mounted into a container.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Mount {
     /// What.
     pub kind: MountKind,
@@ -159,7 +158,6 @@ impl std::str::FromStr for Recursion {
 
 /// Everything that another container has mounted (`--volumes-from`); resolved when the container is made.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct VolumesFrom {
     /// Name or id of the other container.
     pub container: String,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use coracle_oci::{HealthCommand, ImageId};
+use coracle_oci::{HealthCommand, ImageId, OnUnhealthy};
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
@@ -28,7 +28,6 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 
 /// A wanted container. Image defaults have been folded in: nothing here is looked up later.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct ContainerSpec {
     /// The container's unique name, Docker's `--name`.
     pub name: String,
@@ -172,6 +171,9 @@ pub struct ContainerSpec {
     /// How its health is probed.
     #[serde(default)]
     pub healthcheck: Option<Healthcheck>,
+    /// What follows when it becomes unhealthy.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub on_unhealthy: OnUnhealthy,
     /// Signal that asks it to end, e.g. `SIGTERM`.
     pub stop_signal: String,
     /// Seconds between that signal and SIGKILL.
@@ -189,7 +191,6 @@ fn is_usual(pace: &RestartPace) -> bool {
 
 /// A secret or configuration file given to a container through a tmpfs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct SecretFile {
     /// The host file whose content is read at each start; contents are never recorded.
     pub source: PathBuf,
@@ -217,7 +218,6 @@ pub enum Protocol {
 
 /// A port of the host that leads to a port of the container.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct PublishedPort {
     /// Address on the host; `None` means all.
     #[serde(default)]
@@ -233,7 +233,7 @@ pub struct PublishedPort {
 
 /// Limits of a container's control group.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(default)]
 pub struct Resources {
     /// Memory, bytes.
     pub memory: Option<u64>,
@@ -277,7 +277,6 @@ pub struct Resources {
 
 /// A limit of a container's processes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Ulimit {
     /// Lower-case name without `RLIMIT_`, e.g. `nofile`.
     pub name: String,
@@ -307,7 +306,6 @@ pub enum RestartPolicy {
 
 /// How a container's health is probed. Durations in milliseconds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Healthcheck {
     /// What the probe runs inside the container.
     pub command: HealthCommand,
@@ -339,7 +337,7 @@ impl Healthcheck {
 
 /// Bounds of a container's log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default)]
 pub struct LogOptions {
     /// Whether nothing is kept.
     pub disabled: bool,
@@ -353,17 +351,40 @@ pub struct LogOptions {
     /// Variables that it shows.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub variables: Vec<String>,
+    /// Whether files that ended are compressed.
+    #[serde(skip_serializing_if = "is_true")]
+    pub compress: bool,
+    /// Whether output is dropped rather than the container made to wait for a slow disk.
+    #[serde(skip_serializing_if = "is_default")]
+    pub non_blocking: bool,
+    /// Bytes that may wait for the disk then.
+    #[serde(skip_serializing_if = "is_usual_buffer")]
+    pub buffer: u64,
+}
+
+const BUFFER: u64 = 1024 * 1024;
+
+fn is_true(value: &bool) -> bool {
+    *value
+}
+
+fn is_usual_buffer(value: &u64) -> bool {
+    *value == BUFFER
 }
 
 impl Default for LogOptions {
-    /// Ten megabytes in each of three files: disk use is bounded unless a user says otherwise.
+    /// Ten megabytes in each of five files, all but the current one compressed: disk use is bounded unless a user says
+    /// otherwise.
     fn default() -> Self {
         Self {
             disabled: false,
             max_size: 10 * 1024 * 1024,
-            max_files: 3,
+            max_files: 5,
             labels: Vec::new(),
             variables: Vec::new(),
+            compress: true,
+            non_blocking: false,
+            buffer: BUFFER,
         }
     }
 }

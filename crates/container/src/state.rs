@@ -41,8 +41,10 @@ pub enum ContainerState {
         /// Since when.
         since: Timestamp,
         /// Its health; `None` without a health check.
+        #[serde(default)]
         health: Option<Health>,
         /// Starts by the restart policy since the user's last start.
+        #[serde(default)]
         restarts: u32,
     },
     /// Frozen.
@@ -54,6 +56,7 @@ pub enum ContainerState {
         /// Since when it runs.
         since: Timestamp,
         /// Starts by the restart policy since the user's last start.
+        #[serde(default)]
         restarts: u32,
     },
     /// Ended; its shim waits to start it again.
@@ -65,6 +68,7 @@ pub enum ContainerState {
         /// When the next start is due.
         due: Timestamp,
         /// Starts by the restart policy since the user's last start.
+        #[serde(default)]
         restarts: u32,
     },
     /// Ended for good.
@@ -76,14 +80,18 @@ pub enum ContainerState {
         /// Since when it had run; `None` if it never did.
         started: Option<Timestamp>,
         /// Whether the kernel ended it for want of memory.
+        #[serde(default)]
         out_of_memory: bool,
         /// Whether a user asked for it; such a container is not restarted.
+        #[serde(default)]
         by_user: bool,
         /// Why, when it was not the container's own doing, e.g. `shim lost`, `cannot start: ...`.
         error: Option<String>,
         /// Starts by the restart policy since the user's last start.
+        #[serde(default)]
         restarts: u32,
         /// Its last known health.
+        #[serde(default)]
         health: Option<Health>,
     },
 }
@@ -125,8 +133,10 @@ pub struct Health {
     /// The verdict.
     pub status: HealthStatus,
     /// Failures in a row.
+    #[serde(default)]
     pub failing_streak: u32,
     /// The last probes, oldest first, five at most.
+    #[serde(default)]
     pub log: VecDeque<ProbeResult>,
 }
 

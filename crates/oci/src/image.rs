@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ChainId, Descriptor, DiffId, Digest, ImageId};
+use crate::{ChainId, Descriptor, DiffId, Digest, HttpProbe, ImageId, TcpProbe};
 
 pub use oci_spec::image::MediaType;
 
@@ -199,6 +199,10 @@ pub enum HealthCommand {
     Exec(Vec<String>),
     /// A text for the container's shell.
     Shell(String),
+    /// Nothing of the container's: an HTTP request.
+    Http(HttpProbe),
+    /// Nothing of the container's: a connection.
+    Tcp(TcpProbe),
 }
 
 impl HealthcheckConfig {

@@ -7,6 +7,7 @@ mod digest;
 mod image;
 mod index;
 mod platform;
+mod probe;
 mod reference;
 
 pub use digest::{ChainId, DiffId, Digest, DigestError, ImageId, Sha256Writer};
@@ -16,4 +17,5 @@ pub use image::{
 };
 pub use index::{ImageIndex, IndexEntry};
 pub use oci_spec::image::Descriptor;
+pub use probe::{HttpProbe, OnUnhealthy, ProbeError, TcpProbe};
 pub use reference::{Reference, ReferenceError};

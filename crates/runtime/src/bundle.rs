@@ -2,7 +2,8 @@
 
 use std::fs;
 use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use coracle_container::runtime_spec::{
@@ -13,8 +14,8 @@ use coracle_container::{ContainerId, ContainerSpec, Healthcheck, PidMode, Restar
 use coracle_oci::HealthCommand;
 use coracle_shim::cgroup;
 use coracle_shim::config::{
-    CONFIG_FILE, HealthCheck, Log, Network, Overlay, Partner, Restart, SPEC_FILE, Secret, SecretVariable,
-    Shared, ShimConfig, Source, Stdin, WorkingDirectory,
+    CONFIG_FILE, HealthCheck, Log, Network, NetworkProbe, OnUnhealthy, Overlay, Partner, Restart, SPEC_FILE,
+    Secret, SecretVariable, Shared, ShimConfig, Source, Stdin, VERSION, WorkingDirectory,
 };
 use coracle_shim::journal::Journal;
 
@@ -140,6 +141,8 @@ pub(crate) fn write(
     write_file(&bundle.join(SPEC_FILE), &spec)?;
 
     let config = ShimConfig {
+        version: VERSION,
+        program: installed(&paths.program),
         id: id.as_str().to_owned(),
         cgroup: cgroup_path(container, id),
         overlay: prepared.overlay.clone(),
@@ -168,11 +171,13 @@ pub(crate) fn write(
             path: paths.log(id),
             max_size: container.log.max_size,
             max_files: container.log.max_files,
+            compress: container.log.compress,
+            buffer: container.log.non_blocking.then_some(container.log.buffer),
         }),
         restart: restart(container.restart),
         restart_delay: container.restart_pace.delay,
         restart_window: container.restart_pace.window,
-        health: container.healthcheck.as_ref().and_then(health),
+        health: container.healthcheck.as_ref().and_then(|check| health(check, container.on_unhealthy)),
         stop_signal: signal_number(&container.stop_signal)?,
         stop_grace: container.stop_grace_seconds.saturating_mul(1000),
         state,
@@ -296,18 +301,57 @@ pub(crate) fn restart(policy: RestartPolicy) -> Restart {
     }
 }
 
-fn health(check: &Healthcheck) -> Option<HealthCheck> {
+fn health(check: &Healthcheck, on_unhealthy: coracle_oci::OnUnhealthy) -> Option<HealthCheck> {
+    let mut network = None;
     let args = match &check.command {
         HealthCommand::None => return None,
         HealthCommand::Exec(args) => args.clone(),
         HealthCommand::Shell(text) => vec!["/bin/sh".to_owned(), "-c".to_owned(), text.clone()],
+        HealthCommand::Http(probe) => {
+            network = Some(NetworkProbe::Http {
+                addresses: addresses(probe.host, probe.port),
+                host: probe.authority(),
+                path: probe.path.clone(),
+            });
+            Vec::new()
+        }
+        HealthCommand::Tcp(probe) => {
+            network = Some(NetworkProbe::Tcp { addresses: addresses(probe.host, probe.port) });
+            Vec::new()
+        }
+    };
+    let on_unhealthy = match on_unhealthy {
+        coracle_oci::OnUnhealthy::None => OnUnhealthy::None,
+        coracle_oci::OnUnhealthy::Kill => OnUnhealthy::Kill,
+        coracle_oci::OnUnhealthy::Restart => OnUnhealthy::Restart,
+        coracle_oci::OnUnhealthy::Stop => OnUnhealthy::Stop,
     };
     Some(HealthCheck {
         args,
+        network,
+        on_unhealthy,
         interval: check.interval,
         timeout: check.timeout,
         start_period: check.start_period,
         start_interval: check.start_interval,
         retries: check.retries,
     })
+}
+
+/// Returns where the program lies that we are a process of; `None` when its file was replaced or removed.
+fn installed(program: &Path) -> Option<PathBuf> {
+    let path = fs::read_link(program).ok()?;
+    let same = fs::metadata(&path).ok()?;
+    let ours = fs::metadata(program).ok()?;
+    ((same.dev(), same.ino()) == (ours.dev(), ours.ino())).then_some(path)
+}
+
+/// Returns where a probe of `host` asks, in order: `localhost` has two addresses.
+fn addresses(host: Option<IpAddr>, port: u16) -> Vec<SocketAddr> {
+    match host {
+        Some(host) => vec![SocketAddr::new(host, port)],
+        None => [IpAddr::from(Ipv4Addr::LOCALHOST), IpAddr::from(Ipv6Addr::LOCALHOST)]
+            .map(|host| SocketAddr::new(host, port))
+            .to_vec(),
+    }
 }

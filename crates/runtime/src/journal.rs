@@ -41,7 +41,7 @@ impl Runtime {
             std::fs::create_dir_all(directory).map_err(RuntimeError::file("make", directory))?;
         }
         let alive = || alive() && query.until.is_none_or(|until| Timestamp::now() < until);
-        read_lines(path, None, query.follow, &alive, &mut |line| {
+        read_lines(path, None, None, query.follow, &alive, &mut |line| {
             let Ok(entry) = serde_json::from_slice::<Entry>(line) else { return true };
             let wanted = query.since.is_none_or(|since| entry.time >= since)
                 && query.until.is_none_or(|until| entry.time < until);

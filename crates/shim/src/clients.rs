@@ -41,6 +41,8 @@ pub(crate) struct Client {
 /// What a client sent.
 pub(crate) enum Message {
     Request(Request),
+    /// A request of a later version, by its name.
+    Unknown(String),
     Stdin(Vec<u8>),
 }
 
@@ -96,6 +98,10 @@ impl Client {
             Ok(Some((Kind::Control, body, length))) => match serde_json::from_slice(body) {
                 Ok(request) => (Message::Request(request), length),
                 Err(error) => {
+                    if let Some(request) = protocol::unknown_request(body) {
+                        self.unread.drain(..length);
+                        return Some(Message::Unknown(request));
+                    }
                     let message = format!("malformed request: {error}");
                     self.reply(&Reply::Failed { message, code: crate::launch::OURS });
                     self.gone = true;

@@ -13,6 +13,7 @@
 //! ```
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -26,10 +27,16 @@ pub const SPEC_FILE: &str = "config.json";
 /// Name of the compiled system call filter in a bundle, see [`crate::filter`].
 pub const FILTER_FILE: &str = "filter.bpf";
 
+/// The version of [`ShimConfig`] that is written. Commands of a later version read what an earlier one wrote: a new field
+/// has a default, and one that is not known is passed over.
+pub const VERSION: u32 = 2;
+
 /// Everything a shim needs to know.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct ShimConfig {
+    /// The version of this form, [`VERSION`] when it is written; 0 when it did not say so yet.
+    #[serde(default)]
+    pub version: u32,
     /// The container's whole id.
     pub id: String,
     /// Path of its control group below each hierarchy's root.
@@ -102,6 +109,10 @@ pub struct ShimConfig {
     /// Where its starts and ends are told; `None` tells nobody.
     #[serde(default)]
     pub journal: Option<Journal>,
+    /// Where this program lies, for cleaning up: the version that is installed by then knows all that it may find. `None`,
+    /// or a file that cannot be run, means the shim's own.
+    #[serde(default)]
+    pub program: Option<PathBuf>,
     /// Arguments of this program that clean up after the final exit; empty means nobody is called.
     pub reap: Vec<String>,
     /// Whether the container is killed when the client that has its streams goes, however that ends: a build step must
@@ -142,7 +153,6 @@ impl ShimConfig {
 
 /// An overlay file system.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Overlay {
     /// Lower directories, uppermost first.
     pub lower: Vec<PathBuf>,
@@ -157,7 +167,6 @@ pub struct Overlay {
 /// What a bind mount of the specification shows. The runtime below knows neither propagation nor paths that must not
 /// lead out of a directory, so the shim mounts it first.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Source {
     /// A file or directory of the host.
     pub root: PathBuf,
@@ -197,7 +206,6 @@ pub enum Network {
 
 /// Another container, one of whose namespaces is shared.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Partner {
     /// Which one.
     pub shared: Shared,
@@ -254,7 +262,6 @@ pub enum Stdin {
 
 /// A file put on a tmpfs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Secret {
     /// Host file read at each start.
     pub source: PathBuf,
@@ -270,7 +277,6 @@ pub struct Secret {
 
 /// A variable with a secret value.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct SecretVariable {
     /// Its name.
     pub name: String,
@@ -280,7 +286,6 @@ pub struct SecretVariable {
 
 /// A directory made when it is missing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct WorkingDirectory {
     /// Absolute path inside.
     pub path: String,
@@ -292,14 +297,19 @@ pub struct WorkingDirectory {
 
 /// Where output is kept and how much of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Log {
-    /// The current file; older ones are beside it with `.1`, `.2`, ... appended.
+    /// The current file; older ones and indexes are beside it, see [`crate::log::files`].
     pub path: PathBuf,
     /// Size at which it is rotated, bytes.
     pub max_size: u64,
     /// Number of files kept, the current one included.
     pub max_files: u32,
+    /// Whether files that ended are compressed.
+    #[serde(default)]
+    pub compress: bool,
+    /// Bytes of output that wait for a slow disk before more is dropped; `None` lets the container wait.
+    #[serde(default)]
+    pub buffer: Option<u64>,
 }
 
 /// When a container starts again.
@@ -319,10 +329,16 @@ pub enum Restart {
 
 /// How health is probed; durations in milliseconds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct HealthCheck {
     /// Program and arguments, run inside.
+    #[serde(default)]
     pub args: Vec<String>,
+    /// What is asked over the network instead; nothing of the container's is run then.
+    #[serde(default)]
+    pub network: Option<NetworkProbe>,
+    /// What follows when it becomes unhealthy.
+    #[serde(default)]
+    pub on_unhealthy: OnUnhealthy,
     /// Time between probes.
     pub interval: u64,
     /// Time one probe may take.
@@ -333,4 +349,39 @@ pub struct HealthCheck {
     pub start_interval: u64,
     /// Failures in a row that make it unhealthy.
     pub retries: u32,
+}
+
+/// A probe that needs no program of the container's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NetworkProbe {
+    /// A connection is opened.
+    Tcp {
+        /// Where, in the container's network; the first that answers counts.
+        addresses: Vec<SocketAddr>,
+    },
+    /// A request is made; a status from 200 to 399 is healthy.
+    Http {
+        /// Where, in the container's network; the first that answers counts.
+        addresses: Vec<SocketAddr>,
+        /// The `Host` header.
+        host: String,
+        /// Path and query.
+        path: String,
+    },
+}
+
+/// What follows when a container becomes unhealthy.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnUnhealthy {
+    /// Nothing.
+    #[default]
+    None,
+    /// It is killed.
+    Kill,
+    /// It is stopped and started again.
+    Restart,
+    /// It is stopped for good.
+    Stop,
 }

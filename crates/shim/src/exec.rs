@@ -23,7 +23,6 @@ use crate::{enter, syscall};
 
 /// What is to run, and as whom.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct ExecRequest {
     /// Program and arguments.
     pub args: Vec<String>,
@@ -44,7 +43,6 @@ pub struct ExecRequest {
 
 /// Ids of a user, looked up.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct ExecUser {
     /// User id.
     pub uid: u32,

@@ -72,10 +72,13 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
+    use crate::config::OnUnhealthy;
 
     fn machine() -> HealthMachine {
         HealthMachine::new(HealthCheck {
             args: vec!["true".to_owned()],
+            network: None,
+            on_unhealthy: OnUnhealthy::None,
             interval: 30_000,
             timeout: 1000,
             start_period: 10_000,

@@ -56,7 +56,6 @@ impl Entry {
 
 /// Where a shim writes, and what it says of its container.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Journal {
     /// The file.
     pub path: std::path::PathBuf,

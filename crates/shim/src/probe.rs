@@ -1,4 +1,4 @@
-//! One health probe: a program run inside the container, watched from outside.
+//! One health probe: a program run inside the container, or a question over its network, watched from outside.
 
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -13,7 +13,7 @@ use crate::config::{HealthCheck, ShimConfig};
 use crate::confinement::Confinement;
 use crate::exec::ExecRequest;
 use crate::state::ProbeResult;
-use crate::{enter, syscall};
+use crate::{enter, net_probe, syscall};
 
 /// Bytes of output kept.
 const KEPT: usize = 4096;
@@ -51,7 +51,10 @@ impl Probe {
                 return -1;
             }
             drop(writer);
-            run(config, bundle, container, &request)
+            match &check.network {
+                Some(probe) => net_probe::run(probe, timeout),
+                None => run(config, bundle, container, &request),
+            }
         })?;
         Ok(Self {
             pid,

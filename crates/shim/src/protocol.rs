@@ -3,6 +3,10 @@
 //! A frame is a length (4 bytes, little-endian, of what follows the kind), a kind (1 byte) and a body. Requests and
 //! replies are JSON; streams are raw. A connection carries one request after another, each answered once, until it
 //! attaches: from then on it carries streams and ends with [`Reply::Exited`].
+//!
+//! A shim keeps the program that it was started from, so commands of later versions speak to it, and after a step back
+//! commands of earlier ones. Every control message carries [`VERSION`]; what a side does not know of a message it passes
+//! over, what is missing has a default, and a request that a shim does not know is answered with [`Reply::Failed`].
 
 use std::io::{self, Read, Write};
 
@@ -11,6 +15,8 @@ use serde::{Deserialize, Serialize};
 use crate::config::Restart;
 use crate::state::ShimState;
 
+/// The version of what is said here. 1 did not say it; 2 says it.
+pub const VERSION: u32 = 2;
 /// Largest body of a frame, bytes. Whoever sends more is cut off.
 pub const MAX_BODY: usize = 1 << 20;
 /// Bytes before a body.
@@ -69,8 +75,10 @@ pub enum Request {
     /// Turns this connection into streams.
     Attach {
         /// Whether this client writes standard input.
+        #[serde(default)]
         stdin: bool,
         /// Whether the container waits when this client is slow, rather than the client being dropped.
+        #[serde(default)]
         lossless: bool,
     },
     /// Sets the size of its terminal.
@@ -83,6 +91,7 @@ pub enum Request {
     /// Is answered with [`Reply::Exited`] when it has ended for good.
     Wait {
         /// Whether the asker cleans up itself, so that nobody else need be started to do so.
+        #[serde(default)]
         reaping: bool,
     },
     /// Replaces the restart policy, from the next end on.
@@ -136,9 +145,26 @@ pub fn append(out: &mut Vec<u8>, kind: Kind, body: &[u8]) {
     out.extend_from_slice(body);
 }
 
+#[derive(Serialize)]
+struct Versioned<'a, T> {
+    #[serde(flatten)]
+    message: &'a T,
+    version: u32,
+}
+
+/// Returns what a control message asks for that is none of the requests known here; `None` when it asks for nothing.
+pub fn unknown_request(body: &[u8]) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Named {
+        request: String,
+    }
+    serde_json::from_slice::<Named>(body).ok().map(|named| named.request)
+}
+
 /// Appends a control frame to `out`.
 pub fn append_control(out: &mut Vec<u8>, message: &impl Serialize) {
-    let body = serde_json::to_vec(message).expect("messages have no maps with non-text keys");
+    let body = serde_json::to_vec(&Versioned { message, version: VERSION })
+        .expect("messages have no maps with non-text keys");
     append(out, Kind::Control, &body);
 }
 
@@ -204,6 +230,25 @@ mod tests {
         assert_eq!(read_frame(&mut stream, &mut body).unwrap(), Some(Kind::Stdin));
         assert_eq!(read_frame(&mut stream, &mut body).unwrap(), None);
         assert!(read_frame(&mut &bytes[..3], &mut body).is_err());
+    }
+
+    #[test]
+    fn messages_of_other_versions_are_understood() {
+        let read = |text: &str| serde_json::from_str::<Request>(text);
+        assert_eq!(read(r#"{"request":"start"}"#).unwrap(), Request::Start);
+        assert_eq!(read(r#"{"request":"start","version":9,"new":[1]}"#).unwrap(), Request::Start);
+        let attach = Request::Attach { stdin: false, lossless: false };
+        assert_eq!(read(r#"{"request":"attach"}"#).unwrap(), attach);
+        let later = r#"{"request":"checkpoint","version":9}"#;
+        assert!(read(later).is_err());
+        assert_eq!(unknown_request(later.as_bytes()), Some("checkpoint".to_owned()));
+        assert_eq!(unknown_request(b"[]"), None);
+        let reply: Reply =
+            serde_json::from_str(r#"{"reply":"exited","code":3,"version":9,"why":"x"}"#).unwrap();
+        assert_eq!(reply, Reply::Exited { code: 3, error: None });
+        let mut frame = Vec::new();
+        append_control(&mut frame, &Request::Kill { signal: 9 });
+        assert_eq!(&frame[HEADER..], br#"{"request":"kill","signal":9,"version":2}"#);
     }
 
     #[test]

@@ -34,12 +34,16 @@ impl Backoff {
     pub fn next(&mut self, policy: Restart, pace: Pace, code: i32, ran: Duration) -> Option<Duration> {
         if ran >= pace.steady.unwrap_or(STEADY) {
             self.delay = None;
-            self.failures = 0;
+            // Docker counts on over long runs; a window says that they are successes.
+            if pace.steady.is_some() {
+                self.failures = 0;
+            }
         }
         match policy {
             Restart::No => return None,
             Restart::OnFailure { .. } if code == 0 => return None,
-            Restart::OnFailure { max_retries: Some(max) } if self.failures >= max => return None,
+            // Docker: 0 is without bound.
+            Restart::OnFailure { max_retries: Some(max) } if max > 0 && self.failures >= max => return None,
             Restart::Always | Restart::OnFailure { .. } => {}
         }
         let doubled = self.delay.map_or(FIRST_DELAY, |delay| (delay * 2).min(LONGEST_DELAY));
@@ -78,7 +82,16 @@ mod tests {
         assert!(backoff.next(policy, Pace::default(), 1, SHORT).is_some());
         assert!(backoff.next(policy, Pace::default(), 137, SHORT).is_some());
         assert_eq!(backoff.next(policy, Pace::default(), 1, SHORT), None);
-        assert!(backoff.next(Restart::OnFailure { max_retries: None }, Pace::default(), 1, SHORT).is_some());
+        // A long run starts the delays over, not the count.
+        let mut backoff = Backoff::default();
+        assert_eq!(backoff.next(policy, Pace::default(), 1, SHORT), Some(FIRST_DELAY));
+        assert_eq!(backoff.next(policy, Pace::default(), 1, STEADY), Some(FIRST_DELAY));
+        assert_eq!(backoff.next(policy, Pace::default(), 1, STEADY), None);
+        for max_retries in [None, Some(0)] {
+            let policy = Restart::OnFailure { max_retries };
+            let mut backoff = Backoff::default();
+            assert!((0..50).all(|_| backoff.next(policy, Pace::default(), 1, SHORT).is_some()));
+        }
     }
 
     #[test]

@@ -13,6 +13,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::identity::ProcessIdentity;
 
+/// The version of the record's form. 1 did not say it; fields that are missing have defaults, others are passed over.
+const VERSION: u32 = 2;
+
+#[derive(Serialize)]
+struct Recorded<'a> {
+    version: u32,
+    #[serde(flatten)]
+    state: &'a ShimState,
+}
+
 /// What a container is now.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "status")]
@@ -28,8 +38,10 @@ pub enum ShimState {
         /// Since when.
         since: Timestamp,
         /// Its health; `None` without a check.
+        #[serde(default)]
         health: Option<Health>,
         /// Starts by the restart policy.
+        #[serde(default)]
         restarts: u32,
     },
     /// Frozen.
@@ -41,6 +53,7 @@ pub enum ShimState {
         /// Since when it runs.
         since: Timestamp,
         /// Starts by the restart policy.
+        #[serde(default)]
         restarts: u32,
     },
     /// Ended; the shim waits to start it again.
@@ -52,6 +65,7 @@ pub enum ShimState {
         /// When the next start is due.
         due: Timestamp,
         /// Starts by the restart policy.
+        #[serde(default)]
         restarts: u32,
     },
     /// Ended for good.
@@ -63,14 +77,18 @@ pub enum ShimState {
         /// Since when it had run; `None` if it never did.
         started: Option<Timestamp>,
         /// Whether the kernel ended it for want of memory.
+        #[serde(default)]
         out_of_memory: bool,
         /// Whether a user asked for it.
+        #[serde(default)]
         by_user: bool,
         /// Why, when it was not the container's own doing.
         error: Option<String>,
         /// Starts by the restart policy.
+        #[serde(default)]
         restarts: u32,
         /// Its last known health.
+        #[serde(default)]
         health: Option<Health>,
     },
 }
@@ -81,8 +99,10 @@ pub struct Health {
     /// The verdict.
     pub status: HealthStatus,
     /// Failures in a row.
+    #[serde(default)]
     pub failing_streak: u32,
     /// The last probes, oldest first, five at most.
+    #[serde(default)]
     pub log: VecDeque<ProbeResult>,
 }
 
@@ -123,13 +143,14 @@ pub struct ProbeResult {
 }
 
 impl ShimState {
-    /// Writes the state to `path` through a temporary name.
+    /// Writes the state, with the version of its form, to `path` through a temporary name.
     ///
     /// It is not synced: after a crash of the machine every state but `Exited` is void anyway, and a torn file counts
     /// as a lost shim.
     pub fn record(&self, path: &Path) -> io::Result<()> {
         let temporary = path.with_extension("json.new");
-        fs::write(&temporary, serde_json::to_vec(self)?)?;
+        let recorded = Recorded { version: VERSION, state: self };
+        fs::write(&temporary, serde_json::to_vec(&recorded)?)?;
         fs::rename(&temporary, path)
     }
 }

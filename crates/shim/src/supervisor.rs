@@ -27,15 +27,16 @@ use rustix::io::Errno;
 
 use crate::cgroup::Cgroup;
 use crate::clients::{Client, Role};
-use crate::config::{CONFIG_FILE, ShimConfig, Stdin};
+use crate::config::{CONFIG_FILE, OnUnhealthy, Restart, ShimConfig, Stdin};
 use crate::executor::CannotRun;
 use crate::health::HealthMachine;
 use crate::identity::ProcessIdentity;
-use crate::log::{LogWriter, Source};
+use crate::log::{Logger, Source};
 use crate::probe::Probe;
 use crate::protocol::{Kind, Reply};
 use crate::restart::{Backoff, Pace};
 use crate::setup::HostNamespaces;
+use crate::state::HealthStatus;
 use crate::streams::{ReadOutcome, Streams};
 use crate::{launch, rootfs, setup, syscall};
 
@@ -84,7 +85,7 @@ struct Supervisor {
     clients: Vec<Client>,
     phase: Phase,
     streams: Streams,
-    log: Option<LogWriter>,
+    log: Option<Logger>,
     backoff: Backoff,
     health: Option<HealthMachine>,
     next_probe: Option<Instant>,
@@ -93,6 +94,8 @@ struct Supervisor {
     kill_at: Option<Instant>,
     by_user: bool,
     stopping: bool,
+    /// Whether it starts again after this run, whatever the policy says: it was unhealthy.
+    renewed: bool,
     /// Exit code of the last run.
     last_code: Option<i32>,
     /// When the next start is due, for the record.
@@ -160,7 +163,7 @@ impl Supervisor {
         let listener = launch::listen(directory, &name)?;
         listener.set_nonblocking(true)?;
         coracle_fault::hit(Point::ShimListening)?;
-        let log = config.log.clone().map(LogWriter::open).transpose()?;
+        let log = config.log.clone().map(Logger::open).transpose()?;
         Ok(Self {
             config,
             bundle: bundle.to_path_buf(),
@@ -179,6 +182,7 @@ impl Supervisor {
             kill_at: None,
             by_user: false,
             stopping: false,
+            renewed: false,
             last_code: None,
             due: Timestamp::UNIX_EPOCH,
             mount_points: Vec::new(),
@@ -224,6 +228,9 @@ impl Supervisor {
         if let Some(output) = self.probe.as_ref().and_then(Probe::output) {
             watched.push(PollFd::from_borrowed_fd(output, PollFlags::IN));
         }
+        if let Some(relay) = self.log.as_ref().and_then(Logger::waiting) {
+            watched.push(PollFd::from_borrowed_fd(relay, PollFlags::OUT));
+        }
         let timeout = self.time_to_next().map(|left| rustix::time::Timespec {
             tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
             tv_nsec: left.subsec_nanos().into(),
@@ -246,6 +253,9 @@ impl Supervisor {
 
         self.read_outputs(pressed);
         self.streams.flush();
+        if let Some(log) = &mut self.log {
+            log.flush();
+        }
         if let Some(probe) = &mut self.probe {
             probe.read();
         }
@@ -283,7 +293,8 @@ impl Supervisor {
         };
         let rest = (!self.chunk.is_empty()).then(|| now + IDLE);
         let probe = self.probe.as_ref().map(Probe::deadline).or(self.next_probe);
-        [phase, rest, probe, self.kill_at]
+        let log = self.log.as_ref().and_then(Logger::due);
+        [phase, rest, probe, self.kill_at, log]
             .into_iter()
             .flatten()
             .min()
@@ -292,6 +303,9 @@ impl Supervisor {
 
     fn keep_time(&mut self) {
         let now = Instant::now();
+        if let Some(log) = &mut self.log {
+            log.keep_time(now);
+        }
         if self.kill_at.is_some_and(|due| due <= now) {
             self.kill_at = None;
             self.signal(libc::SIGKILL);
@@ -394,7 +408,11 @@ impl Supervisor {
                     });
                 }
                 _ if of_probe => self.end_probe(ended.code),
-                _ => {}
+                _ => {
+                    if let Some(log) = &mut self.log {
+                        log.child_ended(ended.pid);
+                    }
+                }
             }
         }
     }
@@ -422,7 +440,9 @@ impl Supervisor {
         let delay = if self.stopping {
             None
         } else {
-            self.backoff.next(self.config.restart, pace(&self.config), code, ran)
+            let policy =
+                if std::mem::take(&mut self.renewed) { Restart::Always } else { self.config.restart };
+            self.backoff.next(policy, pace(&self.config), code, ran)
         };
         match delay {
             Some(delay) => {
@@ -442,6 +462,22 @@ impl Supervisor {
             self.health.as_ref().map(|health| Instant::now() + health.delay(run.began.elapsed()));
     }
 
+    /// Does what the check says of a container that has become unhealthy.
+    fn draw_consequence(&mut self, consequence: OnUnhealthy) {
+        if self.stopping {
+            return;
+        }
+        match consequence {
+            OnUnhealthy::None => {}
+            OnUnhealthy::Kill => self.signal(libc::SIGKILL),
+            OnUnhealthy::Stop => self.stop(None, None),
+            OnUnhealthy::Restart => {
+                self.renewed = true;
+                self.ask_to_end(None, None);
+            }
+        }
+    }
+
     fn begin_probe(&mut self) {
         self.next_probe = None;
         let (Phase::Running { run, paused: false }, Some(health)) = (&self.phase, &self.health) else {
@@ -457,12 +493,15 @@ impl Supervisor {
         let (Some(probe), Some(health)) = (self.probe.take(), &mut self.health) else { return };
         if let Phase::Running { run, .. } = &self.phase {
             let changed = health.take(probe.finish(code), run.began.elapsed());
-            let verdict = health.health().status.word();
+            let (status, consequence) = (health.health().status, health.check().on_unhealthy);
             self.record();
             if changed {
-                self.tell(&format!("health_status: {verdict}"), &[]);
+                self.tell(&format!("health_status: {}", status.word()), &[]);
             }
             self.schedule_probe();
+            if changed && status == HealthStatus::Unhealthy {
+                self.draw_consequence(consequence);
+            }
         }
     }
 }

@@ -8,7 +8,6 @@ use serde::{Deserialize, Serialize};
 
 /// A device node of the host given to a container, Docker's `--device`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Device {
     /// Its path on the host; a directory gives every node below it.
     pub source: PathBuf,
@@ -162,7 +161,7 @@ impl From<DeviceRule> for String {
 
 /// Weights and bounds of block devices, Docker's `--blkio-weight` and its kin.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(default)]
 pub struct BlockIo {
     /// Relative weight, 10 to 1000.
     pub weight: Option<u16>,
@@ -199,7 +198,6 @@ impl BlockIo {
 
 /// A number for one block device.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct DeviceLimit {
     /// The device's path on the host.
     pub path: PathBuf,

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// The namespaces beside network and mounts. The default is Docker's: all its own.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(default)]
 pub struct Isolation {
     /// Shared memory, semaphores and message queues.
     pub ipc: IpcMode,

@@ -24,7 +24,6 @@ pub enum NetworkMode {
 
 /// One network a container is attached to.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct NetworkAttachment {
     /// The network's name as stored, e.g. `shop-dev_default`; `bridge` is the default bridge.
     pub network: String,
@@ -59,7 +58,6 @@ pub struct NetworkAttachment {
 
 /// A name under which a container alone knows another one, Docker's `--link`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Link {
     /// The other container, by its name.
     pub container: String,

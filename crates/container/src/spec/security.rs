@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// Options of security beside `no-new-privileges` and `seccomp=unconfined`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(default)]
 pub struct Security {
     /// A system call profile in Docker's JSON, instead of the default one.
     pub seccomp_profile: Option<String>,

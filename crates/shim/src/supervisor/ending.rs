@@ -2,6 +2,9 @@
 
 use std::io;
 use std::os::fd::AsFd;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use coracle_fault::Point;
 use jiff::Timestamp;
@@ -84,6 +87,9 @@ impl Supervisor {
             };
             let _ = state.record(&self.config.state);
         }
+        if let Some(log) = &mut self.log {
+            log.end();
+        }
         let _ = coracle_fault::hit(Point::ShimConcluded);
         let _ = std::fs::remove_file(&self.config.socket);
         // Whoever connected in the meantime is told as well.
@@ -123,10 +129,12 @@ impl Supervisor {
             }
             let _ = rustix::process::setsid();
             syscall::reset_signals();
-            let error = std::os::unix::process::CommandExt::exec(
-                std::process::Command::new("/proc/self/exe").args(&self.config.reap),
-            );
-            drop(error);
+            // Returns only on failure: the installed program first, our own, which may be older, else.
+            for program in
+                self.config.program.iter().map(PathBuf::as_path).chain([Path::new("/proc/self/exe")])
+            {
+                let _ = Command::new(program).args(&self.config.reap).exec();
+            }
             1
         })
         .map(drop)

@@ -35,6 +35,12 @@ impl Supervisor {
                         self.streams.feed(&bytes);
                     }
                 }
+                Message::Unknown(request) => {
+                    let message = format!(
+                        "the container was started by an earlier version, whose supervisor cannot `{request}`"
+                    );
+                    self.clients[index].reply(&Reply::Failed { message, code: launch::OURS });
+                }
                 Message::Request(request) => {
                     if let Some(reply) = self.answer(index, request) {
                         self.clients[index].reply(&reply);
@@ -203,20 +209,23 @@ impl Supervisor {
     pub(super) fn stop(&mut self, signal: Option<i32>, grace: Option<u64>) {
         self.stopping = true;
         match &self.phase {
-            Phase::Running { .. } => {
-                let grace = Duration::from_millis(grace.unwrap_or(self.config.stop_grace));
-                let signal = signal.unwrap_or(self.config.stop_signal);
-                self.signal(signal);
-                self.tell("kill", &[("signal", signal.to_string())]);
-                let due = Instant::now() + grace;
-                self.kill_at = Some(self.kill_at.map_or(due, |earlier| earlier.min(due)));
-            }
+            Phase::Running { .. } => self.ask_to_end(signal, grace),
             Phase::Created { .. } | Phase::Idle => {
                 self.end = Some(End { code: 0, started: None, out_of_memory: false, error: None });
             }
             Phase::Waiting { .. } => self.end_waiting(),
             Phase::Draining { .. } => {}
         }
+    }
+
+    /// Asks the first process to end; SIGKILL follows. What comes after its end is not decided here.
+    pub(super) fn ask_to_end(&mut self, signal: Option<i32>, grace: Option<u64>) {
+        let grace = Duration::from_millis(grace.unwrap_or(self.config.stop_grace));
+        let signal = signal.unwrap_or(self.config.stop_signal);
+        self.signal(signal);
+        self.tell("kill", &[("signal", signal.to_string())]);
+        let due = Instant::now() + grace;
+        self.kill_at = Some(self.kill_at.map_or(due, |earlier| earlier.min(due)));
     }
 
     /// Ends a container that waits to be started again, with what its last run left.
