@@ -175,6 +175,7 @@ pub(crate) fn container_spec(
             post_start: service.post_start.iter().map(hook).collect(),
             pre_stop: service.pre_stop.iter().map(hook).collect(),
         },
+        on_unhealthy: service.on_unhealthy,
         healthcheck: healthcheck(service.healthcheck.as_ref(), defaults.healthcheck.as_ref()),
         stop_signal: service
             .stop_signal
@@ -273,6 +274,9 @@ fn log(logging: &file::Logging) -> LogOptions {
         disabled: logging.disabled,
         max_size: logging.max_size.unwrap_or(defaults.max_size),
         max_files: logging.max_files.unwrap_or(defaults.max_files),
+        compress: logging.compress.unwrap_or(defaults.compress),
+        non_blocking: logging.non_blocking,
+        buffer: logging.buffer.unwrap_or(defaults.buffer),
     }
 }
 

@@ -33,7 +33,7 @@ pub use desired::{
 };
 pub use execute::execute;
 pub use host::{Evidence, Host, RESTART_LIMIT, WaitOutcome};
-pub use life::{RemoveOptions, await_dependencies, kill, one_off, remove, start};
+pub use life::{RemoveOptions, await_dependencies, boot, kill, one_off, remove, start};
 pub use observed::{
     ObservedContainer, ObservedDependency, ObservedNetwork, ObservedRun, ObservedState, ObservedVolume,
 };

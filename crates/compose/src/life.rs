@@ -15,10 +15,42 @@ use crate::teardown::{chosen, in_order, stop_all};
 /// Plans to start the containers of `services` (none means all) that do not run, each when what it depends on is as it
 /// needs it.
 pub fn start(observed: &ObservedState, services: &[String]) -> Plan {
+    start_chosen(observed, &chosen(observed, services))
+}
+
+/// Plans to bring back after a reboot the containers that `returns` picks, and of what they depend on whatever nobody had
+/// stopped, each when what it depends on is as it needs it.
+pub fn boot(observed: &ObservedState, returns: impl Fn(&ObservedContainer) -> bool) -> Plan {
+    let down = |container: &&ObservedContainer| !container.one_off && !container.is_up();
+    let mut chosen: Vec<&ObservedContainer> =
+        observed.containers.iter().filter(down).filter(|container| returns(container)).collect();
+    let mut next = 0;
+    while let Some(container) = chosen.get(next).copied() {
+        for dependency in &container.depends_on {
+            let others = observed.containers.iter().filter(down);
+            for other in others.filter(|other| other.service == dependency.service) {
+                let wanted = match other.state {
+                    ObservedRun::Exited { by_user, code } => {
+                        let done =
+                            dependency.condition == DependencyCondition::CompletedSuccessfully && code == 0;
+                        !by_user && !done
+                    }
+                    _ => false,
+                };
+                if wanted && chosen.iter().all(|known| known.name != other.name) {
+                    chosen.push(other);
+                }
+            }
+        }
+        next += 1;
+    }
+    start_chosen(observed, &chosen)
+}
+
+fn start_chosen(observed: &ObservedState, chosen: &[&ObservedContainer]) -> Plan {
     let mut plan = Plan::default();
-    let chosen = chosen(observed, services);
     let mut starts: BTreeMap<&str, StepId> = BTreeMap::new();
-    for container in in_order(&chosen).into_iter().filter(|container| !container.is_up()) {
+    for container in in_order(chosen).into_iter().filter(|container| !container.is_up()) {
         let before = gates(&mut plan, observed, &starts, container);
         let operation = Operation::StartContainer { name: container.name.clone() };
         let step = plan.add(operation, Cause::Asked, Some(&container.service), before);

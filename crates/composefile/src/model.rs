@@ -15,7 +15,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use coracle_oci::{HealthCommand, Platform, Reference};
+use coracle_oci::{HealthCommand, OnUnhealthy, Platform, Reference};
 use coracle_report::{Diagnostic, Span};
 use indexmap::IndexMap;
 
@@ -96,6 +96,8 @@ pub struct Service {
     pub depends_on: IndexMap<String, Dependency>,
     /// Its health check; `None` keeps the image's.
     pub healthcheck: Option<Healthcheck>,
+    /// What follows when a container of it becomes unhealthy (`x-on-unhealthy`).
+    pub on_unhealthy: OnUnhealthy,
     /// What happens when a container of it ends.
     pub restart: RestartPolicy,
     /// Number of containers.
@@ -350,6 +352,12 @@ pub struct Logging {
     pub max_size: Option<u64>,
     /// `max-file`.
     pub max_files: Option<u32>,
+    /// `compress`.
+    pub compress: Option<bool>,
+    /// `mode: non-blocking`.
+    pub non_blocking: bool,
+    /// `max-buffer-size`, bytes.
+    pub buffer: Option<u64>,
 }
 
 /// A secret or configuration given to a service.

@@ -156,6 +156,11 @@ impl Engine {
         Keepers { engine: self }
     }
 
+    /// Returns what happens when the machine comes up and goes down.
+    pub fn boot(&self) -> crate::Boot<'_> {
+        crate::Boot { engine: self }
+    }
+
     /// Returns the projects.
     pub fn projects(&self) -> Projects<'_> {
         Projects { engine: self }

@@ -5,6 +5,7 @@
 
 mod bakes;
 mod bases;
+mod boot;
 mod builds;
 mod cache;
 mod checks;
@@ -35,6 +36,7 @@ mod volumes;
 
 pub use bakes::{BakeRequest, Baked, Bakes};
 pub use bases::{Bases, BuiltBase, RecipeView};
+pub use boot::{Boot, BootReport};
 pub use builds::{
     AgentSource, BuildOptions, Builds, BuiltImage, Explained, HostCa, RunOptions, SecretPlace, SecretSource,
     SolveOptions, StageGraph, StageNode, StageOrigin, StageStep, Together, allow,
@@ -47,7 +49,7 @@ pub use checks::{
 };
 pub use containers::{
     AttachStreams, Attached, CommitRequest, ContainerRequest, ContainerView, Containers, CopyRequest,
-    ExecRequest, HealthRequest, LogLine, LogRequest, LogStream, ProcessTable, Sample, Sizes, Stats,
+    ExecRequest, HealthRequest, KeptLog, LogLine, LogRequest, LogStream, ProcessTable, Sample, Sizes, Stats,
     UpdateRequest,
 };
 pub use contexts::{ContextSource, NamedSource};

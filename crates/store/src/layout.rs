@@ -17,6 +17,7 @@
 //! ├── volumes/<name>/{_data/,record.json}
 //! ├── containers/<id>/{container.json,state.json,etc/,log/}
 //! ├── container-names/<name>  the id                ├── network/state.json  who has which address
+//! ├── kept-logs/<project>/<service>/<id>/   of replaced containers
 //! ├── networks/<name>.json                         └── network/lock        one change at a time
 //! ├── bases/{<plan>.json,cache/,work/}
 //! ├── downloads/              `ADD` of URLs
@@ -222,6 +223,11 @@ impl Layout {
     /// Returns the directory of a container's output.
     pub fn container_log(&self, id: &str) -> PathBuf {
         self.container(id).join("log")
+    }
+
+    /// Returns the directory of logs that replaced containers left.
+    pub fn kept_logs(&self) -> PathBuf {
+        self.data.join("kept-logs")
     }
 
     /// Returns the directory of containers' names.

@@ -132,7 +132,7 @@ fn of_services(subject: &Subject<'_>, findings: &mut Findings) {
             .unwrap_or_else(|| service.span.clone());
         if let Some(test) = test {
             let programs = match test {
-                HealthCommand::None => Vec::new(),
+                HealthCommand::None | HealthCommand::Http(_) | HealthCommand::Tcp(_) => Vec::new(),
                 HealthCommand::Exec(words) => vec![words.clone()],
                 HealthCommand::Shell(text) => commands(text),
             };

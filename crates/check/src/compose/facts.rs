@@ -78,7 +78,7 @@ pub(crate) enum Probe {
 pub(crate) fn probe(subject: &Subject<'_>, service: &Service) -> Probe {
     match service.healthcheck.as_ref().and_then(|check| check.command.as_ref()) {
         Some(HealthCommand::None) => return Probe::Disabled,
-        Some(HealthCommand::Exec(_) | HealthCommand::Shell(_)) => return Probe::Some,
+        Some(_) => return Probe::Some,
         None => {}
     }
     if service.build.is_some() {

@@ -197,7 +197,7 @@ fn probes(subject: &Subject<'_>, findings: &mut Findings) {
                         .of(&service.name);
                 }
             }
-            Some(HealthCommand::None) | None => {}
+            Some(HealthCommand::Http(_) | HealthCommand::Tcp(_) | HealthCommand::None) | None => {}
         }
     }
 }

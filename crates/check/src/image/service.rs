@@ -212,6 +212,8 @@ impl<'a> Running<'a> {
                 HealthCommand::None => None,
                 HealthCommand::Exec(words) => Some(words.join(" ")),
                 HealthCommand::Shell(text) => Some(text.clone()),
+                HealthCommand::Http(probe) => Some(probe.to_string()),
+                HealthCommand::Tcp(probe) => Some(probe.to_string()),
             };
         }
         match self.made.as_ref()?.healthcheck?.1 {

@@ -73,10 +73,11 @@ impl Check<'_> {
         }
         if let Some(test) = service.get("healthcheck").and_then(|entry| entry.node.get("test"))
             && let Some(kind) = test.items().and_then(|items| items.first())
-            && !matches!(kind.text(), Some("CMD" | "CMD-SHELL" | "NONE"))
+            && !matches!(kind.text(), Some("CMD" | "CMD-SHELL" | "HTTP" | "TCP" | "NONE"))
         {
-            let message =
-                format!("services.{name}.healthcheck.test must begin with `CMD`, `CMD-SHELL` or `NONE`");
+            let message = format!(
+                "services.{name}.healthcheck.test must begin with `CMD`, `CMD-SHELL`, `HTTP`, `TCP` or `NONE`"
+            );
             self.error("bad-value", kind.mark, message);
         }
         self.dependencies(name, service);

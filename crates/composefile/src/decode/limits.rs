@@ -142,11 +142,13 @@ impl Decoder<'_> {
         let mut logging = Logging::default();
         let findings = &mut *self.findings;
         let Some(mut fields) = field.mapping(findings) else { return logging };
+        let mut ours = true;
         if let Some(driver) = fields.take("driver") {
             match driver.text(findings) {
                 Some("json-file" | "local" | "journald") | None => {}
                 Some("none") => logging.disabled = true,
                 Some(other) => {
+                    ours = false;
                     let message =
                         format!("{}: log driver `{other}` is not there; logs are kept locally", driver.path);
                     findings.warning("not-honoured", driver.node.mark, message);
@@ -158,6 +160,21 @@ impl Decoder<'_> {
                 match name {
                     "max-size" => logging.max_size = option.parse(findings, scalar::bytes),
                     "max-file" => logging.max_files = option.number(findings),
+                    "compress" => logging.compress = option.parse(findings, flag),
+                    "mode" => {
+                        let mode = option.parse(findings, |text| match text {
+                            "blocking" => Ok(false),
+                            "non-blocking" => Ok(true),
+                            _ => Err(format!("`{text}` is neither `blocking` nor `non-blocking`")),
+                        });
+                        logging.non_blocking = mode.unwrap_or(false);
+                    }
+                    "max-buffer-size" => logging.buffer = option.parse(findings, scalar::bytes),
+                    _ if ours && !IGNORED_LOG_OPTIONS.contains(&name) => {
+                        let reason = format!("`{name}` is no option of the log");
+                        let known = "known are max-size, max-file, compress, mode and max-buffer-size";
+                        option.bad(findings, &reason).hints.push(coracle_report::Hint(known.to_owned()));
+                    }
                     _ => {
                         let message = format!("{} is not honoured yet; it is ignored", option.path);
                         findings.warning("not-honoured", option.key, message);
@@ -167,6 +184,18 @@ impl Decoder<'_> {
         }
         fields.finish(&[], findings);
         logging
+    }
+}
+
+/// Options of Docker's that say what is noted beside a line.
+const IGNORED_LOG_OPTIONS: [&str; 5] = ["tag", "labels", "labels-regex", "env", "env-regex"];
+
+/// Reads a truth value as Docker's log options write it.
+fn flag(text: &str) -> Result<bool, String> {
+    match text {
+        "true" | "True" | "TRUE" | "1" | "t" | "T" => Ok(true),
+        "false" | "False" | "FALSE" | "0" | "f" | "F" => Ok(false),
+        _ => Err(format!("`{text}` is neither `true` nor `false`")),
     }
 }
 

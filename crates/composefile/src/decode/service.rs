@@ -79,6 +79,10 @@ impl Decoder<'_> {
             networks,
             depends_on,
             healthcheck: fields.take("healthcheck").and_then(|field| self.healthcheck(&field)),
+            on_unhealthy: fields
+                .take("x-on-unhealthy")
+                .and_then(|field| field.parse(self.findings, str::parse))
+                .unwrap_or_default(),
             restart: deploy.restart.or(own_restart).unwrap_or_default(),
             replicas,
             resources,

@@ -129,6 +129,8 @@ fn run_config(record: &ContainerRecord, image: RunConfig) -> RunConfig {
                     HealthCommand::None => vec!["NONE".to_owned()],
                     HealthCommand::Exec(words) => [&["CMD".to_owned()], words.as_slice()].concat(),
                     HealthCommand::Shell(text) => vec!["CMD-SHELL".to_owned(), text.clone()],
+                    // Other engines refuse an image with a probe that they do not know.
+                    HealthCommand::Http(_) | HealthCommand::Tcp(_) => Vec::new(),
                 },
                 interval: check.interval.saturating_mul(NANOS_PER_MILLI),
                 timeout: check.timeout.saturating_mul(NANOS_PER_MILLI),

@@ -36,6 +36,13 @@ pub struct LogLine {
     pub bytes: Vec<u8>,
 }
 
+impl LogLine {
+    /// Returns an entry as a line of its own.
+    pub(super) fn of(entry: coracle_runtime::LogEntry<'_>) -> Self {
+        Self { time: entry.time, stream: entry.stream, bytes: entry.text.into_owned().into_bytes() }
+    }
+}
+
 impl Containers<'_> {
     /// Gives a container's lines to `sink` until there are no more, or `cancel` is raised.
     pub fn logs(
@@ -45,6 +52,18 @@ impl Containers<'_> {
         cancel: &AtomicBool,
         sink: &mut dyn FnMut(LogLine),
     ) -> Result<()> {
+        self.logs_with_pauses(id, request, cancel, sink, &|| {})
+    }
+
+    /// As [`Self::logs`]; `pause` is called each time nothing more is there for now.
+    pub fn logs_with_pauses(
+        &self,
+        id: &ContainerId,
+        request: &LogRequest,
+        cancel: &AtomicBool,
+        sink: &mut dyn FnMut(LogLine),
+        pause: &dyn Fn(),
+    ) -> Result<()> {
         let query = LogQuery {
             follow: request.follow,
             tail: request.tail,
@@ -52,16 +71,12 @@ impl Containers<'_> {
             until: request.until,
         };
         let mut give = |entry: coracle_runtime::LogEntry<'_>| {
-            sink(LogLine {
-                time: entry.time,
-                stream: entry.stream,
-                bytes: entry.text.into_owned().into_bytes(),
-            });
+            sink(LogLine::of(entry));
             !cancel.load(Ordering::Relaxed)
         };
         self.engine
             .runtime
-            .logs(id, &query, &|| cancel.load(Ordering::Relaxed), &mut give)
+            .logs_with_pauses(id, &query, &|| cancel.load(Ordering::Relaxed), &mut give, pause)
             .during(format_args!("reading the log of {}", id.short()))
     }
 

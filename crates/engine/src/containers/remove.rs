@@ -15,6 +15,15 @@ use crate::{During, Failure, Result};
 impl Containers<'_> {
     /// Removes a container; one that runs only when `force` says so. With `volumes` its anonymous volumes go too.
     pub fn remove(&self, id: &ContainerId, force: bool, volumes: bool) -> Result<()> {
+        self.remove_with(id, force, volumes, false)
+    }
+
+    /// As [`Self::remove`] by force, with anonymous volumes; the log stays readable among the project's for a while.
+    pub(crate) fn replace(&self, id: &ContainerId) -> Result<()> {
+        self.remove_with(id, true, true, true)
+    }
+
+    fn remove_with(&self, id: &ContainerId, force: bool, volumes: bool, keep_log: bool) -> Result<()> {
         let view = self.view(id)?.ok_or_else(|| gone(id))?;
         let name = &view.record.spec.name;
         if view.state.has_shim() {
@@ -35,6 +44,9 @@ impl Containers<'_> {
         pass(Point::RemoveStopped)?;
         // A container that was to be removed at its end is gone by now.
         let Some(record) = self.record(id)? else { return Ok(()) };
+        if keep_log {
+            self.keep_log(&record)?;
+        }
         self.erase_with(&record, volumes)
     }
 

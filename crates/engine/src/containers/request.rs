@@ -8,7 +8,7 @@ use coracle_container::{
     NetworkAttachment, NetworkMode, Protocol, PublishedPort, Resources, RestartPolicy, SecretFile, Security,
     Ulimit, VolumesFrom,
 };
-use coracle_oci::{HealthCommand, HealthcheckConfig, ImageConfig, ImageId, Platform};
+use coracle_oci::{HealthCommand, HealthcheckConfig, ImageConfig, ImageId, OnUnhealthy, Platform};
 use coracle_report::Diagnostic;
 use indexmap::IndexMap;
 
@@ -143,6 +143,8 @@ pub struct HealthRequest {
     pub start_interval: Option<u64>,
     /// Failures that make it unhealthy.
     pub retries: Option<u32>,
+    /// What follows then.
+    pub on_failure: OnUnhealthy,
 }
 
 /// Folds the image's defaults into `request`. `name` is the final name.
@@ -243,6 +245,7 @@ pub fn fold(
         isolation: request.isolation,
         mounts,
         volumes_from: request.volumes_from,
+        on_unhealthy: request.healthcheck.on_failure,
         restart_pace: coracle_container::RestartPace::default(),
         hooks: coracle_container::Hooks::default(),
         secrets: request.secrets,

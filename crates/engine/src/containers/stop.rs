@@ -36,6 +36,22 @@ impl Containers<'_> {
         self.reap(id)
     }
 
+    /// Asks a container to end because the machine goes down: it is not remembered as stopped by a user. Returns when it
+    /// has ended.
+    pub(crate) fn leave(&self, id: &ContainerId) -> Result<()> {
+        let what = || format!("ending container {}", id.short());
+        // Before the signal, so that no end is missed.
+        let waiter = self.engine.runtime.waiter(id, true);
+        let Some(shim) = self.engine.runtime.shim_pid(id).during(what())? else { return Ok(()) };
+        let Ok(waiter) = waiter else { return Ok(()) };
+        if let Some(shim) = rustix::process::Pid::from_raw(shim) {
+            rustix::process::kill_process(shim, rustix::process::Signal::TERM).during(what())?;
+        }
+        // A shim that is lost meanwhile has taken its container with it.
+        let _ = waiter.wait();
+        self.reap(id)
+    }
+
     /// Lets new connections to a container's service go to other replicas.
     pub(super) fn drain(&self, id: &ContainerId) -> Result<()> {
         let Some(record) = self.record(id)? else { return Ok(()) };

@@ -139,4 +139,14 @@ mod tests {
         assert_eq!(state.addresses("n"), BTreeSet::from([Ipv4Addr::new(10, 0, 0, 3)]));
         assert!(state.addresses("other").is_empty());
     }
+
+    #[test]
+    fn what_the_first_version_wrote_is_read() {
+        let text = include_str!("../../../../tests/records/v1/network-state.json");
+        let mut stored: serde_json::Value = serde_json::from_str(text).unwrap();
+        let mut body = stored["body"].take();
+        body["of-a-later-version"] = serde_json::Value::from(1);
+        let state: NetworkState = serde_json::from_value(body).unwrap();
+        assert_eq!((state.addresses("nn").len(), state.generation), (1, 1));
+    }
 }

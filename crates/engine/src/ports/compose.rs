@@ -25,6 +25,10 @@ pub struct ProjectHost<'a> {
     timeout: Duration,
     /// Seconds until a stopping container is killed; `None` is each one's own.
     grace: Option<u64>,
+    /// Whether logs of containers that go stay readable.
+    keeps_logs: bool,
+    /// Whether the machine goes down, so that what is stopped was not stopped by a user.
+    leaving: bool,
     /// Who is told of each container that starts, before it does.
     starting: Option<&'a (dyn Fn(&ContainerView) + Sync)>,
 }
@@ -32,12 +36,24 @@ pub struct ProjectHost<'a> {
 impl<'a> ProjectHost<'a> {
     /// Returns the host for `project`.
     pub fn new(engine: &'a Engine, project: &'a str, timeout: Duration) -> Self {
-        Self { engine, project, timeout, grace: None, starting: None }
+        Self { engine, project, timeout, grace: None, keeps_logs: false, leaving: false, starting: None }
     }
 
     /// Sets how long a stopping container is waited for.
     pub fn stopping(mut self, seconds: Option<u64>) -> Self {
         self.grace = seconds;
+        self
+    }
+
+    /// Says that containers go because others take their place: their logs stay readable.
+    pub fn keeping_logs(mut self) -> Self {
+        self.keeps_logs = true;
+        self
+    }
+
+    /// Says that the machine goes down: what is stopped may come back with it.
+    pub fn leaving(mut self) -> Self {
+        self.leaving = true;
         self
     }
 
@@ -129,7 +145,9 @@ impl Host for ProjectHost<'_> {
 
     fn stop_container(&self, id: &ContainerId) -> std::result::Result<(), Diagnostic> {
         let containers = self.engine.containers();
-        let stopped = containers.before_stop(id).and_then(|()| containers.stop(id, self.grace));
+        let stopped = containers
+            .before_stop(id)
+            .and_then(|()| if self.leaving { containers.leave(id) } else { containers.stop(id, self.grace) });
         told(unless_gone(stopped, "no-such-container").and_then(|()| pass(Point::DownStopped)))
     }
 
@@ -152,7 +170,9 @@ impl Host for ProjectHost<'_> {
     }
 
     fn remove_container(&self, id: &ContainerId) -> std::result::Result<(), Diagnostic> {
-        let removed = self.engine.containers().remove(id, true, true);
+        let containers = self.engine.containers();
+        let removed =
+            if self.keeps_logs { containers.replace(id) } else { containers.remove(id, true, true) };
         told(unless_gone(removed, "no-such-container").and_then(|()| pass(Point::DownRemoved)))
     }
 

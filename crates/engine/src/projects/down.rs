@@ -93,6 +93,7 @@ impl Projects<'_> {
         let Some(lock) = lock else { return Ok(text) };
         let host = ProjectHost::new(self.engine, name, Duration::from_mins(1)).stopping(options.timeout);
         execute(&plan, &host, &*self.engine.reporter, None, cancel).map_err(Failure::findings)?;
+        self.engine.containers().drop_kept_logs(name, &options.services)?;
         if let Some(project) = project.filter(|_| options.services.is_empty()) {
             self.withdraw(project, cancel)?;
         }

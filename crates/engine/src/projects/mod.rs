@@ -173,7 +173,7 @@ impl Projects<'_> {
     }
 
     /// Takes the project's lock, so that two commands that change it follow one another.
-    fn lock(&self, name: &str) -> Result<FileLock> {
+    pub(crate) fn lock(&self, name: &str) -> Result<FileLock> {
         let path = self.engine.layout.project_lock(name);
         if let Some(lock) = FileLock::try_exclusive(&path).during("locking the project")? {
             return Ok(lock);

@@ -134,7 +134,7 @@ impl Projects<'_> {
     /// Returns the host of an `up`.
     pub(super) fn host<'h>(&'h self, name: &'h str, options: &UpOptions) -> ProjectHost<'h> {
         let timeout = Duration::from_millis(options.wait_timeout.max(1));
-        ProjectHost::new(self.engine, name, timeout).stopping(options.stop_timeout)
+        ProjectHost::new(self.engine, name, timeout).stopping(options.stop_timeout).keeping_logs()
     }
 
     /// Makes images ready, looks at what there is and decides. The project must be locked.
@@ -234,7 +234,7 @@ impl Projects<'_> {
     }
 
     /// Returns what a project has on the host.
-    pub(super) fn observe(&self, project: &str) -> Result<ObservedState> {
+    pub(crate) fn observe(&self, project: &str) -> Result<ObservedState> {
         let views = self.engine.containers().list()?;
         let containers = views
             .iter()

@@ -67,6 +67,7 @@ impl EngineHost<'_> {
             isolation: Isolation::default(),
             mounts: Vec::new(),
             volumes_from: Vec::new(),
+            on_unhealthy: coracle_oci::OnUnhealthy::None,
             restart_pace: coracle_container::RestartPace::default(),
             hooks: coracle_container::Hooks::default(),
             secrets: mounts.secrets.clone(),
