@@ -160,6 +160,12 @@ pub enum Command {
     Compose(Box<commands::compose::Args>),
     /// Print a shell's completion script.
     Completions(commands::completions::Args),
+    /// Bring containers and projects back after a reboot.
+    Boot(commands::boot::Args),
+    /// Install the program and a systemd unit that brings containers back after a reboot.
+    Install(commands::install::InstallArgs),
+    /// Remove what `install` installed.
+    Uninstall(commands::install::UninstallArgs),
     /// Serve names and published ports of a scope (started by other commands).
     #[command(hide = true)]
     Keeper(commands::keeper::Args),

@@ -42,6 +42,19 @@ impl Printer {
         }
     }
 
+    /// Writes bytes that are not ours to standard output, down to the last escape sequence.
+    pub fn foreign(self, bytes: &[u8]) {
+        let mut out = std::io::stdout().lock();
+        if out.write_all(bytes).and_then(|()| out.flush()).is_err() {
+            broken_pipe();
+        }
+    }
+
+    /// Returns whether what goes to standard output may have colours.
+    pub fn colours(self) -> bool {
+        anstream::AutoStream::choice(&std::io::stdout()) != anstream::ColorChoice::Never
+    }
+
     /// Writes bytes to standard error unchanged, whatever the verbosity: a container's own error stream.
     pub fn raw_error(self, bytes: &[u8]) {
         let mut out = std::io::stderr().lock();

@@ -2,12 +2,13 @@
 
 use std::sync::atomic::AtomicBool;
 
-use coracle_engine::{ContainerView, Engine, Failure, LogLine, LogRequest, LogStream, Result};
+use coracle_engine::{ContainerView, Engine, Failure, KeptLog, LogLine, LogRequest, Result};
 use coracle_report::Diagnostic;
 use jiff::{SignedDuration, Timestamp};
 
 use super::Done;
 use super::flag_error::bad_flag;
+use super::log_lines::LogLines;
 use super::target::{self, ProjectArgs, Target};
 use crate::cancel::Cancel;
 use crate::context::Context;
@@ -40,6 +41,9 @@ pub struct Args {
     /// Begin each line with its time.
     #[arg(short, long)]
     pub timestamps: bool,
+    /// Show what the containers said first that an `up` replaced; as `--since` does.
+    #[arg(long)]
+    pub previous: bool,
     /// Leave out the service's name before each line.
     #[arg(long)]
     pub no_log_prefix: bool,
@@ -60,37 +64,67 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
         since: args.since.as_deref().map(time).transpose()?,
         until: args.until.as_deref().map(time).transpose()?,
     };
-    match target::decide(&engine, &args.project, args.words)? {
+    match target::decide(&engine, &args.project, args.words.clone())? {
         Target::Containers(words) => {
             let [word] = words.as_slice() else {
                 return Err(usage("give one container, or an environment of the project here".to_owned()));
             };
             let view = engine.containers().find(word)?;
-            let prefix = if args.details { details(&view) } else { String::new() };
-            let how = Shown { before: "", timestamps: args.timestamps, after: &prefix };
-            show(context.printer, &engine, &view, &request, how, cancel.flag())?;
+            if args.previous && view.project().is_none() {
+                let message =
+                    format!("container `{}` is of no project: it replaced none", view.record.spec.name);
+                return Err(usage(message));
+            }
+            if args.previous
+                && let (Some(project), Some(service)) = (view.project(), view.service())
+            {
+                let mut kept = engine.containers().kept_logs(project, &[service.to_owned()])?;
+                // Other replicas have logs of their own.
+                kept.retain(|log| log.name == view.record.spec.name);
+                let prefix = |_: &str| String::new();
+                show_kept(context.printer, &engine, &kept, &request, prefix, &args, cancel.flag())?;
+            }
+            let after = if args.details { details(&view) } else { String::new() };
+            let lines = LogLines::new(context.printer, "", args.timestamps).with_details(after);
+            show(&lines, &engine, &view, &request, cancel.flag())?;
         }
         Target::Environment(selection, services) => {
             let project = engine.projects().load(&selection)?;
             let views = engine.projects().containers(&project, &services)?;
             let name = |view: &ContainerView| view.service().unwrap_or(&view.record.spec.name).to_owned();
-            let width = views.iter().map(|view| name(view).len()).max().unwrap_or(0);
+            let kept = if args.previous || request.since.is_some() {
+                engine.containers().kept_logs(project.name(), &services)?
+            } else {
+                Vec::new()
+            };
+            let names = views.iter().map(name).chain(kept.iter().map(|log| log.service.clone()));
+            let width = names.map(|name| name.len()).max().unwrap_or(0);
+            let prefix = |name: &str, number: usize| {
+                if args.no_log_prefix {
+                    String::new()
+                } else if !context.printer.colours() {
+                    format!("{name:<width$} | ")
+                } else {
+                    paint(colour(number), format!("{name:<width$} | "))
+                }
+            };
+            let earlier = |service: &str| {
+                prefix(service, views.iter().position(|view| name(view) == service).unwrap_or(0))
+            };
+            show_kept(context.printer, &engine, &kept, &request, earlier, &args, cancel.flag())?;
             let results: Vec<Result<()>> = std::thread::scope(|scope| {
                 let (engine, request) = (&engine, &request);
                 let threads: Vec<_> = views
                     .iter()
                     .enumerate()
                     .map(|(number, view)| {
-                        let prefix = if args.no_log_prefix {
-                            String::new()
-                        } else {
-                            paint(colour(number), format!("{:<width$} | ", name(view)))
-                        };
-                        let flag = cancel.flag();
+                        let prefix = prefix(&name(view), number);
+                        let (flag, timestamps) = (cancel.flag(), args.timestamps);
+                        let after = if args.details { details(view) } else { String::new() };
                         scope.spawn(move || {
-                            let after = if args.details { details(view) } else { String::new() };
-                            let how = Shown { before: &prefix, timestamps: args.timestamps, after: &after };
-                            show(context.printer, engine, view, request, how, flag)
+                            let lines =
+                                LogLines::new(context.printer, &prefix, timestamps).with_details(after);
+                            show(&lines, engine, view, request, flag)
                         })
                     })
                     .collect();
@@ -105,14 +139,6 @@ pub fn run(context: &Context, args: Args) -> Result<Done> {
     Ok(Done::Ok)
 }
 
-/// What stands before a line: the service's name, its time, the details.
-#[derive(Clone, Copy)]
-struct Shown<'a> {
-    before: &'a str,
-    timestamps: bool,
-    after: &'a str,
-}
-
 /// Returns the labels and variables that `--log-opt labels=` and `env=` name, as Docker writes them.
 fn details(view: &ContainerView) -> String {
     let spec = &view.record.spec;
@@ -125,31 +151,35 @@ fn details(view: &ContainerView) -> String {
 }
 
 fn show(
-    printer: Printer,
+    lines: &LogLines<'_>,
     engine: &Engine,
     view: &ContainerView,
     request: &LogRequest,
-    how: Shown<'_>,
     cancel: &AtomicBool,
 ) -> Result<()> {
-    let prefix = how.before;
-    engine.containers().logs(&view.record.id, request, cancel, &mut |line: LogLine| {
-        let mut bytes = prefix.as_bytes().to_vec();
-        if how.timestamps {
-            bytes.extend(format!("{} ", line.time).into_bytes());
-        }
-        bytes.extend(how.after.as_bytes());
-        bytes.extend(line.bytes);
-        // A last line without its end must not run into another service's.
-        if !prefix.is_empty() && !bytes.ends_with(b"\n") {
-            bytes.push(b'\n');
-        }
-        // Lines of several services mix on one screen; alone, each stream keeps its own.
-        match line.stream {
-            LogStream::Stderr if prefix.is_empty() => printer.raw_error(&bytes),
-            LogStream::Stdout | LogStream::Stderr => printer.raw_data(&bytes),
-        }
-    })
+    let mut sink = |line: LogLine| lines.line(&line);
+    let result =
+        engine.containers().logs_with_pauses(&view.record.id, request, cancel, &mut sink, &|| lines.flush());
+    lines.flush();
+    result
+}
+
+/// Shows what earlier containers of these services left, oldest first.
+fn show_kept(
+    printer: Printer,
+    engine: &Engine,
+    logs: &[KeptLog],
+    request: &LogRequest,
+    prefix: impl Fn(&str) -> String,
+    args: &Args,
+    cancel: &AtomicBool,
+) -> Result<()> {
+    for log in logs {
+        let prefix = prefix(&log.service);
+        let lines = LogLines::new(printer, &prefix, args.timestamps);
+        engine.containers().read_kept_log(log, request, cancel, &mut |line| lines.line(&line))?;
+    }
+    Ok(())
 }
 
 fn colour(number: usize) -> anstyle::Style {

@@ -3,6 +3,7 @@
 pub mod attach;
 pub mod bake;
 pub mod base;
+pub mod boot;
 pub mod build;
 pub mod builder;
 pub mod check;
@@ -28,10 +29,13 @@ pub mod graph;
 pub mod images;
 pub mod import;
 pub mod inspect;
+pub mod install;
 pub mod keeper;
 mod kernel_args;
 pub mod kill;
 pub mod load;
+mod log_lines;
+mod log_options;
 pub mod logs;
 pub mod network;
 mod networks_arg;
@@ -191,6 +195,9 @@ fn dispatch(context: &Context, command: Command) -> Result<Done> {
         Command::Env(command) => env::run(context, command),
         Command::Compose(args) => compose::run(context, *args),
         Command::Completions(args) => completions::run(context, args),
+        Command::Boot(args) => boot::run(context, args),
+        Command::Install(args) => install::install(context, args),
+        Command::Uninstall(args) => install::uninstall(context, args),
         Command::Keeper(args) => keeper::run(context, args),
         Command::Reap(args) => reap::run(context, args),
     }

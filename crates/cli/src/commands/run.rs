@@ -4,13 +4,11 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use coracle_container::{
-    ContainerId, Device, LogOptions, Mount, NetworkMode, Resources, RestartPolicy, Ulimit,
-};
+use coracle_container::{ContainerId, Device, Mount, NetworkMode, Resources, RestartPolicy, Ulimit};
 use coracle_engine::{
     AttachStreams, ContainerRequest, DetachKeys, Engine, Failure, HealthRequest, Pull, Result,
 };
-use coracle_oci::HealthCommand;
+use coracle_oci::{HealthCommand, HttpProbe, OnUnhealthy, TcpProbe};
 use coracle_report::Diagnostic;
 use indexmap::IndexMap;
 
@@ -20,6 +18,7 @@ use super::detach_keys::{detach_keys, keys_or_configured};
 use super::flag_error::{bad_flag, each_of, name_flags};
 use super::further_args::{FurtherArgs, StreamName};
 use super::kernel_args::{self, KernelArgs};
+use super::log_options;
 use super::networks_arg::{self, First};
 use crate::command_line::truth;
 use crate::context::Context;
@@ -190,6 +189,26 @@ pub struct ContainerArgs {
     /// Probe its health with this shell text.
     #[arg(long, value_name = "COMMAND", help_heading = "Health")]
     pub health_cmd: Option<String>,
+    /// Probe it by an HTTP request from outside: [http://HOST]:PORT[/PATH]. The image needs no curl.
+    #[arg(long, value_name = "URL", conflicts_with_all = ["health_cmd", "no_healthcheck"], help_heading = "Health")]
+    pub health_http: Option<HttpProbe>,
+    /// Probe it by opening a connection from outside: [HOST:]PORT.
+    #[arg(
+        long,
+        value_name = "PORT",
+        conflicts_with_all = ["health_cmd", "health_http", "no_healthcheck"],
+        help_heading = "Health"
+    )]
+    pub health_tcp: Option<TcpProbe>,
+    /// What follows when it becomes unhealthy: none, kill, restart, stop.
+    #[arg(
+        long,
+        value_name = "ACTION",
+        default_value = "none",
+        hide_default_value = true,
+        help_heading = "Health"
+    )]
+    pub health_on_failure: OnUnhealthy,
     /// Time between probes.
     #[arg(long, value_parser = values::milliseconds, help_heading = "Health")]
     pub health_interval: Option<u64>,
@@ -211,7 +230,7 @@ pub struct ContainerArgs {
     /// How the log is kept: json-file, local or none.
     #[arg(long, value_parser = ["json-file", "local", "none"], default_value = "json-file", help_heading = "Log")]
     pub log_driver: String,
-    /// Bounds of the log: max-size=10m, max-file=3.
+    /// Bounds of the log: max-size=10m, max-file=5, compress=true, mode=non-blocking, max-buffer-size=1m.
     #[arg(long, value_name = "NAME=VALUE", help_heading = "Log")]
     pub log_opt: Vec<String>,
     #[command(flatten)]
@@ -456,7 +475,8 @@ pub fn request(args: &ContainerArgs) -> Result<ContainerRequest> {
         restart: args.restart,
         healthcheck: HealthRequest {
             disabled: args.no_healthcheck,
-            command: args.health_cmd.clone().map(HealthCommand::Shell),
+            command: health_command(args)?,
+            on_failure: args.health_on_failure,
             interval: args.health_interval,
             timeout: args.health_timeout,
             start_period: args.health_start_period,
@@ -465,7 +485,7 @@ pub fn request(args: &ContainerArgs) -> Result<ContainerRequest> {
         },
         stop_signal: args.stop_signal.clone(),
         stop_grace_seconds: args.stop_timeout,
-        log: log(args)?,
+        log: log_options::parse(&args.log_driver, &args.log_opt)?,
     })
 }
 
@@ -498,29 +518,14 @@ fn mounts(args: &ContainerArgs, here: &Path) -> Result<Vec<Mount>> {
     Ok(mounts)
 }
 
-fn log(args: &ContainerArgs) -> Result<LogOptions> {
-    let mut options = LogOptions { disabled: args.log_driver == "none", ..LogOptions::default() };
-    let wrong = |why: &str| bad_flag("--log-opt", why);
-    let list = |value: &str| value.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect();
-    for (name, value) in pairs("--log-opt", &args.log_opt)? {
-        match name.as_str() {
-            "max-size" => options.max_size = values::bytes(&value).map_err(|why| wrong(&why))?.max(1),
-            "max-file" => {
-                let count = value.parse().ok().filter(|count| *count > 0);
-                options.max_files = count
-                    .ok_or_else(|| wrong(&format!("max-file `{value}` is no count; write max-file=3")))?;
-            }
-            "labels" => options.labels = list(&value),
-            "env" => options.variables = list(&value),
-            "compress" | "mode" | "max-buffer-size" | "tag" => {}
-            other => {
-                return Err(wrong(&format!(
-                    "`{other}` is not known; max-size, max-file, labels and env are"
-                )));
-            }
-        }
+/// Returns what probes the health; of the ways to say so one is used.
+fn health_command(args: &ContainerArgs) -> Result<Option<HealthCommand>> {
+    if args.no_healthcheck && args.health_on_failure != OnUnhealthy::None {
+        return Err(bad_flag("--health-on-failure", "it has no effect with --no-healthcheck"));
     }
-    Ok(options)
+    let shell = args.health_cmd.clone().map(HealthCommand::Shell);
+    let http = args.health_http.clone().map(HealthCommand::Http);
+    Ok(shell.or(http).or_else(|| args.health_tcp.clone().map(HealthCommand::Tcp)))
 }
 
 fn pairs<'a>(flag: &str, texts: impl IntoIterator<Item = &'a String>) -> Result<BTreeMap<String, String>> {
