@@ -12,11 +12,11 @@ const SERVICES: &str = r#"
 services:
   backend:
     image: busybox
-    command: ["sh", "-c", "hostname > /tmp/name; exec nc -lk -p 80 -e cat /tmp/name"]
+    command: ["sh", "-c", "hostname > /tmp/name; exec nc -ll -p 80 -e cat /tmp/name"]
     init: true
     stop_grace_period: 2s
     deploy: {replicas: 2}
-    healthcheck: {test: ["CMD", "test", "!", "-e", "/tmp/ill"], interval: 1s, retries: 1, start_interval: 100ms, start_period: 10s}
+    healthcheck: {test: ["CMD-SHELL", "! test -e /tmp/ill && nc -w 1 127.0.0.1 80 < /dev/null | grep -q ."], interval: 1s, retries: 1, start_interval: 100ms, start_period: 10s}
   plain:
     image: busybox
     init: true

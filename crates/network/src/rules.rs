@@ -130,13 +130,19 @@ impl RuleSet {
             }
             let by_loopback = network.is_some_and(|network| host.loopback.contains(&network.bridge));
             let port_match = Match::DestinationPort(port.protocol, port.host_port);
+            // A neighbour, or the container itself, comes through the keeper's proxy: the reply to a translated packet
+            // would go straight back by the bridge, from an address that the neighbour never spoke to.
+            let source = network.map(|network| Match::Source(Sense::IsNot, network.subnet));
             let to = Statement::Dnat(port.container_ip.into(), Some(port.container_port));
+            let rule = |first: Option<Match>| {
+                Rule::new(source.clone().into_iter().chain(first).chain([port_match.clone()]), to.clone())
+            };
             match port.host_ip {
                 // IPv6 clients come through the keeper's proxy.
                 Some(IpAddr::V6(address)) if !address.is_unspecified() => {}
                 Some(IpAddr::V4(address)) if !address.is_unspecified() => {
                     let destination = Match::Destination(Sense::Is, Subnet::containing(address, 32));
-                    let rule = Rule::new([destination, port_match], to);
+                    let rule = rule(Some(destination));
                     if !address.is_loopback() {
                         rules.push(rule);
                     } else if by_loopback {
@@ -145,11 +151,11 @@ impl RuleSet {
                     }
                 }
                 Some(IpAddr::V6(_)) => {}
-                Some(IpAddr::V4(_)) | None if by_loopback => rules.push(Rule::new([port_match], to)),
+                Some(IpAddr::V4(_)) | None if by_loopback => rules.push(rule(None)),
                 Some(IpAddr::V4(_)) | None => {
                     // The keeper's proxy serves loopback: its addresses may not leave by this bridge.
                     let elsewhere = Match::Destination(Sense::IsNot, all_loopback);
-                    rules.push(Rule::new([elsewhere, port_match], to));
+                    rules.push(rule(Some(elsewhere)));
                 }
             }
         }
@@ -177,12 +183,6 @@ fn postrouting(networks: &[&NetworkRules], host: &Surroundings, clients: &[Strin
                 let to = Statement::SnatClient(protocol, client_map(protocol).to_owned());
                 rules.push(Rule::new([own.clone(), out()], to));
             }
-        }
-        // The reply to a neighbour would go straight back by the bridge, from an address that it never spoke to; no
-        // reply at all would go to a loopback address.
-        let inside = Match::Source(Sense::Is, network.subnet);
-        if !host.filters_input {
-            rules.push(Rule::new([inside, out(), Match::StatusDnat], Statement::Masquerade));
         }
         if host.loopback.contains(&network.bridge) {
             let loopback = Match::Source(Sense::Is, Subnet::containing(Ipv4Addr::LOCALHOST, 8));
@@ -294,7 +294,6 @@ mod tests {
 
         	chain postrouting {
         		type nat hook postrouting priority srcnat; policy accept;
-        		ip saddr 10.210.0.0/24 oifname "coracle0" ct status dnat masquerade
         		ip saddr 10.210.0.0/24 oifname != "coracle0" masquerade
         	}
 

@@ -214,14 +214,22 @@ fn new_rule(chain: &str, rule: &Rule) -> Request {
     message(NEW_RULE, NLM_F_CREATE | NLM_F_APPEND, FAMILY_INET, attributes)
 }
 
-/// Asks for all rules of an IPv4 table's chain.
-pub(super) fn all_rules(table: &str, chain: &str) -> Request {
-    message(GET_RULE, 0, FAMILY_IPV4, rule_place(table, chain))
+/// A chain of somebody else's table.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place<'a> {
+    pub(super) family: u8,
+    pub(super) table: &'a str,
+    pub(super) chain: &'a str,
 }
 
-/// Puts a rule at the head of an IPv4 table's chain, counted and marked with `note`.
-pub(super) fn insert_rule(table: &str, chain: &str, rule: &Rule, note: &str) -> Request {
-    let mut attributes = rule_place(table, chain);
+/// Asks for all rules of a chain.
+pub(super) fn all_rules(place: Place<'_>) -> Request {
+    message(GET_RULE, 0, place.family, rule_place(place))
+}
+
+/// Puts a rule into a chain before the rule with the handle `before`, or at the end; counted and marked with `note`.
+pub(super) fn insert_rule(place: Place<'_>, before: Option<[u8; 8]>, rule: &Rule, note: &str) -> Request {
+    let mut attributes = rule_place(place);
     // NFTA_RULE_EXPRESSIONS
     attributes.nested(4, |list| {
         for condition in &rule.matches {
@@ -232,21 +240,56 @@ pub(super) fn insert_rule(table: &str, chain: &str, rule: &Rule, note: &str) -> 
         encode_statement(list, &rule.statement);
     });
     attributes.note(7, note); // NFTA_RULE_USERDATA
-    message(NEW_RULE, NLM_F_CREATE, FAMILY_IPV4, attributes)
+    let at_end = match before {
+        Some(handle) => {
+            attributes.bytes(6, &handle); // NFTA_RULE_POSITION
+            0
+        }
+        None => NLM_F_APPEND,
+    };
+    message(NEW_RULE, NLM_F_CREATE | at_end, place.family, attributes)
 }
 
-/// Takes a rule out of an IPv4 table's chain.
-pub(super) fn delete_rule(table: &str, chain: &str, handle: [u8; 8]) -> Request {
-    let mut attributes = rule_place(table, chain);
+/// Takes a rule out of a chain.
+pub(super) fn delete_rule(place: Place<'_>, handle: [u8; 8]) -> Request {
+    let mut attributes = rule_place(place);
     attributes.bytes(3, &handle); // NFTA_RULE_HANDLE
-    message(DELETE_RULE, 0, FAMILY_IPV4, attributes)
+    message(DELETE_RULE, 0, place.family, attributes)
 }
 
-fn rule_place(table: &str, chain: &str) -> Attributes {
+fn rule_place(place: Place<'_>) -> Attributes {
     let mut attributes = Attributes::default();
-    attributes.text(1, table); // NFTA_RULE_TABLE
-    attributes.text(2, chain); // NFTA_RULE_CHAIN
+    attributes.text(1, place.table); // NFTA_RULE_TABLE
+    attributes.text(2, place.chain); // NFTA_RULE_CHAIN
     attributes
+}
+
+/// Returns whether a rule holds for every packet that meets it, and ends its way through the chain.
+pub(super) fn ends_all(body: &[u8]) -> bool {
+    let Some(body) = body.get(4..) else { return false };
+    // NFTA_RULE_EXPRESSIONS, NFTA_LIST_ELEM, NFTA_EXPR_NAME
+    let Some((_, list)) = attributes(body).find(|(kind, _)| *kind == 4) else { return false };
+    let names: Vec<&[u8]> = attributes(list)
+        .filter_map(|(_, element)| attributes(element).find(|(kind, _)| *kind == 1).map(|(_, name)| name))
+        .collect();
+    let passive: [&[u8]; 2] = [b"counter\0", b"log\0"];
+    let ending: [&[u8]; 2] = [b"immediate\0", b"reject\0"];
+    match names.split_last() {
+        // A jump is an immediate too, but comes back.
+        Some((last, before)) => {
+            ending.contains(last) && before.iter().all(|name| passive.contains(name)) && !jumps(list)
+        }
+        None => false,
+    }
+}
+
+fn jumps(list: &[u8]) -> bool {
+    // NFTA_EXPR_DATA, NFTA_IMMEDIATE_DATA, NFTA_DATA_VERDICT, NFTA_VERDICT_CHAIN
+    attributes(list).any(|(_, element)| {
+        let inner = |data, wanted| attributes(data).find(|(kind, _)| *kind == wanted).map(|(_, value)| value);
+        let verdict = inner(element, 2).and_then(|data| inner(data, 2)).and_then(|data| inner(data, 2));
+        verdict.is_some_and(|verdict| inner(verdict, 2).is_some())
+    })
 }
 
 fn encode_match(list: &mut Attributes, condition: &Match) {

@@ -1,11 +1,12 @@
-//! Rules of ours in chains of iptables: without them a host whose `FORWARD` policy is `DROP` (Docker sets it; ufw does
-//! too) lets no packet of ours pass, not even between two containers of one bridge where bridges are filtered
+//! Rules of ours in chains of iptables and firewalld: without them a host whose `FORWARD` policy is `DROP` (Docker sets it;
+//! ufw does too) lets no packet of ours pass, not even between two containers of one bridge where bridges are filtered
 //! (`net.bridge.bridge-nf-call-iptables`).
 //!
 //! They let pass what goes in or out by a bridge of ours, which our own table then judges; and, where `INPUT` drops,
-//! questions to our name servers. Only the IPv4 table `filter` of iptables-nft is touched, at `DOCKER-USER` (the chain that
-//! Docker leaves to others) or else the base chain itself. The rules carry a mark, depend on no network but
-//! those whose bridge a user named, and go with our table.
+//! questions to our name servers. Touched are the tables `filter` of iptables-nft and ip6tables-nft, at `DOCKER-USER`
+//! (the chain that Docker leaves to others) or else the base chain itself, and firewalld's own. They come last, but before
+//! a rule that ends every packet's way, so that what the administrator refuses stays refused. They carry a mark,
+//! depend on no network but those whose bridge a user named, and go with our table.
 
 use std::io;
 
@@ -18,10 +19,13 @@ use crate::rules::RuleSet;
 use crate::table::{Match, Rule, Sense, Statement, TABLE};
 
 /// What marks our rules, by their version.
-const MARK: &str = "coracle 1";
+const MARK: &str = "coracle 2";
 
 /// The table of iptables that filters.
 const FILTER: &str = "filter";
+
+/// The table of firewalld, in family `inet`.
+const FIREWALLD: &str = "firewalld";
 
 /// Docker's chain for other people's rules; it goes through it first, and never empties it.
 const DOCKER_USER: &str = "DOCKER-USER";
@@ -37,7 +41,7 @@ pub struct ForwardDrop {
     pub chain: String,
 }
 
-/// Returns the chains of others that drop by policy what passes through this host, of any table. Those of `ip filter` are
+/// Returns the chains of others that drop by policy what passes through this host, of any table. Those of iptables are
 /// opened to us by [`super::apply`]; others are the administrator's to open. The legacy iptables is not seen.
 pub fn forward_drops() -> Result<Vec<ForwardDrop>, NetlinkError> {
     let failed = |source| NetlinkError::new("list the packet filter's chains", source);
@@ -47,7 +51,7 @@ pub fn forward_drops() -> Result<Vec<ForwardDrop>, NetlinkError> {
         let family = match chain.family {
             encode::FAMILY_INET => "inet",
             encode::FAMILY_IPV4 => "ip",
-            10 => "ip6",
+            encode::FAMILY_IPV6 => "ip6",
             _ => return None,
         };
         Some(ForwardDrop { family: family.to_owned(), table: chain.table, chain: chain.name })
@@ -65,21 +69,23 @@ pub(super) fn settle(
     let mut requests = Vec::new();
     let bridges = bridges(rules);
     let mark = mark(&bridges);
-    let filter = || all.iter().filter(|chain| chain.family == encode::FAMILY_IPV4 && chain.table == FILTER);
-    let docker = filter().any(|chain| chain.name == DOCKER_USER);
-    for chain in filter() {
+    for chain in all.iter().filter(|chain| chain.may_hold_ours()) {
+        let has_docker = || {
+            all.iter().any(|other| {
+                (other.family, other.table.as_str(), other.name.as_str())
+                    == (chain.family, FILTER, DOCKER_USER)
+            })
+        };
         let rules = if !wanted {
             Vec::new()
-        } else if chain.name == DOCKER_USER || (chain.drops(FORWARD) && !docker) {
+        } else if chain.name == DOCKER_USER || (chain.closes(FORWARD) && !has_docker()) {
             forward_rules(&bridges)
-        } else if chain.drops(INPUT) {
+        } else if chain.closes(INPUT) {
             input_rules(&bridges)
         } else {
             Vec::new()
         };
-        if chain.may_hold_ours() {
-            requests.extend(replacement(connection, chain, &rules, &mark)?);
-        }
+        requests.extend(replacement(connection, chain, &rules, &mark)?);
     }
     if requests.is_empty() {
         return Ok(Applied::Unchanged);
@@ -95,16 +101,19 @@ fn replacement(
     rules: &[Rule],
     mark: &str,
 ) -> io::Result<Vec<Request>> {
-    let listed = connection.dump(&encode::all_rules(&chain.table, &chain.name))?;
+    let place = encode::Place { family: chain.family, table: &chain.table, chain: &chain.name };
+    let listed = connection.dump(&encode::all_rules(place))?;
     let notes = listed.iter().filter_map(|frame| Some((encode::rule_note(&frame.body)?, frame)));
     let ours: Vec<(String, &Frame)> = notes.filter(|(note, _)| note.starts_with("coracle ")).collect();
     if ours.len() == rules.len() && ours.iter().all(|(note, _)| note == mark) {
         return Ok(Vec::new());
     }
+    // Ours all have conditions.
+    let last = listed.last().filter(|frame| encode::ends_all(&frame.body));
+    let before = last.and_then(|frame| encode::rule_handle(&frame.body));
     let handles = ours.iter().filter_map(|(_, frame)| encode::rule_handle(&frame.body));
-    let deletions = handles.map(|handle| encode::delete_rule(&chain.table, &chain.name, handle));
-    let insertions =
-        rules.iter().rev().map(|rule| encode::insert_rule(&chain.table, &chain.name, rule, mark));
+    let deletions = handles.map(|handle| encode::delete_rule(place, handle));
+    let insertions = rules.iter().map(|rule| encode::insert_rule(place, before, rule, mark));
     Ok(deletions.chain(insertions).collect())
 }
 
@@ -178,8 +187,22 @@ impl Chain {
         !ours && ipv4 && self.is_filter && judges
     }
 
+    /// Returns whether it stops what it does not know at a hook: by its policy, or as firewalld does by its last rule.
+    fn closes(&self, hook: u32) -> bool {
+        self.drops(hook)
+            || (self.is_firewalld() && self.uses > 0 && self.base.is_some_and(|(at, _)| at == hook))
+    }
+
+    fn is_firewalld(&self) -> bool {
+        self.family == encode::FAMILY_INET && self.table == FIREWALLD
+    }
+
     fn may_hold_ours(&self) -> bool {
-        self.name == DOCKER_USER || self.base.is_some_and(|(hook, _)| hook == INPUT || hook == FORWARD)
+        let iptables =
+            [encode::FAMILY_IPV4, encode::FAMILY_IPV6].contains(&self.family) && self.table == FILTER;
+        let at = |wanted| self.base.is_some_and(|(hook, _)| hook == wanted) && self.is_filter;
+        (iptables && self.name == DOCKER_USER)
+            || ((iptables || self.is_firewalld()) && (at(INPUT) || at(FORWARD)))
     }
 }
 

@@ -1,6 +1,8 @@
 //! A host in a namespace of its own, containers on its bridges, and an outside that knows no route to them.
 #![allow(dead_code, reason = "each test binary uses its part")]
 
+pub mod scope;
+
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::os::fd::AsFd;
