@@ -83,3 +83,13 @@ fn providers_need_no_image_and_models_are_not_served() {
         assert!(said(&text).contains("provider.type:"), "{bad}");
     }
 }
+
+#[test]
+fn sctp_ports_are_refused_only_where_they_are_needed() {
+    let text = "services:\n  a:\n    image: a\n    ports:\n      - 80:80\n      - 81:81/sctp\n      - {target: 82, protocol: SCTP}\n";
+    let service = loaded(text).project.services["a"].clone();
+    assert_eq!(service.ports.len(), 1);
+    let refused: Vec<String> = service.refusals.iter().map(ToString::to_string).collect();
+    assert_eq!(refused.len(), 2, "{refused:?}");
+    assert!(refused.iter().all(|refusal| refusal.contains("SCTP ports cannot be published")), "{refused:?}");
+}

@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
+use crate::pools::AddressPool;
 use crate::subnet::Subnet;
 
 /// The prefix of a network whose subnet nobody chose: 253 endpoints.
@@ -71,10 +72,17 @@ pub enum IpamError {
 
 /// Returns the first pool subnet that overlaps nothing of `taken`: routes and addresses of the host, subnets of other
 /// networks. Default routes (prefix 0 and the halves that VPNs split it into) must not be among `taken`.
-pub fn choose_subnet(taken: &[Subnet]) -> Result<Subnet, IpamError> {
-    POOLS
+///
+/// Subnets come from `pools`, in order, or from pools of ours where there are none.
+pub fn choose_subnet(pools: &[AddressPool], taken: &[Subnet]) -> Result<Subnet, IpamError> {
+    let ours = POOLS.map(|(address, prefix)| AddressPool {
+        base: Subnet::containing(address, prefix),
+        size: DEFAULT_PREFIX,
+    });
+    let pools = if pools.is_empty() { ours.as_slice() } else { pools };
+    pools
         .iter()
-        .flat_map(|&(address, prefix)| Subnet::containing(address, prefix).split(DEFAULT_PREFIX))
+        .flat_map(|pool| pool.base.split(pool.size))
         .find(|candidate| !taken.iter().any(|other| other.overlaps(*candidate)))
         .ok_or(IpamError::NoSubnet)
 }
@@ -198,12 +206,16 @@ mod tests {
 
     #[test]
     fn a_subnet_avoids_all_that_is_taken() {
-        assert_eq!(choose_subnet(&[]), Ok(subnet("10.210.0.0/24")));
+        assert_eq!(choose_subnet(&[], &[]), Ok(subnet("10.210.0.0/24")));
         let taken = [subnet("10.210.0.0/24"), subnet("10.210.1.128/25"), subnet("192.0.2.2/32")];
-        assert_eq!(choose_subnet(&taken), Ok(subnet("10.210.2.0/24")));
-        assert_eq!(choose_subnet(&[subnet("10.0.0.0/8")]), Ok(subnet("172.29.0.0/24")));
+        assert_eq!(choose_subnet(&[], &taken), Ok(subnet("10.210.2.0/24")));
+        assert_eq!(choose_subnet(&[], &[subnet("10.0.0.0/8")]), Ok(subnet("172.29.0.0/24")));
         let all = [subnet("10.0.0.0/8"), subnet("172.16.0.0/12"), subnet("192.168.0.0/16")];
-        assert_eq!(choose_subnet(&all), Err(IpamError::NoSubnet));
+        assert_eq!(choose_subnet(&[], &all), Err(IpamError::NoSubnet));
+        let pools = [("10.99.0.0/30", 30), ("10.98.0.0/16", 20)]
+            .map(|(base, size)| AddressPool { base: subnet(base), size });
+        assert_eq!(choose_subnet(&pools, &[]), Ok(subnet("10.99.0.0/30")));
+        assert_eq!(choose_subnet(&pools, &[subnet("10.99.0.0/24")]), Ok(subnet("10.98.0.0/20")));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Address plan and rule set as data; netlink, nftables, DNS and published ports apply them.
 //!
-//! Pure: [`subnet`], [`ipam`], [`names`], [`options`], [`rules`], [`services`], [`table`], [`dns`]. In the kernel: [`netlink`], [`nftables`]. Shared
+//! Pure: [`subnet`], [`ipam`], [`names`], [`options`], [`pools`], [`rules`], [`services`], [`table`], [`dns`]. In the kernel: [`netlink`], [`nftables`]. Shared
 //! by processes: [`Addresses`], [`keeper`]. Everything acts in the network namespace of the calling thread.
 
 mod addresses;
@@ -12,6 +12,7 @@ pub mod names;
 pub mod netlink;
 pub mod nftables;
 pub mod options;
+pub mod pools;
 mod port;
 pub mod ports;
 mod record;
@@ -24,6 +25,7 @@ pub mod table;
 pub use addresses::{Addresses, AddressesError};
 pub use lock::Lock;
 pub use options::{NetworkOptions, OptionError};
+pub use pools::AddressPool;
 pub use port::{Protocol, PublishedPort, UnknownProtocol};
 pub use record::{Ipv6Plan, NetworkRecord};
 pub use rules::{NetworkRules, RuleSet};

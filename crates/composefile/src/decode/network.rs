@@ -1,6 +1,6 @@
 //! `ports`, `networks`, `network_mode` and the other ways of a service to the outside.
 
-use coracle_report::Span;
+use coracle_report::{Diagnostic, Span};
 use indexmap::IndexMap;
 
 use crate::fields::{Field, Fields};
@@ -12,11 +12,15 @@ use super::Decoder;
 use super::isolation::{Reference, reference};
 
 impl Decoder<'_> {
-    pub(super) fn ports(&mut self, field: &Field<'_>) -> Vec<Port> {
+    pub(super) fn ports(&mut self, field: &Field<'_>, refusals: &mut Vec<Diagnostic>) -> Vec<Port> {
         let mut out = Vec::new();
         for item in field.list(self.findings) {
             let span = self.span(item.node.mark);
             if let Some(text) = item.node.text() {
+                if text.to_ascii_lowercase().ends_with("/sctp") {
+                    refusals.push(self.no_sctp(&item));
+                    continue;
+                }
                 match ports::parse(text) {
                     Ok(ports) => out.extend(ports.into_iter().map(|port| Port {
                         span: span.clone(),
@@ -30,13 +34,19 @@ impl Decoder<'_> {
                     }
                 }
             } else {
-                out.extend(self.long_port(&item));
+                out.extend(self.long_port(&item, refusals));
             }
         }
         out
     }
 
-    fn long_port(&mut self, item: &Field<'_>) -> Option<Port> {
+    /// Returns why a port cannot be had. Other commands than `up` and `run` need not know.
+    fn no_sctp(&mut self, item: &Field<'_>) -> Diagnostic {
+        let message = format!("{}: SCTP ports cannot be published", item.path);
+        self.refusal("port-protocol", item, message, "publish TCP or UDP, or say `network_mode: host`")
+    }
+
+    fn long_port(&mut self, item: &Field<'_>, refusals: &mut Vec<Diagnostic>) -> Option<Port> {
         let span = self.span(item.node.mark);
         let mut fields = item.mapping(self.findings)?;
         let host_ip = fields.take("host_ip").and_then(|field| {
@@ -45,13 +55,21 @@ impl Decoder<'_> {
             })
         });
         let published = fields.take("published").and_then(|field| field.parse(self.findings, ports::range));
+        let protocol = fields.take("protocol");
+        let is_sctp = protocol
+            .as_ref()
+            .is_some_and(|field| field.node.text().is_some_and(|text| text.eq_ignore_ascii_case("sctp")));
         let protocol =
-            fields.take("protocol").and_then(|field| field.parse(self.findings, ports::protocol_of));
+            protocol.filter(|_| !is_sctp).and_then(|field| field.parse(self.findings, ports::protocol_of));
         let target = fields.take("target");
         for informative in ["name", "mode", "app_protocol"] {
             fields.take(informative);
         }
         fields.finish(&[], self.findings);
+        if is_sctp {
+            refusals.push(self.no_sctp(item));
+            return None;
+        }
         let Some(target) = target else {
             let message = format!("{} has no `target`", item.path);
             self.findings.error("missing-key", item.node.mark, message);

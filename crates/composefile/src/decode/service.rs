@@ -71,7 +71,7 @@ impl Decoder<'_> {
             entrypoint: fields.take("entrypoint").and_then(|field| self.command(&field)),
             environment,
             labels: fields.take("labels").map(|field| field.filled_pairs(self.findings)).unwrap_or_default(),
-            ports: fields.take("ports").map(|field| self.ports(&field)).unwrap_or_default(),
+            ports: fields.take("ports").map(|field| self.ports(&field, &mut refusals)).unwrap_or_default(),
             expose: fields.texts("expose", self.findings),
             mounts,
             volumes_from,

@@ -11,7 +11,7 @@ use coracle_container::{ContainerId, ContainerSpec};
 use coracle_fault::Point;
 use coracle_network::netlink::{self, Bridge, HostFacts};
 use coracle_network::{
-    Ipv6Plan, Lock, NetworkOptions, NetworkRecord, Subnet, Subnet6, ipam, names, nftables,
+    AddressPool, Ipv6Plan, Lock, NetworkOptions, NetworkRecord, Subnet, Subnet6, ipam, names, nftables,
 };
 use coracle_report::{Diagnostic, Event};
 use coracle_store::records;
@@ -104,7 +104,7 @@ impl Networks<'_> {
         let mut taken = host_facts()?.taken;
         taken.extend(self.list()?.into_iter().map(|record| record.subnet));
         let subnet = match &request.subnet {
-            None => ipam::choose_subnet(&taken).map_err(user)?,
+            None => ipam::choose_subnet(&address_pools()?, &taken).map_err(user)?,
             Some(text) => {
                 let subnet: Subnet =
                     text.parse().map_err(|error: coracle_network::subnet::SubnetError| {
@@ -379,6 +379,15 @@ impl Networks<'_> {
         Lock::acquire(&path).during("locking the networks")
     }
 
+    /// Makes the packet filter be as it should be on the host as it is now.
+    pub(crate) fn reapply(&self) -> Result<()> {
+        let lock = self.lock()?;
+        let (state, _) = self.live_state()?;
+        nftables::apply(&state.rules(&self.list()?), &lock)
+            .during("applying the packet filter's rules")
+            .map(drop)
+    }
+
     /// Returns all containers that are attached, for keepers.
     pub(crate) fn attached(&self) -> Result<Vec<(ContainerId, Attached)>> {
         let (state, _) = self.live_state()?;
@@ -403,6 +412,24 @@ impl Networks<'_> {
         }
         Ok(scopes)
     }
+}
+
+/// Where an administrator chooses the addresses of new networks, in the form of Docker's file of that name.
+const CONFIGURATION: &str = "/etc/coracle/daemon.json";
+
+/// Returns the address pools that the administrator chose; none means ours.
+fn address_pools() -> Result<Vec<AddressPool>> {
+    let text = match std::fs::read_to_string(CONFIGURATION) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(Failure::ours(format_args!("reading {CONFIGURATION}"), &error)),
+    };
+    AddressPool::read(&text).map_err(|error| {
+        let diagnostic = Diagnostic::error("bad-configuration", format!("{CONFIGURATION}: {error}"));
+        Failure::user(
+            diagnostic.with_hint(r#"{"default-address-pools": [{"base": "10.99.0.0/16", "size": 24}]}"#),
+        )
+    })
 }
 
 fn host_facts() -> Result<HostFacts> {

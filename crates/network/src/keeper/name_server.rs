@@ -1,6 +1,7 @@
 //! The name server of one gateway: listens, answers from zones, forwards the rest.
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::rc::Rc;
@@ -29,6 +30,9 @@ const IDLE: Duration = Duration::from_secs(10);
 /// Queries that are being forwarded, and TCP clients, at a time. More wait their turn or, by UDP, ask again.
 const AT_ONCE: usize = 512;
 
+/// The same of one client: one that floods us must leave room for its neighbours.
+const OF_ONE: usize = 64;
+
 /// The largest query by UDP; ordinary ones have less than 100 bytes.
 const QUERY: usize = 4096;
 
@@ -38,6 +42,25 @@ pub(super) struct Served {
     pub(super) upstreams: RefCell<Vec<IpAddr>>,
     turn: Cell<usize>,
     permits: Semaphore,
+    clients: RefCell<HashMap<IpAddr, usize>>,
+}
+
+/// A client's place among those that are served; given back when dropped.
+struct Admission<'a> {
+    served: &'a Served,
+    client: IpAddr,
+}
+
+impl Drop for Admission<'_> {
+    fn drop(&mut self) {
+        let mut clients = self.served.clients.borrow_mut();
+        if let Some(count) = clients.get_mut(&self.client) {
+            *count -= 1;
+            if *count == 0 {
+                clients.remove(&self.client);
+            }
+        }
+    }
 }
 
 impl Served {
@@ -47,7 +70,19 @@ impl Served {
             upstreams: RefCell::default(),
             turn: Cell::default(),
             permits: Semaphore::new(AT_ONCE),
+            clients: RefCell::default(),
         }
+    }
+
+    /// Admits one more query or connection of a client; none if it has too many.
+    fn admit(&self, client: IpAddr) -> Option<Admission<'_>> {
+        let mut clients = self.clients.borrow_mut();
+        let count = clients.entry(client).or_default();
+        if *count >= OF_ONE {
+            return None;
+        }
+        *count += 1;
+        Some(Admission { served: self, client })
     }
 
     fn decide(&self, query: &[u8], gateway: Ipv4Addr, client: IpAddr, transport: Transport) -> Answer {
@@ -105,6 +140,7 @@ pub(super) async fn serve_udp(socket: UdpSocket, gateway: Ipv4Addr, served: Rc<S
                 // The socket is only lent: when the network goes, so must its port.
                 let (socket, served, query) = (Rc::downgrade(&socket), Rc::clone(&served), query.to_vec());
                 spawn_local(async move {
+                    let Some(_admission) = served.admit(client.ip()) else { return };
                     let Ok(_permit) = served.permits.try_acquire() else { return };
                     let reply = served.forward(&query, Transport::Udp).await;
                     if let (Some(reply), Some(socket)) = (reply, socket.upgrade()) {
@@ -137,6 +173,7 @@ async fn converse(
     client: IpAddr,
     served: &Served,
 ) -> io::Result<()> {
+    let Some(_admission) = served.admit(client) else { return Ok(()) };
     let _permit = served.permits.acquire().await.map_err(io::Error::other)?;
     loop {
         let query = timeout(IDLE, read_message(&mut stream)).await??;

@@ -6,6 +6,7 @@
 //! `accept` in one table does not overrule `drop` in another. Where iptables (its nft kind: Docker, ufw) drops by policy
 //! what it does not know, [`guests`] adds a few marked rules of ours there, and takes them away with our table.
 
+mod changes;
 mod clients;
 mod encode;
 mod guests;
@@ -25,6 +26,7 @@ use crate::port::Protocol;
 use crate::rules::{RuleSet, Surroundings, client_map};
 use crate::table::Table;
 
+pub use changes::Changes;
 pub use clients::{ClientTable, apply_clients};
 pub use guests::{ForwardDrop, forward_drops};
 pub use link::guard_link;
