@@ -39,7 +39,7 @@ impl Drop for Project<'_> {
 
 impl Project<'_> {
     fn call(&self, arguments: &[&str]) -> support::Outcome {
-        coracle(arguments).args(["-p", &self.1]).dir(self.0).run()
+        coracle(["compose", "-p", &self.1]).args(arguments.iter().copied()).dir(self.0).run()
     }
 
     /// Runs a script in the client.
@@ -65,7 +65,7 @@ fn a_service_keeps_its_address_and_loses_no_request() {
     fs::write(directory.path().join("compose.yaml"), SERVICES).unwrap();
     let before = Snapshot::take(Files::Snapshots);
     let project = Project(directory.path(), unique("services"));
-    project.call(&["up"]).ok();
+    project.call(&["up", "-d", "--wait"]).ok();
 
     let address_of = |name: &str| {
         project.client(&format!("nslookup -type=a {name} | sed -n '/^Name/,$s/^Address: *//p' | sort"))
@@ -88,7 +88,7 @@ fn a_service_keeps_its_address_and_loses_no_request() {
         "rm -f /tmp/stop /tmp/asked /tmp/answered; (while ! test -e /tmp/stop; do echo >> /tmp/asked; \
          nc -w 3 {virtual_address} 80 | grep . >> /tmp/answered; done; echo over > /tmp/over) >/dev/null 2>&1 &"
     ));
-    project.call(&["up", "--force-recreate", "--no-deps", "backend"]).ok();
+    project.call(&["up", "-d", "--force-recreate", "--no-deps", "backend"]).ok();
     project.client("touch /tmp/stop; while ! test -e /tmp/over; do sleep 0.1; done");
     let counts = project.client("wc -l < /tmp/asked; wc -l < /tmp/answered; sort -u /tmp/answered | wc -l");
     let counts: Vec<u32> = counts.lines().map(|line| line.trim().parse().unwrap()).collect();
@@ -114,7 +114,7 @@ fn a_service_keeps_its_address_and_loses_no_request() {
         project.client(&format!("nc -w 30 {virtual_address} 80 2>&1; true")).contains("refused"),
         true
     );
-    project.call(&["up", "backend"]).ok();
+    project.call(&["up", "-d", "--wait", "backend"]).ok();
     assert_eq!(address_of("backend"), virtual_address);
     assert_eq!(project.client(&asked).lines().count(), 2);
     drop(project);
@@ -131,7 +131,7 @@ fn a_killed_keeper_stops_no_traffic_and_comes_back() {
     fs::write(directory.path().join("compose.yaml"), SERVICES).unwrap();
     let before = Snapshot::take(Files::Snapshots);
     let project = Project(directory.path(), unique("keeper"));
-    project.call(&["up"]).ok();
+    project.call(&["up", "-d", "--wait"]).ok();
     let address = project.client("nslookup -type=a backend | sed -n '/^Name/,$s/^Address: *//p'");
     let keeper = keeper_of(&project.1).expect("a keeper serves the project");
     rustix::process::kill_process(
