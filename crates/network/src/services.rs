@@ -59,6 +59,8 @@ pub fn client_table(services: &[ServiceAddress], first: usize) -> Option<Table> 
         Chain::base("output", Hook::Output, jump()),
     ];
     if !refused.is_empty() {
+        // Without a rule that asks for it, or translates, the kernel no longer knows what was begun.
+        refused.insert(0, Rule::new([Match::StateEstablished], Statement::Accept));
         chains.push(Chain::base("refuse", Hook::OutputFilter, refused));
     }
     Some(Table { chains, ..Table::default() })
@@ -141,6 +143,7 @@ mod tests {
 
         	chain refuse {
         		type filter hook output priority filter; policy accept;
+        		ct state established,related accept
         		ip daddr 10.1.0.253 meta l4proto tcp reject with tcp reset
         		ip daddr 10.1.0.253 reject
         	}

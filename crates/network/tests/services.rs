@@ -7,8 +7,7 @@ use std::os::fd::AsFd;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use coracle_network::nftables::{Applied, ClientTable, apply_clients};
-use coracle_network::services::client_table;
+use coracle_network::nftables::{Applied, Client, apply_clients};
 use coracle_network::{Lock, ServiceAddress};
 use coracle_testkit::{NetworkNamespace, privileged};
 
@@ -24,11 +23,12 @@ fn service(replicas: &[&Container]) -> ServiceAddress {
 
 /// Leads the virtual address to `replicas` in each of `clients`.
 fn lead(world: &World, clients: &[&Container], services: &[ServiceAddress]) -> Vec<Applied> {
-    let clients: Vec<ClientTable> = clients
+    let clients: Vec<Client> = clients
         .iter()
-        .map(|client| ClientTable {
+        .map(|client| Client {
             namespace: client.namespace.as_fd().try_clone_to_owned().unwrap(),
-            table: client_table(services, 0),
+            services: services.to_vec(),
+            first: 0,
         })
         .collect();
     let lock = Lock::acquire(&world.lock_path()).unwrap();
@@ -113,28 +113,34 @@ fn datagrams_go_to_replicas_and_are_answered() {
     if !privileged() {
         return;
     }
-    let (world, [client, one, _]) = three(false);
+    let (world, [client, one, two]) = three(false);
     lead(&world, &[&client], &[service(&[&one])]);
-    let (sender, receiver) = mpsc::channel();
-    one.namespace.spawn(move || {
-        let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 53)).unwrap();
-        sender.send(()).unwrap();
-        let mut word = [0; 16];
-        let (length, peer) = socket.recv_from(&mut word).unwrap();
-        socket.send_to(&word[..length], peer).unwrap();
-    });
-    receiver.recv().unwrap();
-    let answer = client.namespace.run(|| {
-        let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
-        socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-        // Connected: only an answer from the virtual address is taken.
-        socket.connect((VIRTUAL, 53)).unwrap();
+    for replica in [&one, &two] {
+        let (sender, receiver) = mpsc::channel();
+        let own = replica.address.to_string();
+        replica.namespace.spawn(move || {
+            let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 53)).unwrap();
+            sender.send(()).unwrap();
+            while let Ok((_, peer)) = socket.recv_from(&mut [0; 16]) {
+                socket.send_to(own.as_bytes(), peer).unwrap();
+            }
+        });
+        receiver.recv().unwrap();
+    }
+    // Connected: only an answer from the virtual address is taken.
+    let socket = client.namespace.run(|| UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap());
+    client.namespace.run(|| socket.connect((VIRTUAL, 53)).unwrap());
+    socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let ask = || {
         socket.send(b"name?").unwrap();
         let mut word = [0; 16];
         let length = socket.recv(&mut word).unwrap();
-        word[..length].to_vec()
-    });
-    assert_eq!(answer, b"name?");
+        String::from_utf8_lossy(&word[..length]).into_owned()
+    };
+    assert_eq!(ask(), one.address.to_string());
+    // The same socket, the other replica: it was never silent, but the first is no longer meant.
+    lead(&world, &[&client], &[service(&[&two])]);
+    assert_eq!(ask(), two.address.to_string());
 }
 
 #[test]

@@ -10,8 +10,7 @@ use std::net::Ipv4Addr;
 use std::os::fd::OwnedFd;
 
 use coracle_container::{ContainerId, ContainerSpec, ContainerState, HealthStatus};
-use coracle_network::nftables::{self, ClientTable};
-use coracle_network::services::client_table;
+use coracle_network::nftables::{self, Client};
 use coracle_network::{Lock, NetworkRecord, ServiceAddress, ipam};
 use serde::{Deserialize, Serialize};
 
@@ -140,7 +139,7 @@ impl Networks<'_> {
             let Some(namespace) = namespace(attached) else { continue };
             let services: Vec<ServiceAddress> = seen.by_ref().flatten().cloned().collect();
             ids.push(id);
-            clients.push(ClientTable { namespace, table: client_table(&services, number) });
+            clients.push(Client { namespace, services, first: number });
         }
         let outcomes = nftables::apply_clients(&clients, lock);
         for (id, outcome) in ids.into_iter().zip(outcomes) {

@@ -6,18 +6,20 @@ use std::thread;
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
-use super::{Applied, encode, note, transact};
+use super::{Applied, encode, flows, note, transact};
 use crate::netlink::NetlinkError;
 use crate::netlink::connection::Connection;
-use crate::table::Table;
+use crate::services::{ServiceAddress, client_table};
 
-/// One container's network namespace, and the table that it should have.
+/// One container's network namespace, and the services that it should reach.
 #[derive(Debug)]
-pub struct ClientTable {
+pub struct Client {
     /// The namespace.
     pub namespace: OwnedFd,
-    /// The table; none takes away what is there.
-    pub table: Option<Table>,
+    /// The services of its networks; none at all takes away what is there.
+    pub services: Vec<ServiceAddress>,
+    /// With which replica it begins.
+    pub first: usize,
 }
 
 /// Makes each namespace's table be what it should be, each in one transaction, and returns each one's outcome. A table
@@ -25,10 +27,7 @@ pub struct ClientTable {
 ///
 /// The caller's thread stays in its own namespace. As with [`super::apply`], callers take the host's lock on networks
 /// before they read the records that tables are made from.
-pub fn apply_clients(
-    clients: &[ClientTable],
-    _lock: &crate::lock::Lock,
-) -> Vec<Result<Applied, NetlinkError>> {
+pub fn apply_clients(clients: &[Client], _lock: &crate::lock::Lock) -> Vec<Result<Applied, NetlinkError>> {
     if clients.is_empty() {
         return Vec::new();
     }
@@ -44,12 +43,13 @@ pub fn apply_clients(
     })
 }
 
-fn apply_one(client: &ClientTable) -> Result<Applied, NetlinkError> {
+fn apply_one(client: &Client) -> Result<Applied, NetlinkError> {
     move_into_link_name_space(client.namespace.as_fd(), Some(LinkNameSpaceType::Network))
         .map_err(|error| failed(error.into()))?;
     let mut connection = Connection::open(libc::NETLINK_NETFILTER as isize).map_err(failed)?;
     let present = connection.get(&encode::get_table()).map_err(failed)?;
-    let wanted = client.table.as_ref().map(note);
+    let table = client_table(&client.services, client.first);
+    let wanted = table.as_ref().map(note);
     let as_it_should_be = match (&wanted, &present) {
         (None, None) => true,
         (Some(wanted), Some(frame)) => encode::table_note(&frame.body).as_deref() == Some(wanted),
@@ -58,8 +58,10 @@ fn apply_one(client: &ClientTable) -> Result<Applied, NetlinkError> {
     if as_it_should_be {
         return Ok(Applied::Unchanged);
     }
-    let requests = encode::replacement(client.table.as_ref(), &wanted.unwrap_or_default());
+    let requests = encode::replacement(table.as_ref(), &wanted.unwrap_or_default());
     transact(&mut connection, requests).map_err(failed)?;
+    // A kernel that cannot tell what it remembers forgets by itself, after a silence.
+    let _forgotten_later = flows::forget(&mut connection, &client.services);
     Ok(Applied::Replaced)
 }
 

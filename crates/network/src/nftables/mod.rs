@@ -9,6 +9,7 @@
 mod changes;
 mod clients;
 mod encode;
+mod flows;
 mod guests;
 mod link;
 
@@ -27,7 +28,7 @@ use crate::rules::{RuleSet, Surroundings, client_map};
 use crate::table::Table;
 
 pub use changes::Changes;
-pub use clients::{ClientTable, apply_clients};
+pub use clients::{Client, apply_clients};
 pub use guests::{ForwardDrop, forward_drops};
 pub use link::guard_link;
 
