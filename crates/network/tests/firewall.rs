@@ -9,6 +9,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use coracle_network::keeper;
+use coracle_network::ports::HostSockets;
 use coracle_network::{Protocol, PublishedPort};
 use coracle_testkit::{privileged, program};
 
@@ -22,7 +23,7 @@ use world::{Container, HOST_OUTSIDE, OUTSIDE, PeerTeller, World, ask, silent};
 fn keeper_process() {
     if let Some(directory) = std::env::var_os(DIRECTORY) {
         let output = File::options().write(true).open("/proc/self/fd/3").unwrap();
-        let _told = keeper::run(Path::new(&directory), output);
+        let _told = keeper::run(Path::new(&directory), output, HostSockets::Own);
     }
 }
 
@@ -124,7 +125,7 @@ impl Host {
         assert!(output.status.success(), "{output:?}");
     }
 
-    fn from_outside(&self) -> Option<String> {
+    fn asked_outside(&self) -> Option<String> {
         self.world.outside.run(|| ask((HOST_OUTSIDE, 8080)))
     }
 }
@@ -144,7 +145,7 @@ fn ufw_closes_published_ports_until_it_allows_them() {
     // `ufw allow 8080`: through the keeper, and still the client's own address.
     host.nft("add rule ip filter ufw-user-input tcp dport 8080 accept");
     for _ in 0..3 {
-        assert_eq!(host.from_outside(), Some(OUTSIDE.to_string()));
+        assert_eq!(host.asked_outside(), Some(OUTSIDE.to_string()));
     }
     // `ufw deny from 192.0.2.9` before it.
     host.nft("insert rule ip filter ufw-user-input ip saddr 192.0.2.9 drop");
@@ -167,10 +168,10 @@ fn firewalld_closes_published_ports_until_it_allows_them() {
     }
     let Some(host) = Host::new(FIREWALLD) else { return };
     let _server = PeerTeller::start(&host.one.namespace, 80);
-    assert_eq!(host.from_outside(), None, "the zone does not know it");
+    assert_eq!(host.asked_outside(), None, "the zone does not know it");
     // `firewall-cmd --add-port=8080/tcp`
     host.nft("add rule inet firewalld filter_IN_public tcp dport 8080 accept");
-    assert_eq!(host.from_outside(), Some(OUTSIDE.to_string()));
+    assert_eq!(host.asked_outside(), Some(OUTSIDE.to_string()));
     let _outside = PeerTeller::start(&host.world.outside, 80);
     assert_eq!(host.two.namespace.run(|| ask((OUTSIDE, 80))), Some(HOST_OUTSIDE.to_string()));
     let _name_server = PeerTeller::start(&host.world.host, 53);
@@ -223,7 +224,7 @@ fn a_loopback_port_is_the_hosts_alone() {
         let tricked = from.run(|| {
             let set =
                 |arguments: &[&str]| Command::new(&ip).args(arguments).output().unwrap().status.success();
-            let link = if gateway == "192.0.2.1" { "eth0" } else { "eth0" };
+            let link = "eth0";
             std::fs::write(format!("/proc/sys/net/ipv4/conf/{link}/route_localnet"), "1").unwrap();
             set(&["route", "del", "table", "local", "127.0.0.0/8", "dev", "lo"]);
             set(&["route", "del", "table", "local", "127.0.0.1", "dev", "lo"]);
@@ -247,5 +248,5 @@ fn neighbours_reach_a_published_port_and_their_own() {
             assert_eq!(from.run(|| ask((address, 8080))).as_deref(), Some("10.1.0.1"));
         }
     }
-    assert_eq!(host.from_outside(), Some(OUTSIDE.to_string()));
+    assert_eq!(host.asked_outside(), Some(OUTSIDE.to_string()));
 }
