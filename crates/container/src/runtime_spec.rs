@@ -29,8 +29,8 @@ const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
 /// Size of `/dev/shm` when none is asked, bytes.
 const SHM_SIZE: u64 = 64 << 20;
 
-/// Kernel files that a container may not see.
-const MASKED_PATHS: [&str; 10] = [
+/// Kernel files that a container may not see, as Docker 28 has them.
+const MASKED_PATHS: [&str; 11] = [
     "/proc/acpi",
     "/proc/asound",
     "/proc/interrupts",
@@ -40,8 +40,11 @@ const MASKED_PATHS: [&str; 10] = [
     "/proc/sched_debug",
     "/proc/scsi",
     "/proc/timer_list",
+    "/sys/devices/virtual/powercap",
     "/sys/firmware",
 ];
+/// A directory of each processor that a container may not see, as Docker 28 has it: `{}` is the processor's number.
+const MASKED_OF_PROCESSOR: &str = "/sys/devices/system/cpu/cpu{}/thermal_throttle";
 /// Kernel files that a container may not write.
 const READONLY_PATHS: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 
@@ -125,6 +128,10 @@ pub struct Facts {
     pub hard_limits: BTreeMap<String, u64>,
     /// Whether swap is accounted per control group.
     pub swap_accounting: bool,
+    /// Version of the kernel, major and minor.
+    pub kernel: (u32, u32),
+    /// Numbers of the processors whose thermal throttle `/sys` shows.
+    pub throttles: Vec<u32>,
     /// What else control groups of this kernel can do.
     pub controls: Controls,
     /// Whether there is a control group to put the container in, with limits and devices of its own.
@@ -310,7 +317,7 @@ pub fn oci_runtime_spec(container: &ContainerSpec, facts: &Facts) -> Result<Runt
         notes.push("labels of SELinux have no effect: it is not supported".to_owned());
     }
 
-    let (masked, read_only) = system_paths(container);
+    let (masked, read_only) = system_paths(container, facts);
     let mut linux = json!({
         "cgroupsPath": cgroup_path(container, &facts.id),
         "namespaces": namespaces::list(container, facts),
@@ -328,8 +335,8 @@ pub fn oci_runtime_spec(container: &ContainerSpec, facts: &Facts) -> Result<Runt
     }
     if !container.privileged && !container.seccomp_unconfined {
         linux["seccomp"] = match &container.security.seccomp_profile {
-            Some(text) => seccomp_profile::convert(text, &granted.set, std::env::consts::ARCH)?,
-            None => seccomp::profile(&granted.set, std::env::consts::ARCH),
+            Some(text) => seccomp_profile::convert(text, &granted.set, std::env::consts::ARCH, facts.kernel)?,
+            None => seccomp::profile(&granted.set, std::env::consts::ARCH, facts.kernel),
         };
     }
     let mut document = json!({
@@ -354,7 +361,8 @@ pub fn oci_runtime_spec(container: &ContainerSpec, facts: &Facts) -> Result<Runt
 
 /// Checks a system call profile in Docker's JSON.
 pub fn check_seccomp_profile(text: &str) -> Result<(), ProfileError> {
-    seccomp_profile::convert(text, &BTreeSet::new(), std::env::consts::ARCH).map(drop)
+    let kernel = (u32::MAX, 0);
+    seccomp_profile::convert(text, &BTreeSet::new(), std::env::consts::ARCH, kernel).map(drop)
 }
 
 /// Returns the path of a container's control group below each hierarchy's root.
@@ -396,21 +404,24 @@ fn oom_score(container: &ContainerSpec, facts: &Facts, notes: &mut Vec<String>) 
 }
 
 /// Returns the paths that are hidden, and those that may not be written.
-fn system_paths(container: &ContainerSpec) -> (Vec<String>, Vec<String>) {
+fn system_paths(container: &ContainerSpec, facts: &Facts) -> (Vec<String>, Vec<String>) {
     let security = &container.security;
     let all = container.privileged || security.system_paths_unconfined;
-    let shown = |path: &&str| {
+    let kept = |path: &str| {
         !all && !security.unmask.iter().any(|unmask| {
-            let same = unmask.trim_end_matches('/') == *path;
+            let same = unmask.trim_end_matches('/') == path;
             let below =
                 unmask.strip_suffix("/*").is_some_and(|parent| path.starts_with(&format!("{parent}/")));
             same || below || unmask.eq_ignore_ascii_case("all")
         })
     };
     let owned = |paths: &[&'static str]| -> Vec<String> {
-        paths.iter().copied().filter(shown).map(str::to_owned).collect()
+        paths.iter().copied().filter(|path| kept(path)).map(str::to_owned).collect()
     };
     let mut masked = owned(&MASKED_PATHS);
+    let of_processors =
+        facts.throttles.iter().map(|number| MASKED_OF_PROCESSOR.replace("{}", &number.to_string()));
+    masked.extend(of_processors.filter(|path| kept(path)));
     masked.extend(security.mask.iter().cloned());
     (masked, owned(&READONLY_PATHS))
 }

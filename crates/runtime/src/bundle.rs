@@ -122,6 +122,8 @@ pub(crate) fn write(
         available_capabilities: available,
         hard_limits: facts::hard_limits(available),
         swap_accounting: cgroup::accounts_swap(),
+        kernel: facts::kernel(),
+        throttles: facts::throttles(Path::new("/sys/devices/system/cpu")),
         controls: Controls {
             swappiness: abilities.swappiness,
             oom_control: abilities.swappiness,

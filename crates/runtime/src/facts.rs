@@ -49,6 +49,29 @@ pub(crate) fn host_name() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
+/// Returns the kernel's version, major and minor; the oldest one that counts as old nowhere when it cannot be read.
+pub(crate) fn kernel() -> (u32, u32) {
+    version(&rustix::system::uname().release().to_string_lossy()).unwrap_or((5, 15))
+}
+
+/// Reads the first two numbers of a kernel's release, e.g. `6.12.48+deb13-cloud-amd64`.
+fn version(release: &str) -> Option<(u32, u32)> {
+    let mut numbers = release.split(|letter: char| !letter.is_ascii_digit());
+    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+}
+
+/// Returns the numbers of the processors in `directory`, that of `/sys`, whose thermal throttle is shown there.
+pub(crate) fn throttles(directory: &Path) -> Vec<u32> {
+    let Ok(entries) = fs::read_dir(directory) else { return Vec::new() };
+    let mut numbers: Vec<u32> = entries
+        .filter_map(Result::ok)
+        .filter(|entry| entry.path().join("thermal_throttle").is_dir())
+        .filter_map(|entry| entry.file_name().to_str()?.strip_prefix("cpu")?.parse().ok())
+        .collect();
+    numbers.sort_unstable();
+    numbers
+}
+
 /// Returns the numbers of the block device at `path`; `None` when there is none.
 pub(crate) fn block_device(path: &Path) -> Option<(i64, i64)> {
     device(path).filter(|node| node.block).map(|node| (node.major, node.minor))
@@ -161,4 +184,24 @@ pub(crate) fn apparmor_profile(name: &str) -> Option<String> {
             .is_ok_and(|text| text.lines().any(|line| line.split(' ').next() == Some(name)))
     };
     (apparmor_enabled() && loaded()).then(|| name.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kernels_and_processors() {
+        assert_eq!(version("6.12.48+deb13-cloud-amd64"), Some((6, 12)));
+        assert_eq!(version("5.15.0-91-generic"), Some((5, 15)));
+        assert_eq!(version("what"), None);
+        let directory = tempfile::tempdir().unwrap();
+        for name in
+            ["cpu10/thermal_throttle", "cpu2/thermal_throttle", "cpu3/cache", "cpufreq/thermal_throttle"]
+        {
+            fs::create_dir_all(directory.path().join(name)).unwrap();
+        }
+        assert_eq!(throttles(directory.path()), [2, 10]);
+        assert!(throttles(&directory.path().join("nothing")).is_empty());
+    }
 }

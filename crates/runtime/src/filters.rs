@@ -29,7 +29,7 @@ pub(crate) fn take(paths: &Paths, spec: &mut Spec, into: &Path) -> Result<bool, 
         .map_err(|source| RuntimeError::Record { path: into.to_path_buf(), source })?;
     // The program's version is part of the name: another may compile otherwise.
     let mut hasher = DefaultHasher::new();
-    (env!("CARGO_PKG_VERSION"), &text).hash(&mut hasher);
+    (env!("CARGO_PKG_VERSION"), filter::FORM, &text).hash(&mut hasher);
     let cached = directory.join(format!("{:016x}-{}.bpf", hasher.finish(), text.len()));
     let place = into.join(FILTER_FILE);
     match fs::remove_file(&place) {

@@ -38,6 +38,7 @@ mod executor;
 mod health;
 mod launch;
 mod net_probe;
+mod newer_calls;
 mod partners;
 mod probe;
 mod restart;

@@ -1,8 +1,8 @@
 //! System call profiles in Docker's JSON, as `--security-opt seccomp=FILE` takes them.
 //!
 //! The format is the runtime specification's with three additions: `archMap` instead of `architectures`, `name` instead
-//! of `names`, and rules that hold only on some processors or with some capabilities (`includes`, `excludes`). A rule
-//! for kernels from a version on counts as if the kernel were recent, since nothing is looked up here.
+//! of `names`, and rules that hold only on some processors, from some kernel on or with some capabilities (`includes`,
+//! `excludes`).
 
 use std::collections::BTreeSet;
 
@@ -87,28 +87,42 @@ struct Filter {
 }
 
 impl Rule {
-    fn applies(&self, capabilities: &BTreeSet<String>, processor: &str) -> bool {
+    fn applies(&self, capabilities: &BTreeSet<String>, processor: &str, kernel: (u32, u32)) -> bool {
         let held = |names: &Vec<String>| names.iter().filter(|name| capabilities.contains(*name)).count();
         let native = |names: &Vec<String>| names.iter().any(|name| name == processor);
         let included = self.includes.as_ref().is_none_or(|filter| {
             filter.caps.as_ref().is_none_or(|caps| held(caps) == caps.len())
                 && filter.arches.as_ref().is_none_or(|arches| arches.is_empty() || native(arches))
+                && filter
+                    .min_kernel
+                    .as_deref()
+                    .is_none_or(|least| version(least).is_some_and(|it| kernel >= it))
         });
         let excluded = self.excludes.as_ref().is_some_and(|filter| {
             filter.caps.as_ref().is_some_and(|caps| held(caps) > 0)
                 || filter.arches.as_ref().is_some_and(native)
-                || filter.min_kernel.is_some()
+                || filter
+                    .min_kernel
+                    .as_deref()
+                    .is_some_and(|least| version(least).is_some_and(|it| kernel >= it))
         });
         included && !excluded
     }
 }
 
+/// Reads a kernel's version, `MAJOR.MINOR`.
+fn version(text: &str) -> Option<(u32, u32)> {
+    let (major, minor) = text.split_once('.')?;
+    Some((major.parse().ok()?, minor.parse().ok()?))
+}
+
 /// Returns the profile in the runtime specification's form for a container with `capabilities` (names with `CAP_`) on
-/// a processor named as in `std::env::consts::ARCH`.
+/// a processor named as in `std::env::consts::ARCH` and a `kernel` of this version.
 pub(super) fn convert(
     text: &str,
     capabilities: &BTreeSet<String>,
     processor: &str,
+    kernel: (u32, u32),
 ) -> Result<Value, ProfileError> {
     let profile: Profile =
         serde_json::from_str(text).map_err(|error| ProfileError::Shape(error.to_string()))?;
@@ -123,6 +137,8 @@ pub(super) fn convert(
     let (docker, native, usual) = match processor {
         "x86_64" => ("amd64", "SCMP_ARCH_X86_64", vec!["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"]),
         "aarch64" => ("arm64", "SCMP_ARCH_AARCH64", vec!["SCMP_ARCH_AARCH64", "SCMP_ARCH_ARM"]),
+        "riscv64" => ("riscv64", "SCMP_ARCH_RISCV64", vec!["SCMP_ARCH_RISCV64"]),
+        "s390x" => ("s390x", "SCMP_ARCH_S390X", vec!["SCMP_ARCH_S390X"]),
         other => (other, "SCMP_ARCH_NATIVE", vec!["SCMP_ARCH_NATIVE"]),
     };
     let listed = profile.architectures.filter(|list| !list.is_empty());
@@ -145,7 +161,14 @@ pub(super) fn convert(
             return Err(ProfileError::Both("name", "names"));
         }
         check_action(&rule.action)?;
-        if rule.applies(capabilities, docker) {
+        for least in
+            [&rule.includes, &rule.excludes].into_iter().flatten().filter_map(|it| it.min_kernel.as_ref())
+        {
+            if version(least).is_none() {
+                return Err(ProfileError::Shape(format!("`{least}` is no version of a kernel, e.g. `4.8`")));
+            }
+        }
+        if rule.applies(capabilities, docker, kernel) {
             syscalls.push(one(rule)?);
         }
     }
@@ -227,18 +250,19 @@ mod tests {
                 {"name": "clone", "action": "SCMP_ACT_ALLOW", "excludes": {"caps": ["CAP_SYS_ADMIN"]},
                  "args": [{"index": 0, "value": 2114060288, "op": "SCMP_CMP_MASKED_EQ"}]},
                 {"names": ["arch_prctl"], "action": "SCMP_ACT_ALLOW", "includes": {"arches": ["amd64"]}},
-                {"names": ["ptrace"], "action": "SCMP_ACT_ALLOW", "includes": {"minKernel": "4.8"}}
+                {"names": ["ptrace"], "action": "SCMP_ACT_ALLOW", "includes": {"minKernel": "4.8"}},
+                {"names": ["gone"], "action": "SCMP_ACT_ALLOW", "excludes": {"minKernel": "5.10"}}
             ]
         }"#;
         let names = |capabilities: &[&str], processor: &str| -> Vec<String> {
             let held = capabilities.iter().map(|name| (*name).to_owned()).collect();
-            let profile = convert(text, &held, processor).unwrap();
+            let profile = convert(text, &held, processor, (6, 1)).unwrap();
             let rules = profile["syscalls"].as_array().unwrap().clone();
             rules.iter().map(|rule| rule["names"][0].as_str().unwrap().to_owned()).collect()
         };
         assert_eq!(names(&[], "x86_64"), ["read", "clone", "arch_prctl", "ptrace"]);
         assert_eq!(names(&["CAP_SYS_ADMIN"], "aarch64"), ["read", "mount", "ptrace"]);
-        let profile = convert(text, &BTreeSet::new(), "x86_64").unwrap();
+        let profile = convert(text, &BTreeSet::new(), "x86_64", (6, 1)).unwrap();
         assert_eq!(profile["architectures"], json!(["SCMP_ARCH_X86_64", "SCMP_ARCH_X86"]));
         assert_eq!(profile["defaultErrnoRet"], 38);
     }
@@ -258,8 +282,13 @@ mod tests {
                 r#"{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": [], "action": "SCMP_ACT_LOG"}]}"#,
                 "no system call",
             ),
+            (
+                r#"{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [
+                    {"names": ["a"], "action": "SCMP_ACT_LOG", "includes": {"minKernel": "soon"}}]}"#,
+                "no version of a kernel",
+            ),
         ] {
-            let error = convert(text, &BTreeSet::new(), "x86_64").unwrap_err().to_string();
+            let error = convert(text, &BTreeSet::new(), "x86_64", (6, 1)).unwrap_err().to_string();
             assert!(error.contains(why), "{text}: {error}");
         }
     }

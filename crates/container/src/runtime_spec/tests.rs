@@ -42,6 +42,8 @@ fn facts() -> Facts {
         available_capabilities: u64::MAX,
         hard_limits: BTreeMap::new(),
         swap_accounting: true,
+        kernel: (6, 1),
+        throttles: vec![0, 1],
         controls: Controls::default(),
         limits: true,
         largest_group: u32::MAX - 1,
