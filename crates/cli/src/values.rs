@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use coracle_container::{
     Mount, MountKind, Propagation, Protocol, PublishedPort, Recursion, RestartPolicy, Ulimit,
 };
+use coracle_oci::IdMap;
 
 /// Reads a size: `512m`, `1g`, `1073741824`, `64KiB`; powers of 1024 as Docker does.
 pub fn bytes(text: &str) -> Result<u64, String> {
@@ -237,7 +238,8 @@ pub fn volume(text: &str, directory: &Path) -> Result<Mount, String> {
     }
     let kind = if source.contains('/') || source == "." || source == ".." || source == "~" {
         let source = absolute(directory, source);
-        MountKind::Bind { source, create_host_path: true, propagation, recursion: Recursion::default() }
+        let recursion = Recursion::default();
+        MountKind::Bind { source, create_host_path: true, propagation, recursion, idmap: None }
     } else {
         if !source.is_empty() && !is_name(source) {
             return Err(error("a volume's name holds only letters, digits, `_`, `.` and `-`"));
@@ -252,7 +254,7 @@ pub fn mount(text: &str, directory: &Path) -> Result<Mount, String> {
     let error = |why: String| format!("`{text}` is not a mount: {why}");
     let (mut kind, mut source, mut target, mut read_only) = ("volume", "", "", false);
     let (mut no_copy, mut tmpfs_size, mut tmpfs_mode, mut subpath) = (false, None, None, None);
-    let (mut propagation, mut recursion) = (Propagation::default(), Recursion::default());
+    let (mut propagation, mut recursion, mut idmap) = (Propagation::default(), Recursion::default(), None);
     for part in text.split(',') {
         let (key, value) = part.split_once('=').unwrap_or((part, "true"));
         match key {
@@ -269,6 +271,7 @@ pub fn mount(text: &str, directory: &Path) -> Result<Mount, String> {
             }
             "bind-propagation" => propagation = value.parse().map_err(error)?,
             "bind-recursive" => recursion = value.parse().map_err(error)?,
+            "idmap" => idmap = Some(value.parse::<IdMap>().map_err(error)?),
             "volume-subpath" => subpath = Some(value.to_owned()),
             "consistency" => {}
             other => return Err(error(format!("unknown key `{other}`"))),
@@ -287,8 +290,9 @@ pub fn mount(text: &str, directory: &Path) -> Result<Mount, String> {
         }
         "bind" => {
             let source = absolute(directory, source);
-            MountKind::Bind { source, create_host_path: false, propagation, recursion }
+            MountKind::Bind { source, create_host_path: false, propagation, recursion, idmap }
         }
+        _ if idmap.is_some() => return Err(error("idmap is for bind mounts".to_owned())),
         "volume" => MountKind::Volume { name: source.to_owned(), no_copy, subpath },
         "tmpfs" => MountKind::tmpfs(tmpfs_size, tmpfs_mode),
         other => return Err(error(format!("type `{other}` is none of bind, volume, tmpfs"))),

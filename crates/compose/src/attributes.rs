@@ -84,6 +84,13 @@ pub(crate) fn device_rules(service: &Service) -> Result<Vec<DeviceRule>, Vec<Dia
     if errors.is_empty() { Ok(rules) } else { Err(errors) }
 }
 
+/// Says whether set-user-id programs gain nothing: so it is unless the service says otherwise, or asks for more than
+/// the usual privileges and so may want programs to gain them.
+pub(crate) fn no_new_privileges(service: &Service) -> bool {
+    let asks_for_more = service.privileged || !service.cap_add.is_empty();
+    service.no_new_privileges.unwrap_or(!asks_for_more)
+}
+
 pub(crate) fn security(service: &Service) -> Result<Security, Vec<Diagnostic>> {
     let wanted = &service.security;
     if let Some(profile) = &wanted.seccomp_profile

@@ -137,7 +137,7 @@ pub(crate) fn container_spec(
         auto_remove: false,
         read_only: service.read_only,
         privileged: service.privileged,
-        no_new_privileges: service.no_new_privileges,
+        no_new_privileges: attributes::no_new_privileges(service),
         seccomp_unconfined: service.seccomp_unconfined,
         cap_add: service.cap_add.clone(),
         cap_drop: service.cap_drop.clone(),

@@ -28,11 +28,12 @@ pub(crate) fn mounts(
     let (mut mounts, mut errors) = (Vec::<Mount>::new(), Vec::new());
     for mount in &service.mounts {
         let kind = match &mount.source {
-            MountSource::Bind { path, create_host_path, propagation, recursive } => MountKind::Bind {
+            MountSource::Bind { path, create_host_path, propagation, recursive, idmap } => MountKind::Bind {
                 source: path.clone(),
                 create_host_path: *create_host_path,
                 propagation: propagated(*propagation),
                 recursion: recursion(*recursive),
+                idmap: idmap.clone(),
             },
             MountSource::Volume { key, no_copy, subpath, .. } => {
                 let name = project.volumes.get(key).map_or_else(|| key.clone(), |volume| volume.name.clone());

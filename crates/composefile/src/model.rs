@@ -134,8 +134,9 @@ pub struct Service {
     pub cap_add: Vec<String>,
     /// Dropped capabilities, without `CAP_`.
     pub cap_drop: Vec<String>,
-    /// Whether programs gain no privileges (`security_opt: no-new-privileges`).
-    pub no_new_privileges: bool,
+    /// Whether programs gain no privileges (`security_opt: no-new-privileges`); `None` leaves it to what else the
+    /// service says.
+    pub no_new_privileges: Option<bool>,
     /// Whether the seccomp filter is off (`security_opt: seccomp=unconfined`).
     pub seccomp_unconfined: bool,
     /// Limits of processes.

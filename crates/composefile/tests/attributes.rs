@@ -134,7 +134,7 @@ fn options_of_security() {
     let read = service(
         "security_opt: ['no-new-privileges:true', 'seccomp:profile.json', 'apparmor=mine', 'label:disable', 'systempaths=unconfined', 'mask=/a:/b', 'unmask=/proc/keys']",
     );
-    assert!(read.no_new_privileges && !read.seccomp_unconfined);
+    assert!(read.no_new_privileges == Some(true) && !read.seccomp_unconfined);
     let profile = read.security.seccomp_profile.unwrap();
     assert_eq!(profile.path, Path::new("/p/profile.json"));
     assert!(profile.text.contains("SCMP_ACT_ALLOW") && profile.span.start.line == 4);

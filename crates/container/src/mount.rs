@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use coracle_oci::ImageId;
+use coracle_oci::{IdMap, ImageId};
 use serde::{Deserialize, Serialize};
 
 /// Something mounted into a container.
@@ -33,6 +33,9 @@ pub enum MountKind {
         /// What becomes of mounts below the source.
         #[serde(default, skip_serializing_if = "is_default")]
         recursion: Recursion,
+        /// How the owners of its files are shown; `None` is as they are.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        idmap: Option<IdMap>,
     },
     /// A named volume.
     Volume {
@@ -74,6 +77,7 @@ impl MountKind {
             create_host_path,
             propagation: Propagation::default(),
             recursion: Recursion::default(),
+            idmap: None,
         }
     }
 

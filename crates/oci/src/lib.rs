@@ -4,6 +4,7 @@
 //! different types, so that a compressed layer's digest cannot stand where a `DiffId` is meant.
 
 mod digest;
+mod id_map;
 mod image;
 mod index;
 mod platform;
@@ -11,6 +12,7 @@ mod probe;
 mod reference;
 
 pub use digest::{ChainId, DiffId, Digest, DigestError, ImageId, Sha256Writer};
+pub use id_map::{IdMap, IdRange};
 pub use image::{
     Architecture, Empty, HealthCommand, HealthcheckConfig, History, ImageConfig, ImageManifest, MediaType,
     Platform, RootFs, RunConfig,

@@ -27,7 +27,7 @@ pub use bundle::{Prepared, SharedWith};
 pub use cgroups::expect_moves;
 pub use connection::{Ended, Waiter};
 pub use coracle_shim::cgroup::Usage;
-pub use coracle_shim::config::{Overlay, Propagation, SecretVariable, Shared, Source, Stdin};
+pub use coracle_shim::config::{IdMap, Overlay, Propagation, SecretVariable, Shared, Source, Stdin};
 pub use coracle_shim::detach::{DetachKeys, KeyWatch};
 pub use coracle_shim::exec::ExecUser;
 pub use coracle_shim::journal::Entry;

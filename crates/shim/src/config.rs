@@ -176,6 +176,18 @@ pub struct Source {
     pub recursive: bool,
     /// How mounts made later travel.
     pub propagation: Propagation,
+    /// How the owners of its files are shown; `None` is as they are.
+    #[serde(default)]
+    pub idmap: Option<IdMap>,
+}
+
+/// Ranges of ids: as they are stored, as they are shown, and how many.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IdMap {
+    /// Of users.
+    pub uids: Vec<(u32, u32, u32)>,
+    /// Of groups.
+    pub gids: Vec<(u32, u32, u32)>,
 }
 
 /// How mounts made later travel (`mount_namespaces(7)`).

@@ -5,13 +5,15 @@
 
 use std::ffi::CStr;
 use std::fs::File;
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use libcontainer::capabilities;
 use libcontainer::oci_spec::runtime::Spec;
 use libcontainer::syscall::syscall::SyscallType;
+use pathrs::flags::OpenFlags;
+use pathrs::procfs::{ProcfsBase, ProcfsHandle};
 use rustix::fs::{Mode, OFlags};
 
 use crate::cgroup::{Cgroup, Doors};
@@ -90,6 +92,14 @@ pub(crate) fn become_member(
     }
 }
 
+/// Writes a file of this process in a `/proc` that no process of the container can have put something else over
+/// (CVE-2025-52881).
+fn write_own(file: &str, text: &str) -> io::Result<()> {
+    let proc = ProcfsHandle::new().map_err(io::Error::other)?;
+    let mut file = proc.open(ProcfsBase::ProcSelf, file, OpenFlags::O_WRONLY).map_err(io::Error::other)?;
+    file.write_all(text.as_bytes())
+}
+
 fn prepare(
     spec: &Spec,
     request: &ExecRequest,
@@ -120,20 +130,30 @@ fn prepare(
         message: format!("cannot enter the directory `{}`: {error}", directory.display()),
     })?;
 
+    // A descriptor's link below /proc would lead out of the container (CVE-2024-21626): the kernel then has no path for
+    // the directory below our root.
+    let inside = rustix::process::getcwd(Vec::new()).is_ok_and(|path| path.as_bytes().starts_with(b"/"));
+    if !inside {
+        return Err(CannotRun {
+            code: CANNOT_RUN,
+            message: format!("the directory `{}` is not inside the container", directory.display()),
+        });
+    }
+
     for limit in process.rlimits().iter().flatten() {
         kernel.set_rlimit(limit).map_err(|error| ours("cannot set a resource limit", &error))?;
     }
     if let Some(score) = process.oom_score_adj() {
-        std::fs::write("/proc/self/oom_score_adj", score.to_string())
-            .map_err(fail("cannot set oom_score_adj"))?;
+        write_own("oom_score_adj", &score.to_string()).map_err(fail("cannot set oom_score_adj"))?;
     }
     let no_new_privileges = process.no_new_privileges() == Some(true) && !request.privileged;
     if no_new_privileges {
         rustix::thread::set_no_new_privs(true).map_err(|error| ours("cannot give up privileges", &error))?;
     }
     if let Some(profile) = process.apparmor_profile().as_ref().filter(|_| !request.privileged) {
-        std::fs::write("/proc/self/attr/apparmor/exec", format!("exec {profile}"))
-            .or_else(|_| std::fs::write("/proc/self/attr/exec", format!("exec {profile}")))
+        let wanted = format!("exec {profile}");
+        write_own("attr/apparmor/exec", &wanted)
+            .or_else(|_| write_own("attr/exec", &wanted))
             .map_err(fail("cannot apply the AppArmor profile"))?;
     }
 

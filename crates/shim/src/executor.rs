@@ -10,7 +10,7 @@ use libcontainer::oci_spec::runtime::Spec;
 use libcontainer::workload::{Executor, ExecutorError, ExecutorSetEnvsError, ExecutorValidationError};
 
 use crate::confinement::Confinement;
-use crate::syscall;
+use crate::{program_file, syscall};
 
 /// Stands before a message that carries an exit code through libcontainer's texts.
 const MARK: &str = "coracle-exit-";
@@ -110,7 +110,14 @@ pub(crate) fn become_program(args: &[String]) -> CannotRun {
         };
     };
     syscall::reset_signals();
-    CannotRun::from_error(program, &syscall::execute(&found, &arguments))
+    let error = syscall::execute(&found, &arguments);
+    let mut refusal = CannotRun::from_error(program, &error);
+    let found = Path::new(std::ffi::OsStr::from_bytes(found.as_bytes()));
+    if let Some(why) = program_file::explain(found, &error) {
+        refusal.message.push_str(": ");
+        refusal.message.push_str(&why);
+    }
+    refusal
 }
 
 /// Begins the container's first program for libcontainer.

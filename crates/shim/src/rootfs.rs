@@ -174,6 +174,27 @@ pub(crate) fn make_directory(root: &Path, directory: &WorkingDirectory) -> io::R
     Ok(())
 }
 
+/// Refuses a root file system where something else than a directory lies where the kernel's file systems belong.
+///
+/// The runtime makes the links of `/dev` before it enters the root, by their paths: were `/dev` a link of the image,
+/// they would be made on the host (CVE-2026-41579).
+pub(crate) fn check_places(root: &Path) -> io::Result<()> {
+    let root = open_root(root)?;
+    for name in ["dev", "proc", "sys"] {
+        let kind = match rustix::fs::statat(&root, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => rustix::fs::FileType::from_raw_mode(stat.st_mode),
+            Err(Errno::NOENT) => continue,
+            Err(error) => return Err(error.into()),
+        };
+        if !kind.is_dir() {
+            let what = if kind.is_symlink() { "a symbolic link" } else { "a file" };
+            let message = format!("`/{name}` is {what} in the image; it must be a directory, or missing");
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+        }
+    }
+    Ok(())
+}
+
 /// A mount point that a run makes in the root file system, to be taken out afterwards.
 pub(crate) struct MountPoint {
     /// The topmost path that did not exist.
@@ -287,6 +308,20 @@ mod tests {
         make("/").unwrap();
         assert!(make("/out/app").is_err());
         assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn places_of_the_kernel_are_directories() {
+        let root = tempfile::tempdir().unwrap();
+        check_places(root.path()).unwrap();
+        fs::create_dir(root.path().join("proc")).unwrap();
+        check_places(root.path()).unwrap();
+        std::os::unix::fs::symlink("/tmp", root.path().join("dev")).unwrap();
+        let error = check_places(root.path()).unwrap_err();
+        assert!(error.to_string().contains("`/dev` is a symbolic link"), "{error}");
+        fs::remove_file(root.path().join("dev")).unwrap();
+        fs::write(root.path().join("sys"), "").unwrap();
+        assert!(check_places(root.path()).is_err());
     }
 
     #[test]

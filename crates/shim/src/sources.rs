@@ -13,6 +13,7 @@ use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use rustix::mount::{MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags};
 
 use crate::config::{Propagation, ShimConfig, Source};
+use crate::idmap;
 
 /// Mounts every source anew, so that a restart sees what is there now.
 pub(crate) fn place(config: &ShimConfig, bundle: &Path) -> io::Result<()> {
@@ -38,6 +39,9 @@ fn place_one(source: &Source, place: &Path) -> io::Result<()> {
         OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
     flags.set(OpenTreeFlags::AT_RECURSIVE, source.recursive);
     let tree = rustix::mount::open_tree(&opened, "", flags)?;
+    if let Some(map) = &source.idmap {
+        idmap::apply(tree.as_fd(), map, source.recursive)?;
+    }
     rustix::mount::move_mount(tree.as_fd(), "", CWD, place, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
     match source.propagation {
         Propagation::Private { recursive } => {

@@ -257,6 +257,35 @@ pub(crate) fn make_tree_read_only(fd: BorrowedFd<'_>) -> io::Result<()> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
+/// Gives every mount of the detached tree that `fd` refers to, or its top alone, the owners of a user namespace.
+pub(crate) fn map_owners(fd: BorrowedFd<'_>, namespace: BorrowedFd<'_>, recursive: bool) -> io::Result<()> {
+    let attributes = libc::mount_attr {
+        attr_set: libc::MOUNT_ATTR_IDMAP,
+        attr_clr: 0,
+        propagation: 0,
+        userns_fd: u64::try_from(namespace.as_raw_fd()).unwrap_or(u64::MAX),
+    };
+    let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
+    // SAFETY: the empty path is a C string and `attributes` outlives the call, whose last argument is its size.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            fd.as_raw_fd(),
+            c"".as_ptr(),
+            flags,
+            &raw const attributes,
+            size_of::<libc::mount_attr>(),
+        )
+    };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Leaves the caller's user namespace for a new one without any ids.
+pub(crate) fn unshare_users() -> io::Result<()> {
+    // SAFETY: unshare takes plain flags; CLONE_FILES is not among them.
+    check(unsafe { libc::unshare(libc::CLONE_NEWUSER) }).map(drop)
+}
+
 /// Puts this process under a system call filter.
 pub(crate) fn load_filter(instructions: &[libc::sock_filter]) -> io::Result<()> {
     let length = u16::try_from(instructions.len())

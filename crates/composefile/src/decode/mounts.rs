@@ -1,6 +1,6 @@
 //! `volumes`, `tmpfs` and `volumes_from` of a service. Short forms are long ones by now.
 
-use coracle_oci::Reference;
+use coracle_oci::{IdMap, Reference};
 use coracle_report::Span;
 use indexmap::IndexMap;
 
@@ -60,6 +60,7 @@ impl Decoder<'_> {
         let volume = fields.take("volume");
         let tmpfs = fields.take("tmpfs");
         let image = fields.take("image");
+        let idmap = fields.take("x-idmap");
         fields.finish(&[], self.findings);
         let Some(target) = target else {
             let message = format!("{} has no `target`", item.path);
@@ -82,6 +83,10 @@ impl Decoder<'_> {
                 self.findings.warning("not-honoured", options.key, message);
             }
         }
+        if let Some(idmap) = idmap.as_ref().filter(|_| word != "bind") {
+            let message = format!("{} has no effect on a mount of type `{word}`", idmap.path);
+            self.findings.warning("not-honoured", idmap.key, message);
+        }
         let source = match (word, source) {
             ("bind", Some(source)) => {
                 let bind = self.bind_options(bind.as_ref(), read_only);
@@ -91,6 +96,7 @@ impl Decoder<'_> {
                     create_host_path: bind.create_host_path,
                     propagation: bind.propagation,
                     recursive: bind.recursive,
+                    idmap: idmap.and_then(|field| field.parse(self.findings, str::parse::<IdMap>)),
                 }
             }
             ("bind", None) => {

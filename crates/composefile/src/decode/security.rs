@@ -11,7 +11,7 @@ use super::Decoder;
 /// What `security_opt` says.
 #[derive(Default)]
 pub(super) struct SecurityOptions {
-    pub(super) no_new_privileges: bool,
+    pub(super) no_new_privileges: Option<bool>,
     pub(super) seccomp_unconfined: bool,
     pub(super) security: Security,
 }
@@ -34,7 +34,7 @@ impl Decoder<'_> {
         let security = &mut options.security;
         match (name, value) {
             ("no-new-privileges", value) => match scalar::boolean(value) {
-                Ok(value) => options.no_new_privileges = value,
+                Ok(value) => options.no_new_privileges = Some(value),
                 Err(reason) => {
                     item.bad(self.findings, &reason);
                 }

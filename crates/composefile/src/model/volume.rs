@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use coracle_oci::Reference;
+use coracle_oci::{IdMap, Reference};
 use coracle_report::Span;
 use indexmap::IndexMap;
 
@@ -32,6 +32,8 @@ pub enum MountSource {
         propagation: Propagation,
         /// What becomes of mounts below the path.
         recursive: Recursive,
+        /// How the owners of its files are shown (`x-idmap`); `None` is as they are.
+        idmap: Option<IdMap>,
     },
     /// A volume of the project, by key.
     Volume {

@@ -14,6 +14,7 @@ use coracle_snapshot::{ExtractOptions, RootFs, SnapshotId};
 use super::launch::gone;
 use super::{ContainerView, Containers};
 use crate::contexts::Throwaway;
+use crate::process::lives;
 use crate::{During, Failure, Result};
 
 /// How files are copied.
@@ -123,15 +124,22 @@ impl Containers<'_> {
         {
             let root = RootFs::open_directory(Path::new(&format!("/proc/{}/root", process.pid)))
                 .during(format_args!("looking into container {name}"))?;
+            // Another process may have got its number just before.
+            if !lives(process) {
+                let message = format!("container `{name}` has just ended");
+                return Err(Failure::user(Diagnostic::error("not-running", message)));
+            }
             return Ok(Place { root, path });
         }
         let mounts = view.record.spec.mounts.iter().filter(|mount| path.starts_with(&mount.target));
         let mount = mounts.max_by_key(|mount| mount.target.len());
         if let Some(mount) = mount {
-            let source = match &mount.kind {
-                MountKind::Volume { name, .. } => Some(self.engine.volumes().data(name)),
-                MountKind::Bind { source, .. } => Some(source.clone()),
-                _ => None,
+            let (source, part) = match &mount.kind {
+                MountKind::Volume { name, subpath, .. } => {
+                    (Some(self.engine.volumes().data(name)), subpath.as_deref())
+                }
+                MountKind::Bind { source, .. } => (Some(source.clone()), None),
+                _ => (None, None),
             };
             if !reading && mount.read_only {
                 let message = format!("{} is mounted read-only in container `{name}`", mount.target);
@@ -140,6 +148,10 @@ impl Containers<'_> {
             if let Some(source) = source.filter(|source| source.is_dir()) {
                 let root =
                     RootFs::open_directory(&source).during(format_args!("opening {}", source.display()))?;
+                let root = match part {
+                    Some(part) => root.subtree(Path::new(part)).during(format_args!("opening `{part}`"))?,
+                    None => root,
+                };
                 let below = path.strip_prefix(&mount.target).unwrap_or(Path::new(""));
                 return Ok(Place { root, path: Path::new("/").join(below) });
             }

@@ -95,7 +95,11 @@ impl Containers<'_> {
                 MountKind::Tmpfs { .. } => ("tmpfs", None, None),
                 MountKind::Image { reference, .. } => ("image", Some(reference), None),
             };
-            json!({"Type": kind, "Name": name, "Source": source, "Destination": mount.target, "RW": !mount.read_only})
+            let mut shown = json!({"Type": kind, "Name": name, "Source": source, "Destination": mount.target, "RW": !mount.read_only});
+            if let MountKind::Bind { idmap: Some(idmap), .. } = &mount.kind {
+                shown["IdMap"] = json!(idmap.to_string());
+            }
+            shown
         };
         view.record.spec.mounts.iter().map(mount).collect()
     }

@@ -5,6 +5,7 @@ use std::path::{Component, Path, PathBuf};
 
 use coracle_container::runtime_spec::{ResolvedMount, ResolvedSource};
 use coracle_container::{ContainerRecord, ContainerSpec, Mount, MountKind, Propagation, Recursion};
+use coracle_oci::{IdMap, IdRange};
 use coracle_report::Diagnostic;
 use coracle_runtime::{Overlay, Source};
 use coracle_snapshot::RootFs;
@@ -25,11 +26,12 @@ pub(super) struct Mounts {
 }
 
 /// A directory or file to mount, and what of it.
-struct Place {
+struct Place<'a> {
     root: PathBuf,
     subpath: Option<PathBuf>,
     propagation: Propagation,
     recursion: Recursion,
+    idmap: Option<&'a IdMap>,
 }
 
 impl Containers<'_> {
@@ -65,13 +67,14 @@ impl Containers<'_> {
         let mut mounts = Mounts::default();
         for mount in &record.spec.mounts {
             let place = match &mount.kind {
-                MountKind::Bind { source, create_host_path, propagation, recursion } => {
+                MountKind::Bind { source, create_host_path, propagation, recursion, idmap } => {
                     make_source(source, *create_host_path)?;
                     Place {
                         root: source.clone(),
                         subpath: None,
                         propagation: *propagation,
                         recursion: *recursion,
+                        idmap: idmap.as_ref(),
                     }
                 }
                 MountKind::Volume { name, no_copy, subpath } => {
@@ -110,6 +113,7 @@ impl Containers<'_> {
                 root: place.root,
                 inside: place.subpath,
                 recursive: recursion != Recursion::Disabled,
+                idmap: place.idmap.map(shown),
                 propagation: match propagation {
                     Propagation::Private => coracle_runtime::Propagation::Private { recursive: false },
                     Propagation::RPrivate => coracle_runtime::Propagation::Private { recursive: true },
@@ -132,8 +136,15 @@ impl Mounts {
     }
 }
 
-fn whole(root: PathBuf, subpath: Option<PathBuf>) -> Place {
-    Place { root, subpath, propagation: Propagation::default(), recursion: Recursion::default() }
+fn whole<'a>(root: PathBuf, subpath: Option<PathBuf>) -> Place<'a> {
+    let (propagation, recursion) = (Propagation::default(), Recursion::default());
+    Place { root, subpath, propagation, recursion, idmap: None }
+}
+
+/// Returns ranges of ids in the words of the shim.
+fn shown(map: &IdMap) -> coracle_runtime::IdMap {
+    let ranges = |ranges: &[IdRange]| ranges.iter().map(|it| (it.stored, it.shown, it.count)).collect();
+    coracle_runtime::IdMap { uids: ranges(&map.uids), gids: ranges(&map.gids) }
 }
 
 /// Refuses a source that is not there, or makes it.

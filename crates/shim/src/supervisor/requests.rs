@@ -101,6 +101,7 @@ impl Supervisor {
             return Err(ours("the container is made already".to_owned()));
         }
         setup::place_secrets(&self.config.secrets, &self.bundle).map_err(|error| ours(error.to_string()))?;
+        rootfs::check_places(&ShimConfig::rootfs(&self.bundle)).map_err(|error| ours(error.to_string()))?;
         sources::place(&self.config, &self.bundle).map_err(|error| ours(error.to_string()))?;
         partners::bind(&self.config, &self.bundle).map_err(|error| ours(error.to_string()))?;
         if self.config.remove_mount_points {
