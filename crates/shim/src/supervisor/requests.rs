@@ -100,15 +100,7 @@ impl Supervisor {
         if !matches!(self.phase, Phase::Idle | Phase::Waiting { .. }) {
             return Err(ours("the container is made already".to_owned()));
         }
-        setup::place_secrets(&self.config.secrets, &self.bundle).map_err(|error| ours(error.to_string()))?;
-        rootfs::check_places(&ShimConfig::rootfs(&self.bundle)).map_err(|error| ours(error.to_string()))?;
-        sources::place(&self.config, &self.bundle).map_err(|error| ours(error.to_string()))?;
-        partners::bind(&self.config, &self.bundle).map_err(|error| ours(error.to_string()))?;
-        if self.config.remove_mount_points {
-            self.mount_points = self.missing_mount_points().map_err(|error| ours(error.to_string()))?;
-        }
-        let made = if self.config.terminal { self.create_with_terminal() } else { self.create_with_pipes() };
-        match made {
+        match self.place().and_then(|()| self.make()) {
             Ok(pid) => {
                 if self.config.oom_kill_disable {
                     // Where the kernel has no such control, the user was told.
@@ -117,6 +109,7 @@ impl Supervisor {
                 self.phase = Phase::Created { pid };
                 coracle_fault::hit(Point::ShimCreated).map_err(|error| ours(error.to_string()))
             }
+            // Whatever failed: who asked waits for the end of the shim.
             Err(refusal) => {
                 self.streams = Streams::default();
                 let _ = Cgroup::new(&self.config.cgroup).remove();
@@ -129,6 +122,23 @@ impl Supervisor {
                 Err(refusal)
             }
         }
+    }
+
+    /// Mounts what the container's mounts show, as it is now.
+    fn place(&mut self) -> Result<(), CannotRun> {
+        let fail = |error: io::Error| ours(error.to_string());
+        rootfs::check_places(&ShimConfig::rootfs(&self.bundle)).map_err(fail)?;
+        setup::place_secrets(&self.config.secrets, &self.bundle).map_err(fail)?;
+        sources::place(&self.config, &self.bundle).map_err(fail)?;
+        partners::bind(&self.config, &self.bundle).map_err(fail)?;
+        if self.config.remove_mount_points {
+            self.mount_points = self.missing_mount_points().map_err(fail)?;
+        }
+        Ok(())
+    }
+
+    fn make(&mut self) -> Result<i32, CannotRun> {
+        if self.config.terminal { self.create_with_terminal() } else { self.create_with_pipes() }
     }
 
     pub(super) fn create_with_pipes(&mut self) -> Result<i32, CannotRun> {
