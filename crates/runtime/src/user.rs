@@ -10,7 +10,21 @@ pub enum UserError {
     /// No such group.
     #[error("there is no group `{0}` in the container's /etc/group")]
     Group(String),
+    /// A number that no user or group can have: the kernel takes the highest one for «as it is», which is root.
+    #[error("`{0}` has a number beyond 2147483647, the highest that a user or group can have")]
+    Range(String),
+    /// One that is not known, because the files cannot be used.
+    #[error("{error}; {why}")]
+    Unusable {
+        /// What is missing.
+        error: Box<UserError>,
+        /// What is wrong with the files.
+        why: String,
+    },
 }
+
+/// The highest number of a user or group, as Docker has it.
+const HIGHEST: u32 = i32::MAX.unsigned_abs();
 
 /// A user with all that a process needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,6 +118,9 @@ pub fn resolve_user(
         list.push(group_id(group, group_text)?);
     }
     list.push(gid);
+    if std::iter::once(&uid).chain(&list).any(|number| *number > HIGHEST) {
+        return Err(UserError::Range(wanted.to_owned()));
+    }
     list.sort_unstable();
     list.dedup();
     let home = if home.is_empty() { "/" } else { home };
@@ -141,5 +158,11 @@ mod tests {
         assert_eq!(resolve("nobody", &[]), Err(UserError::User("nobody".to_owned())));
         assert_eq!(resolve("web:nogroup", &[]), Err(UserError::Group("nogroup".to_owned())));
         assert_eq!(resolve("-1", &[]), Err(UserError::User("-1".to_owned())));
+        for (wanted, extra) in [("4294967295", vec![]), ("0:4294967295", vec![]), ("0", vec!["2147483648"])] {
+            assert!(matches!(resolve(wanted, &extra), Err(UserError::Range(_))), "{wanted}");
+        }
+        let hostile = "web:x:4294967295:0::/:\n";
+        assert_eq!(resolve_user("web", &[], hostile, ""), Err(UserError::Range("web".to_owned())));
+        assert!(resolve("2147483647", &[]).is_ok());
     }
 }

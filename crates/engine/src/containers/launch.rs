@@ -7,7 +7,10 @@ use coracle_container::runtime_spec::EtcFiles;
 use coracle_container::{ContainerId, ContainerRecord, ContainerSpec, NetworkMode};
 use coracle_fault::Point;
 use coracle_report::{Diagnostic, Event};
-use coracle_runtime::{Overlay, Prepared, ResolvedUser, RuntimeError, Spawned, Stdin, resolve_user};
+use coracle_runtime::{
+    Overlay, Prepared, ResolvedUser, RuntimeError, Spawned, Stdin, UserError, resolve_user,
+};
+use coracle_snapshot::rootfs::FileKind;
 use coracle_snapshot::{OverlaySpec, RootFs, SnapshotId};
 use coracle_store::FileLock;
 
@@ -266,13 +269,27 @@ pub(crate) fn look_up_user(
     root: &RootFs,
     user: &str,
     extra: &[String],
-) -> std::result::Result<ResolvedUser, coracle_runtime::UserError> {
-    // A missing file is an empty one; numbers need none.
-    let read = |path: &str| {
-        let bytes = root.read(Path::new(path), USER_DATABASE).unwrap_or_default();
+) -> std::result::Result<ResolvedUser, UserError> {
+    // A missing file is an empty one, and so is one that is no file or too large; numbers need none.
+    let mut wrong = Vec::new();
+    let mut read = |path: &str| {
+        let bytes = root.read(Path::new(path), USER_DATABASE).unwrap_or_else(|error| {
+            match root.stat(Path::new(path)) {
+                _ if error.is_not_found() => {}
+                Ok(Some(there)) if there.kind == FileKind::File && there.size > USER_DATABASE => {
+                    wrong.push(format!("{path} is larger than {} MiB, and is not read", USER_DATABASE >> 20));
+                }
+                _ => wrong.push(format!("{path} is no file that can be read")),
+            }
+            Vec::new()
+        });
         String::from_utf8_lossy(&bytes).into_owned()
     };
-    resolve_user(user, extra, &read("/etc/passwd"), &read("/etc/group"))
+    let (users, groups) = (read("/etc/passwd"), read("/etc/group"));
+    resolve_user(user, extra, &users, &groups).map_err(|error| match wrong.is_empty() {
+        true => error,
+        false => UserError::Unusable { error: Box::new(error), why: wrong.join("; ") },
+    })
 }
 
 /// Returns a mount in the words of the shim.
