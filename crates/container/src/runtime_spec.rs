@@ -429,6 +429,9 @@ fn system_paths(container: &ContainerSpec, facts: &Facts) -> (Vec<String>, Vec<S
 /// Returns the environment: Docker's own variables first, so that the image and the user override them.
 fn environment(container: &ContainerSpec, facts: &Facts, hostname: &str) -> Vec<String> {
     let wanted = &container.environment;
+    // An empty home is none, as Docker has it: the runtime below would look one up by the C library, which loads what
+    // the image says while it still has all privileges.
+    let empty = |name: &str, value: &str| name == "HOME" && value.is_empty();
     let defaults = [
         ("PATH", Some(DEFAULT_PATH)),
         ("HOSTNAME", facts.host_name_variable.then_some(hostname)),
@@ -437,9 +440,14 @@ fn environment(container: &ContainerSpec, facts: &Facts, hostname: &str) -> Vec<
     ];
     defaults
         .into_iter()
-        .filter(|(name, _)| !wanted.contains_key(*name))
+        .filter(|(name, _)| wanted.get(*name).is_none_or(|value| empty(name, value)))
         .filter_map(|(name, value)| Some(format!("{name}={}", value?)))
-        .chain(wanted.iter().map(|(name, value)| format!("{name}={value}")))
+        .chain(
+            wanted
+                .iter()
+                .filter(|(name, value)| !empty(name, value))
+                .map(|(name, value)| format!("{name}={value}")),
+        )
         .collect()
 }
 

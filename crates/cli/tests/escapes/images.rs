@@ -52,8 +52,19 @@ fn user_databases_are_read_with_care() {
     for (name, entry, why) in &cases {
         world.image(name, std::slice::from_ref(entry), "");
         // Who needs no name is not held up.
-        let seen = world.run(&["-u", "1000"], name, "id -u").ok();
-        assert_eq!(seen.line(), "1000", "{seen}");
+        let call = world.call(&[
+            "run",
+            "--rm",
+            "--network",
+            "none",
+            "-u",
+            "1000",
+            name,
+            "/bin/cat",
+            "/proc/self/status",
+        ]);
+        let seen = call.run().ok();
+        assert!(seen.stdout.contains("Uid:\t1000\t1000\t"), "{seen}");
         let refused = world.call(&["run", "--rm", "--network", "none", "-u", "web", name, "true"]).run();
         refused.refuses(1, &[why]);
     }
@@ -67,7 +78,11 @@ fn user_databases_are_read_with_care() {
         .call(&["run", "--rm", "--network", "none", "--group-add", "audio", "groups", "true"])
         .run()
         .refuses(1, &["no group `audio`"]);
-    assert_eq!(world.run(&["-u", "app"], "groups", "id -u").ok().line(), "1000");
+    let seen = world
+        .call(&["run", "--rm", "--network", "none", "-u", "app", "groups", "/bin/cat", "/proc/self/status"])
+        .run()
+        .ok();
+    assert!(seen.stdout.contains("Uid:\t1000\t1000\t"), "{seen}");
     // What is wrong with the files is said, not only that nobody is in them.
     let told = world.call(&["run", "--rm", "--network", "none", "-u", "web", "many", "true"]).run();
     assert!(told.stderr.contains("larger than"), "{told}");

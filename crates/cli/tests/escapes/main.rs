@@ -45,10 +45,15 @@ pub struct World {
 
 /// An entry of an image's file system.
 pub enum Entry<'a> {
+    /// A file, its content and its mode.
     File(&'a str, &'a [u8], u32),
+    /// A symbolic link and where it leads.
     Link(&'a str, &'a str),
+    /// A directory.
     Directory(&'a str),
+    /// A named pipe.
     Pipe(&'a str),
+    /// A character device and its numbers.
     Device(&'a str, u32, u32),
 }
 
@@ -82,18 +87,22 @@ impl World {
         Some(world)
     }
 
+    /// Returns a path below the world.
     pub fn path(&self, path: &str) -> PathBuf {
         self.directory.path().join(path)
     }
 
+    /// Returns the same as text.
     pub fn text(&self, path: &str) -> String {
         self.path(path).to_str().unwrap().to_owned()
     }
 
+    /// Returns the binary that is called.
     pub fn program(&self) -> &Path {
         &self.program
     }
 
+    /// Returns a call of the binary with the roots of this world.
     pub fn call(&self, words: &[&str]) -> Call {
         Call::of(&self.program)
             .args(words)

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::os::unix::net::{SocketAddr, UnixListener};
 
 use sha2::{Digest as _, Sha256};
@@ -146,6 +147,23 @@ fn cve_2019_14271_cp_opens_nothing_but_what_it_copies() {
     });
 }
 
+/// The same class: the runtime looks its user up by the C library, which loads what the image says, with all privileges.
+/// libcontainer does so where the variable `HOME` is empty.
+#[test]
+fn cve_2019_14271_no_home_is_looked_up_by_libraries_of_the_image() {
+    let Some(world) = World::new() else { return };
+    let traps =
+        [Entry::Pipe("etc/nsswitch.conf"), Entry::Pipe("etc/ld.so.cache"), Entry::File("data", b"", 0o644)];
+    world.image("home", &traps, "ENV HOME=\n");
+    for options in [&[][..], &["-u", "1000"], &["-e", "HOME="]] {
+        // Who opens a trap is held up for good.
+        let call = world.call(&["run", "--rm", "--network", "none"]).args(options);
+        let seen = call.args(["home", "/bin/cat", "/proc/self/environ"]).bound(SOON).run().ok();
+        let home = if options.first() == Some(&"-u") { "HOME=/app" } else { "HOME=/root" };
+        assert!(seen.stdout.split('\0').any(|entry| entry == home), "{seen}");
+    }
+}
+
 /// CVE-2020-15257: a supervisor listens at an abstract address, which containers in the host's network reach.
 #[test]
 fn cve_2020_15257_nothing_of_ours_listens_where_containers_reach() {
@@ -171,13 +189,20 @@ fn cve_2020_15257_nothing_of_ours_listens_where_containers_reach() {
     assert!(ours.is_empty(), "{ours:?}");
     drop(control);
     // The sockets that there are lie where only their owner comes.
-    let socket = seen
-        .lines()
-        .filter_map(|line| line.split_whitespace().nth(7))
-        .find(|path| path.starts_with(&world.text("run")));
-    let directory = std::path::Path::new(socket.expect("a shim listens")).parent().unwrap().to_owned();
-    let mode = std::os::unix::fs::PermissionsExt::mode(&fs::metadata(directory).unwrap().permissions());
-    assert_eq!(mode & 0o077, 0, "{mode:o}");
+    let (mut open, mut sockets) = (vec![world.path("run")], 0);
+    while let Some(directory) = open.pop() {
+        let private = fs::metadata(&directory).unwrap().permissions().mode() & 0o077 == 0;
+        for entry in fs::read_dir(&directory).unwrap().flatten() {
+            let kind = entry.file_type().unwrap();
+            if kind.is_socket() {
+                sockets += 1;
+                assert!(private, "{} can be reached by others", entry.path().display());
+            } else if kind.is_dir() {
+                open.push(entry.path());
+            }
+        }
+    }
+    assert!(sockets > 0, "a shim listens");
 }
 
 /// CVE-2022-24769: programs with file capabilities gain what a container's processes inherit.

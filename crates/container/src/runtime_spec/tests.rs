@@ -162,6 +162,16 @@ fn privileged_lifts_the_walls() {
 }
 
 #[test]
+fn an_empty_home_is_none() {
+    let mut container = container();
+    container.environment.insert("HOME".to_owned(), String::new());
+    let document = document(&container, &facts());
+    let environment = document["process"]["env"].as_array().unwrap();
+    assert!(environment.contains(&json!("HOME=/var/cache/nginx")), "{environment:?}");
+    assert!(!environment.contains(&json!("HOME=")), "{environment:?}");
+}
+
+#[test]
 fn nonsense_is_refused() {
     let refused = |change: &dyn Fn(&mut ContainerSpec)| {
         let mut container = container();
