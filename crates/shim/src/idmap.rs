@@ -75,8 +75,9 @@ fn namespace(map: &IdMap) -> io::Result<File> {
     });
     let opened = made.and_then(|()| {
         for (file, ranges) in [("uid_map", &map.uids), ("gid_map", &map.gids)] {
-            let text: String =
-                ranges.iter().map(|(stored, shown, count)| format!("{stored} {shown} {count}\n")).collect();
+            let lines: Vec<String> =
+                ranges.iter().map(|(stored, shown, count)| format!("{stored} {shown} {count}")).collect();
+            let text = lines.join("\n") + "\n";
             // The kernel wants all of it in one write.
             fs::OpenOptions::new()
                 .write(true)

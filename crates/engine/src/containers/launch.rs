@@ -286,9 +286,11 @@ pub(crate) fn look_up_user(
         String::from_utf8_lossy(&bytes).into_owned()
     };
     let (users, groups) = (read("/etc/passwd"), read("/etc/group"));
-    resolve_user(user, extra, &users, &groups).map_err(|error| match wrong.is_empty() {
-        true => error,
-        false => UserError::Unusable { error: Box::new(error), why: wrong.join("; ") },
+    resolve_user(user, extra, &users, &groups).map_err(|error| {
+        if wrong.is_empty() {
+            return error;
+        }
+        UserError::Unusable { error: Box::new(error), why: wrong.join("; ") }
     })
 }
 
