@@ -189,16 +189,16 @@ fn cve_2020_15257_nothing_of_ours_listens_where_containers_reach() {
     assert!(ours.is_empty(), "{ours:?}");
     drop(control);
     // The sockets that there are lie where only their owner comes.
-    let (mut open, mut sockets) = (vec![world.path("run")], 0);
-    while let Some(directory) = open.pop() {
-        let private = fs::metadata(&directory).unwrap().permissions().mode() & 0o077 == 0;
+    let (mut open, mut sockets) = (vec![(world.path("run"), false)], 0);
+    while let Some((directory, within)) = open.pop() {
+        let private = within || fs::metadata(&directory).unwrap().permissions().mode() & 0o077 == 0;
         for entry in fs::read_dir(&directory).unwrap().flatten() {
             let kind = entry.file_type().unwrap();
             if kind.is_socket() {
                 sockets += 1;
                 assert!(private, "{} can be reached by others", entry.path().display());
             } else if kind.is_dir() {
-                open.push(entry.path());
+                open.push((entry.path(), private));
             }
         }
     }
