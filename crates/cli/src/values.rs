@@ -160,6 +160,14 @@ pub fn exposed(text: &str) -> Result<Vec<String>, String> {
 
 /// Reads a published port or a range of them: `[[host-ip:][host-port]:]container-port[/protocol]`.
 pub fn ports(text: &str) -> Result<Vec<PublishedPort>, String> {
+    ports_choosing(text, &|_| false)
+}
+
+/// Reads the same, and a range of the host's ports for one of the container: the first that `is_free` is taken.
+pub fn ports_choosing(
+    text: &str,
+    is_free: &dyn Fn(&PublishedPort) -> bool,
+) -> Result<Vec<PublishedPort>, String> {
     let error = |why: &str| {
         format!("`{text}` is not a published port: {why}; write it as 8080:80, 127.0.0.1:53:53/udp")
     };
@@ -189,6 +197,20 @@ pub fn ports(text: &str) -> Result<Vec<PublishedPort>, String> {
         Some(range(host).ok_or_else(|| error("its host port is no number from 1 to 65535"))?)
     };
     let count = container.1 - container.0;
+    if let (Some((first, last)), 0) = (host, count)
+        && first < last
+    {
+        let port = |number| PublishedPort {
+            host_ip,
+            host_port: Some(number),
+            container_port: container.0,
+            protocol,
+        };
+        let found = (first..=last).map(port).find(is_free);
+        return found
+            .map(|port| vec![port])
+            .ok_or_else(|| error(&format!("none of the ports {first} to {last} is free")));
+    }
     match host {
         Some((first, last)) if last - first != count => {
             Err(error("the ranges of host and container differ in length"))
@@ -408,6 +430,10 @@ mod tests {
         assert!(millicpus("0").is_err());
     }
 
+    fn chosen(host: u16, container_port: u16) -> PublishedPort {
+        PublishedPort { host_ip: None, host_port: Some(host), container_port, protocol: Protocol::Tcp }
+    }
+
     #[test]
     fn published_ports() {
         let port = |host_ip: Option<&str>, host_port, container_port, protocol| PublishedPort {
@@ -421,6 +447,8 @@ mod tests {
         assert_eq!(ports("127.0.0.1::80"), Ok(vec![port(Some("127.0.0.1"), None, 80, Protocol::Tcp)]));
         assert_eq!(ports("[::1]:53:53/udp"), Ok(vec![port(Some("::1"), Some(53), 53, Protocol::Udp)]));
         assert_eq!(ports("7000-7002:8000-8002").unwrap().len(), 3);
+        let found = ports_choosing("7000-7002:80", &|port| port.host_port == Some(7001));
+        assert_eq!(found, Ok(vec![chosen(7001, 80)]));
         for text in ["", "0", "99999", "a:80", "80:", "1-2:3", "1.2.3:1:2", "80/sctp"] {
             assert!(ports(text).is_err(), "{text}");
         }

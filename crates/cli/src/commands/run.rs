@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use coracle_container::{ContainerId, Device, Mount, NetworkMode, Resources, RestartPolicy, Ulimit};
+use coracle_container::{
+    ContainerId, Device, Mount, NetworkMode, Protocol, PublishedPort, Resources, RestartPolicy, Ulimit,
+};
 use coracle_engine::{
     AttachStreams, ContainerRequest, DetachKeys, Engine, Failure, HealthRequest, Pull, Result,
 };
@@ -393,6 +395,10 @@ pub fn request(args: &ContainerArgs) -> Result<ContainerRequest> {
     if let Some(name) = args.hostname.as_ref() {
         values::hostname(name).map_err(|why| bad_flag("--hostname", &why))?;
     }
+    if args.memory.is_none() && args.kernel.memory_swap.is_some_and(|sum| sum > 0) {
+        let why = "it is the sum of memory and swap, so it needs --memory; give that too";
+        return Err(bad_flag("--memory-swap", why));
+    }
     let first = First {
         aliases: args.network_alias.clone(),
         ip: args.ip,
@@ -445,7 +451,10 @@ pub fn request(args: &ContainerArgs) -> Result<ContainerRequest> {
         secrets: Vec::new(),
         networks,
         network_mode,
-        ports: each_of("--publish", &args.publish, values::ports)?.into_iter().flatten().collect(),
+        ports: each_of("--publish", &args.publish, |text| values::ports_choosing(text, &is_free))?
+            .into_iter()
+            .flatten()
+            .collect(),
         publish_all: args.publish_all,
         exposed: args.further.exposed()?,
         volumes_from: args.further.volumes_from()?,
@@ -509,6 +518,16 @@ pub fn variables(files: &[PathBuf], given: &[String]) -> Result<IndexMap<String,
         environment.extend(values::variable(text, caller).map_err(|why| bad_flag("--env", &why))?);
     }
     Ok(environment)
+}
+
+/// Returns whether a port of the host can be had now; who else wants it may be faster, and is told of then.
+fn is_free(port: &PublishedPort) -> bool {
+    let ip = port.host_ip.unwrap_or(IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED));
+    let address = (ip, port.host_port.unwrap_or(0));
+    match port.protocol {
+        Protocol::Tcp => std::net::TcpListener::bind(address).is_ok(),
+        Protocol::Udp => std::net::UdpSocket::bind(address).is_ok(),
+    }
 }
 
 fn mounts(args: &ContainerArgs, here: &Path) -> Result<Vec<Mount>> {

@@ -5,7 +5,8 @@
 set -eu
 cd "$(dirname "$0")"
 [ $# -gt 0 ] || set -- run create start stop restart kill pause unpause wait rm rename update attach exec top stats \
-    logs cp diff commit export import port inspect ps events
+    logs cp diff commit export import port inspect ps events container-ls \
+    container-prune container-inspect
 for command in "$@"; do
     # shellcheck disable=SC2046
     docker $(echo "$command" | tr - ' ') --help | sed 's/[[:space:]]*$//' >"$command.txt"
