@@ -77,6 +77,9 @@ pub enum RuntimeSpecError {
     /// Something else than a block device.
     #[error("`{0}` is no block device of this host")]
     BlockDevice(String),
+    /// A mount over the kernel's own files.
+    #[error("`{0}` cannot be mounted over: what lies in /proc is the kernel's, and walls the container in")]
+    ProcMount(String),
     /// A device outside of `/dev`.
     #[error("a device can only be given below /dev, not as `{0}`")]
     DevicePath(String),
@@ -293,6 +296,10 @@ pub fn oci_runtime_spec(container: &ContainerSpec, facts: &Facts) -> Result<Runt
 
     // With one group to its name a user may not say which groups a process has.
     let groups: &[u32] = if facts.largest_group == 0 { &[] } else { &facts.additional_gids };
+    if let Some(mount) = facts.mounts.iter().find(|mount| !mounts::leaves_proc_alone(&mount.target)) {
+        return Err(RuntimeSpecError::ProcMount(mount.target.clone()));
+    }
+
     let mut process = json!({
         "terminal": container.tty,
         "user": { "uid": facts.uid, "gid": facts.gid, "additionalGids": groups },

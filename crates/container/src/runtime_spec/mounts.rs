@@ -53,6 +53,36 @@ pub(super) fn list(container: &ContainerSpec, facts: &Facts) -> Vec<Value> {
     list
 }
 
+/// Files of `/proc` that tools such as lxcfs replace, as runc lets them.
+const REPLACEABLE: [&str; 10] = [
+    "cpuinfo",
+    "diskstats",
+    "loadavg",
+    "meminfo",
+    "net/dev",
+    "slabinfo",
+    "stat",
+    "swaps",
+    "sys/kernel/ns_last_pid",
+    "uptime",
+];
+
+/// Says whether a mount at `target` lies outside `/proc`, or on one of its files that only tell something.
+pub(super) fn leaves_proc_alone(target: &str) -> bool {
+    let mut parts = Vec::new();
+    for part in target.split('/').filter(|part| !matches!(*part, "" | ".")) {
+        if part == ".." {
+            parts.pop();
+        } else {
+            parts.push(part);
+        }
+    }
+    match parts.split_first() {
+        Some((&"proc", below)) => REPLACEABLE.contains(&below.join("/").as_str()),
+        _ => true,
+    }
+}
+
 /// Returns a bind mount of the user's: what lies below it is read-only too, unless told otherwise (Docker from 25 on).
 fn user_bind(source: &Path, mount: &ResolvedMount) -> Value {
     let mut options = vec![match mount.recursion {

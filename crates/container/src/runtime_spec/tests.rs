@@ -162,6 +162,26 @@ fn privileged_lifts_the_walls() {
 }
 
 #[test]
+fn nothing_lies_over_proc() {
+    let at = |target: &str| {
+        let mut facts = facts();
+        facts.mounts = vec![ResolvedMount {
+            source: ResolvedSource::Path(PathBuf::from("/src")),
+            target: target.to_owned(),
+            read_only: false,
+            recursion: Recursion::default(),
+        }];
+        oci_runtime_spec(&container(), &facts).map(|_| ()).err()
+    };
+    for target in ["/proc", "/proc/", "//proc/sys", "/data/../proc/self/attr", "/proc/./kcore"] {
+        assert_eq!(at(target), Some(RuntimeSpecError::ProcMount(target.to_owned())));
+    }
+    for target in ["/process", "/data/proc", "/proc/cpuinfo", "/proc/sys/kernel/ns_last_pid", "/proc/.."] {
+        assert_eq!(at(target), None, "{target}");
+    }
+}
+
+#[test]
 fn an_empty_home_is_none() {
     let mut container = container();
     container.environment.insert("HOME".to_owned(), String::new());
