@@ -250,7 +250,13 @@ networks:
     assert!(project.inside("fixed", "ip -6 addr show eth0").contains("fdc0:ac1e::7/64"));
     let route = project.inside("other", "ip -6 route show default");
     assert!(route.contains("via fdc0:ac1e::1"), "{route}");
-    assert!(project.succeeds("other", "nslookup -type=aaaa fixed | grep -q fdc0:ac1e::7"));
+    assert!(project.succeeds("other", "nslookup -type=aaaa tasks.fixed | grep -q fdc0:ac1e::7"));
+    // The service's own address is another, and leads there by both families.
+    let service = project.inside("other", "nslookup -type=aaaa fixed | sed -n '/^Name/,$s/^Address: *//p'");
+    assert!(service.starts_with("fdc0:ac1e::") && service.trim() != "fdc0:ac1e::7", "{service}");
+    let asked =
+        project.inside("other", &format!("wget -T 5 -O- http://[{}]:8080/ 2>&1; true", service.trim()));
+    assert!(asked.contains("404"), "{asked}");
     // Not found is an answer; silence would not be.
     let asked = project.inside("other", "wget -T 5 -O- http://[fdc0:ac1e::7]:8080/ 2>&1; true");
     assert!(asked.contains("404"), "{asked}");

@@ -348,6 +348,13 @@ fn host_facts_name_routes_and_the_uplinks_mtu() {
     assert_eq!((facts.mtu, facts.uplink.as_deref()), (1400, Some("eth0")));
     assert!(facts.taken.contains(&"10.1.0.0/24".parse().unwrap()), "{facts:?}");
     assert!(facts.taken.iter().all(|subnet| subnet.prefix() > 1), "{facts:?}");
+    // A VPN's routes lie in a table of its own, as wg-quick makes it.
+    let vpn = ["route", "add", "10.210.0.0/16", "dev", "eth0", "table", "51820"];
+    if ip(&one.namespace, &vpn).is_some() {
+        let facts = one.namespace.run(|| netlink::host_facts().unwrap());
+        let chosen = coracle_network::ipam::choose_subnet(&[], &facts.taken).unwrap();
+        assert_eq!(chosen.to_string(), "172.29.0.0/24");
+    }
     let bare = NetworkNamespace::new().unwrap().run(|| netlink::host_facts().unwrap());
     assert_eq!((bare.mtu, bare.uplink), (1500, None));
 }
