@@ -192,3 +192,51 @@ pub fn one_off(desired: &DesiredProject, observed: &ObservedState, spec: &Contai
     plan.add(Operation::CreateContainer(Box::new(spec.clone())), Cause::Asked, service, before);
     plan
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::observed::ObservedDependency;
+
+    fn container(number: u8, service: &str, depends_on: &str, state: ObservedRun) -> ObservedContainer {
+        ObservedContainer {
+            id: coracle_container::ContainerId::from_random([number; 32]),
+            name: format!("p-{service}-1"),
+            service: service.to_owned(),
+            ordinal: 1,
+            config_hash: String::new(),
+            one_off: false,
+            depends_on: ObservedDependency::of_label(depends_on),
+            networks: Vec::new(),
+            volumes: Vec::new(),
+            state,
+        }
+    }
+
+    #[test]
+    fn a_boot_starts_what_returns_with_what_it_needs() {
+        let exited = |code, by_user| ObservedRun::Exited { code, by_user };
+        let needs =
+            "db:service_healthy:false,job:service_completed_successfully:false,off:service_started:false";
+        let observed = ObservedState {
+            containers: vec![
+                container(1, "app", needs, exited(137, false)),
+                container(2, "db", "", exited(137, false)),
+                container(3, "job", "", exited(0, false)),
+                container(4, "off", "", exited(143, true)),
+                container(5, "other", "", exited(137, false)),
+                container(6, "up", "", ObservedRun::Running(None)),
+            ],
+            ..ObservedState::default()
+        };
+        let plan = boot(&observed, |container| matches!(container.service.as_str(), "app" | "up"));
+        let steps: Vec<String> = plan.steps.iter().map(|step| step.operation.to_string()).collect();
+        let starts: Vec<&String> = steps.iter().filter(|step| step.starts_with("start")).collect();
+        assert_eq!(starts.len(), 2, "{plan}");
+        assert!(starts[0].contains("p-db-1") && starts[1].contains("p-app-1"), "{plan}");
+        // The job that ended well is not run again, nor waited for.
+        assert!(!plan.to_string().contains("p-job-1"), "{plan}");
+        assert!(plan.to_string().contains("healthy"), "{plan}");
+        assert!(boot(&observed, |_| false).is_empty());
+    }
+}

@@ -5,6 +5,7 @@ mod support;
 use std::time::Duration;
 
 use coracle_composefile::{DeployMode, RestartPolicy, Service, WatchAction};
+use coracle_oci::{HealthCommand, OnUnhealthy};
 use support::{loaded, said};
 
 fn service(attributes: &str) -> Service {
@@ -92,4 +93,50 @@ fn sctp_ports_are_refused_only_where_they_are_needed() {
     let refused: Vec<String> = service.refusals.iter().map(ToString::to_string).collect();
     assert_eq!(refused.len(), 2, "{refused:?}");
     assert!(refused.iter().all(|refusal| refusal.contains("SCTP ports cannot be published")), "{refused:?}");
+}
+
+#[test]
+fn probes_that_need_no_program_are_read() {
+    let probed = |check: &str| {
+        let service = service(&format!("    x-on-unhealthy: restart\n    healthcheck: {check}\n"));
+        assert_eq!(service.on_unhealthy, OnUnhealthy::Restart);
+        service.healthcheck.unwrap().command.unwrap()
+    };
+    let http = |text: &str| HealthCommand::Http(text.parse().unwrap());
+    let tcp = HealthCommand::Tcp("5432".parse().unwrap());
+    assert_eq!(probed("{x-http: ':8080/healthz', interval: 5s}"), http(":8080/healthz"));
+    assert_eq!(probed("{test: [HTTP, 'http://127.0.0.1:80/']}"), http("127.0.0.1:80"));
+    assert_eq!(probed("{x-tcp: 5432}"), tcp);
+    assert_eq!(probed("{test: [TCP, '5432']}"), tcp);
+    for (check, why) in [
+        ("{x-http: 'https://localhost/'}", "https is not probed"),
+        ("{x-tcp: 'db:5432'}", "looks no names up"),
+        ("{x-tcp: 5432, test: [CMD, 'true']}", "exclude each other"),
+        ("{test: [HTTP]}", "wrong number of arguments"),
+        ("{test: [UDP, '53']}", "must begin with"),
+    ] {
+        let said = said(&format!("services:\n  a:\n    image: a\n    healthcheck: {check}\n"));
+        assert!(said.starts_with("/shop/compose.yml:4:") && said.contains(why), "{check}: {said}");
+    }
+    let wrong = said("services:\n  a:\n    image: a\n    x-on-unhealthy: panic\n");
+    assert!(wrong.starts_with("/shop/compose.yml:4:") && wrong.contains("none, kill, restart"), "{wrong}");
+}
+
+#[test]
+fn options_of_the_log_are_read() {
+    let service = service(
+        "    logging: {options: {max-size: 1m, max-file: '2', compress: 'false', mode: non-blocking, max-buffer-size: 4m}}\n",
+    );
+    let logging = service.logging;
+    assert_eq!(
+        (logging.max_size, logging.max_files, logging.compress),
+        (Some(1 << 20), Some(2), Some(false))
+    );
+    assert_eq!((logging.non_blocking, logging.buffer), (true, Some(4 << 20)));
+    let said = |options: &str| {
+        said(&format!("services:\n  a:\n    image: a\n    logging:\n      options: {{{options}}}\n"))
+    };
+    assert!(said("mode: fast").contains("non-blocking"));
+    assert!(said("colour: red").contains("`colour` is no option of the log"));
+    assert!(said("tag: x").contains("[not-honoured]"));
 }
