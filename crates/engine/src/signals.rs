@@ -54,6 +54,16 @@ impl Drop for Forward {
     }
 }
 
+/// Signals of ours that are kept until somebody is there to pass them to.
+pub struct Caught(Signals);
+
+impl Caught {
+    /// Begins to catch: from here on none of them ends us.
+    pub fn begin() -> io::Result<Self> {
+        Signals::new(PASSED).map(Self)
+    }
+}
+
 /// Passes signals of ours to a child for as long as it lives, from a thread of its own.
 pub struct Passing {
     handle: Handle,
@@ -63,8 +73,8 @@ pub struct Passing {
 impl Passing {
     /// Begins. `child` is its pidfd, so that no later process of the same number gets them. What a terminal sends it has
     /// sent the child as well, which is in our process group; `raw` says that the terminal sends none.
-    pub fn begin(child: OwnedFd, raw: bool) -> io::Result<Self> {
-        let mut signals = Signals::new(PASSED)?;
+    pub fn begin(caught: Caught, child: OwnedFd, raw: bool) -> io::Result<Self> {
+        let Caught(mut signals) = caught;
         let handle = signals.handle();
         let thread = std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
             for number in &mut signals {

@@ -8,7 +8,7 @@ use indexmap::IndexMap;
 
 use super::Containers;
 use super::launch::{gone, look_up_user};
-use crate::signals::Passing;
+use crate::signals::{Caught, Passing};
 use crate::terminal::RawTerminal;
 use crate::{During, Failure, Fault, Result};
 
@@ -91,11 +91,12 @@ impl Containers<'_> {
         if request.detach {
             return runtime.exec_detached(id, &spec).map(|()| 0).map_err(failed);
         }
+        // First of all: a signal must not end us with the terminal in raw mode, or leave the command behind.
+        let caught = Caught::begin().during("catching signals")?;
         let raw = if request.tty && request.stdin { RawTerminal::enter() } else { None };
-        // Caught from here on: a signal must not end us with the terminal in raw mode, or leave the command behind.
         let mut executing = runtime.exec_started(id, &spec).map_err(failed)?;
         let child = executing.descriptor().during("looking for the command's process")?;
-        let passing = Passing::begin(child, raw.is_some()).during("catching signals")?;
+        let passing = Passing::begin(caught, child, raw.is_some()).during("catching signals")?;
         let code = executing.wait().map_err(failed);
         drop(passing);
         drop(raw);
