@@ -110,10 +110,8 @@ fn a_service_keeps_its_address_and_loses_no_request() {
 
     // Nobody left: refused at once, by the same address; and back again.
     project.call(&["stop", "backend"]).ok();
-    assert_eq!(
-        project.client(&format!("nc -w 30 {virtual_address} 80 2>&1; true")).contains("refused"),
-        true
-    );
+    let refused = project.client(&format!("nc -w 30 {virtual_address} 80 2>&1; true"));
+    assert!(refused.contains("refused"), "{refused}");
     project.call(&["up", "-d", "--wait", "backend"]).ok();
     assert_eq!(address_of("backend"), virtual_address);
     assert_eq!(project.client(&asked).lines().count(), 2);
@@ -152,7 +150,7 @@ fn a_killed_keeper_stops_no_traffic_and_comes_back() {
 /// Returns the process that serves a scope.
 fn keeper_of(scope: &str) -> Option<i32> {
     let wanted = format!("\0keeper\0{scope}\0");
-    fs::read_dir("/proc").unwrap().flatten().find_map(|entry| {
+    fs::read_dir("/proc").expect("/proc is there").flatten().find_map(|entry| {
         let pid = entry.file_name().to_str()?.parse().ok()?;
         let command = fs::read(entry.path().join("cmdline")).ok()?;
         String::from_utf8_lossy(&command).ends_with(&wanted).then_some(pid)
