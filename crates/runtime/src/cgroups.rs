@@ -112,6 +112,11 @@ impl Runtime {
         Cgroup::new(&path).set_limits(limits).map_err(RuntimeError::file("set limits of", path))
     }
 
+    /// Returns whether the container has a control group.
+    pub fn has_cgroup(&self, id: &ContainerId) -> bool {
+        Cgroup::new(&self.cgroup(id)).exists()
+    }
+
     /// Returns what the container uses now; all zero when it does not run.
     pub fn stats(&self, id: &ContainerId) -> Usage {
         Cgroup::new(&self.cgroup(id)).usage()

@@ -95,6 +95,16 @@ pub(crate) fn in_user_namespace() -> bool {
     })
 }
 
+/// Returns whether this user namespace has one user only.
+pub(crate) fn is_single() -> bool {
+    static SINGLE: OnceLock<bool> = OnceLock::new();
+    *SINGLE.get_or_init(|| {
+        let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+        let fields: Vec<&str> = map.split_ascii_whitespace().collect();
+        matches!(fields.as_slice(), ["0", _, "1"])
+    })
+}
+
 fn opaque() -> &'static str {
     if in_user_namespace() { USER_OPAQUE } else { OPAQUE }
 }

@@ -13,6 +13,7 @@ mod http;
 mod parts;
 mod snapshot;
 mod stack;
+mod user;
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
@@ -28,6 +29,7 @@ pub use http::{Answer, get, request};
 pub use parts::Parts;
 pub use snapshot::{Files, Snapshot};
 pub use stack::{Stack, copy_tree, repository};
+pub use user::User;
 
 /// How long something may take that happens on its own soon. Never reached when things work; not a measurement.
 pub const SOON: Duration = Duration::from_secs(30);

@@ -13,6 +13,12 @@ impl Containers<'_> {
         let view = self.view(id)?.ok_or_else(|| gone(id))?;
         let name = &view.record.spec.name;
         match &view.state {
+            ContainerState::Running { .. } if !self.engine.runtime.has_cgroup(id) => {
+                let message = format!(
+                    "container `{name}` cannot be paused: it has no control group, as this user has none to divide"
+                );
+                Err(refused("no-control-group", message, Some("coracle doctor".to_owned())))
+            }
             ContainerState::Running { .. } => {
                 self.engine.runtime.pause(id).during(format_args!("pausing container {name}"))
             }

@@ -80,7 +80,7 @@ pub(crate) struct Attributes {
 pub(crate) fn set_attributes(file: impl AsFd, attributes: &Attributes) -> io::Result<()> {
     let file = file.as_fd();
     let (uid, gid) = owner(attributes)?;
-    rustix::fs::fchown(file, Some(uid), Some(gid))?;
+    rustix::fs::fchown(file, Some(uid), Some(gid)).map_err(|error| unknown_owner(error, attributes))?;
     Ok(rustix::fs::fchmod(file, Mode::from_raw_mode(attributes.mode))?)
 }
 
@@ -92,11 +92,26 @@ pub(crate) fn set_attributes_at(
     link: bool,
 ) -> io::Result<()> {
     let (uid, gid) = owner(attributes)?;
-    rustix::fs::chownat(directory, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;
+    rustix::fs::chownat(directory, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)
+        .map_err(|error| unknown_owner(error, attributes))?;
     if !link {
         rustix::fs::chmodat(directory, name, Mode::from_raw_mode(attributes.mode), AtFlags::empty())?;
     }
     Ok(())
+}
+
+/// Says whose file it should have been where a normal user's namespace does not know the owner (`EINVAL`, chown(2)).
+fn unknown_owner(error: Errno, attributes: &Attributes) -> io::Error {
+    if error != Errno::INVAL || !crate::xattr::in_user_namespace() {
+        return error.into();
+    }
+    let Attributes { uid, gid, .. } = attributes;
+    io::Error::new(
+        io::ErrorKind::InvalidInput,
+        format!(
+            "its owner {uid}:{gid} is beyond the ids that this user may give to containers (coracle doctor)"
+        ),
+    )
 }
 
 fn owner(attributes: &Attributes) -> io::Result<(Uid, Gid)> {

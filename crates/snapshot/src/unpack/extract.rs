@@ -97,7 +97,9 @@ impl Extractor {
     }
 
     fn attributes(&self, entry: &Entry) -> Attributes {
-        let (uid, gid) = self.owner.unwrap_or((entry.uid, entry.gid));
+        // A user who may give no ids away has root's only: better an image with one owner than none.
+        let own = || if xattr::is_single() { (0, 0) } else { (entry.uid, entry.gid) };
+        let (uid, gid) = self.owner.unwrap_or_else(own);
         Attributes { mode: entry.mode, uid, gid }
     }
 
@@ -163,8 +165,12 @@ impl Extractor {
                     Kind::Block(major, minor) => (FileType::BlockDevice, rustix::fs::makedev(major, minor)),
                     _ => (FileType::Fifo, 0),
                 };
-                rustix::fs::mknodat(&directory, name, kind, Mode::RUSR | Mode::WUSR, device)
-                    .map_err(|error| fail(error.into()))?;
+                match rustix::fs::mknodat(&directory, name, kind, Mode::RUSR | Mode::WUSR, device) {
+                    Ok(()) => {}
+                    // A normal user makes no devices; a container gets those of its own in `/dev`.
+                    Err(Errno::PERM) if kind != FileType::Fifo && xattr::in_user_namespace() => return Ok(()),
+                    Err(error) => return Err(fail(error.into())),
+                }
                 set_attributes_at(directory.as_fd(), name, &attributes, false).map_err(fail)?;
                 set_mtime(directory.as_fd(), name, mtime).map_err(fail)?;
             }
