@@ -64,18 +64,19 @@ impl User {
         let uid = 50_000 + number;
         let directory = tempfile::tempdir().expect("a directory can be made");
         let path = directory.path();
-        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755))
+            .expect("the test may write its own files");
         let passwd =
             format!("root:x:0:0:root:/root:/bin/sh\nanna:x:{uid}:{uid}::{}/home:/bin/sh\n", path.display());
-        fs::write(path.join("passwd"), passwd).unwrap();
+        fs::write(path.join("passwd"), passwd).expect("the test may write its own files");
         let first = 1_000_000 + number * IDS;
         let line = if subordinates { format!("anna:{first}:{IDS}\n") } else { String::new() };
-        fs::write(path.join("subids"), line).unwrap();
-        fs::write(path.join("coracle"), "").unwrap();
+        fs::write(path.join("subids"), line).expect("the test may write its own files");
+        fs::write(path.join("coracle"), "").expect("the test may write its own files");
         for name in ["home", "run"] {
-            fs::create_dir(path.join(name)).unwrap();
+            fs::create_dir(path.join(name)).expect("the test may write its own files");
         }
-        chown(path.join("home"), Some(uid), Some(uid)).unwrap();
+        chown(path.join("home"), Some(uid), Some(uid)).expect("the test may write its own files");
         let binary: PathBuf =
             std::env::var_os("CORACLE_BIN").unwrap_or_else(|| env!("CARGO_BIN_EXE_coracle").into()).into();
         let mut world = Command::new("unshare")
@@ -89,7 +90,7 @@ impl User {
             .expect("unshare starts");
         let mut line = String::new();
         let output = world.stdout.take().expect("standard output is a pipe");
-        BufReader::new(output).read_line(&mut line).unwrap();
+        BufReader::new(output).read_line(&mut line).expect("the test may write its own files");
         assert_eq!(line, "ready\n", "the user's view of the files could not be made");
         Self { directory, world, uid }
     }
@@ -104,10 +105,10 @@ impl User {
     pub fn write(&self, name: &str, text: &str) {
         let path = self.home().join(name);
         let parent = path.parent().expect("a file lies in a directory");
-        fs::create_dir_all(parent).unwrap();
-        fs::write(&path, text).unwrap();
+        fs::create_dir_all(parent).expect("the test may write its own files");
+        fs::write(&path, text).expect("the test may write its own files");
         for path in [parent, &path] {
-            chown(path, Some(self.uid), Some(self.uid)).unwrap();
+            chown(path, Some(self.uid), Some(self.uid)).expect("the test may write its own files");
         }
     }
 
@@ -130,9 +131,9 @@ impl User {
         let archive = self.home().join("image.tar");
         super::coracle(["run", "--rm", "--network", "none", image, "true"]).run().ok();
         super::coracle(["save", "-o", &archive.display().to_string(), image]).run().ok();
-        chown(&archive, Some(self.uid), Some(self.uid)).unwrap();
+        chown(&archive, Some(self.uid), Some(self.uid)).expect("the test may write its own files");
         self.coracle(["load", "-i", "image.tar"]).run().ok();
-        fs::remove_file(archive).unwrap();
+        fs::remove_file(archive).expect("the test may write its own files");
     }
 
     /// Returns the user's processes: number and command line. Those of containers that have other ids are not among them.
