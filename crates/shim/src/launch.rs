@@ -173,7 +173,11 @@ pub(crate) fn listen(directory: &Path, name: &str) -> io::Result<UnixListener> {
     let directory = open_directory(directory)?;
     let path = format!("/proc/self/fd/{}/{name}", directory.as_raw_fd());
     let _ = fs::remove_file(&path);
-    UnixListener::bind(path)
+    // Whoever may write to it may command the shim: nobody but its owner, whatever the caller's mask says.
+    let before = rustix::process::umask(Mode::from_raw_mode(0o177));
+    let listener = UnixListener::bind(path);
+    rustix::process::umask(before);
+    listener
 }
 
 fn open_directory(path: &Path) -> io::Result<OwnedFd> {
