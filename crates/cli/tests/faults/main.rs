@@ -7,7 +7,11 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod damage;
+mod kills;
+mod limits;
 mod points;
+mod races;
 mod scenario;
 mod world;
 

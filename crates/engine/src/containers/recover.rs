@@ -21,7 +21,12 @@ impl Containers<'_> {
     pub(crate) fn own(&self, id: &ContainerId) -> Result<()> {
         let pid = i32::try_from(std::process::id()).unwrap_or(0);
         let Some(us) = process::identify(pid) else { return Ok(()) };
-        stored::write_fast(&self.owner(id), &us).during("saying who starts a container")
+        let said = stored::write_fast(&self.owner(id), &us);
+        if said.is_err() {
+            // Where the run root is full: nobody would find the directory without an owner. It stays where more is in it.
+            let _ = std::fs::remove_dir(self.engine.layout.run_container(id.as_str()));
+        }
+        said.during("saying who starts a container")
     }
 
     /// Says that `id` stands on its own now.

@@ -1,6 +1,6 @@
 //! Content that is not what its name says, and images, names and build results that lack what they stand for.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io;
 
 use coracle_oci::{Digest, ImageId, Sha256Writer};
@@ -92,14 +92,12 @@ impl Doctor<'_> {
                 Err(error) => return Err(error).during("reading an image"),
             }
         }
-        let mut lost = BTreeSet::new();
         for path in records::list(&self.engine.layout.references()).during("listing names")? {
             match records::read_json::<NamedManifest>(&path) {
                 Ok(None) => {}
                 Ok(Some(name)) => {
-                    let manifests =
-                        store.manifests_named(&name.manifest).unwrap_or_else(|_| vec![name.manifest]);
-                    let read = manifests.iter().find_map(|manifest| store.manifest(manifest).err());
+                    // An image needs its manifest and its configuration; its layers are snapshots.
+                    let read = store.images_named(&name.reference).err();
                     if let Some(error) = read.filter(StoreError::is_damage) {
                         let name = name.reference.familiar();
                         let message =
@@ -108,7 +106,6 @@ impl Doctor<'_> {
                             ailment("broken-name", message, Remedy::Quarantine(path))
                                 .hinting(&format!("pull or build {name} again")),
                         );
-                        lost.insert(name);
                     }
                 }
                 Err(error) if error.is_damage() => {

@@ -1,6 +1,9 @@
 //! Containers whose record cannot be read, and what is left of some that were being made or removed.
 
-use coracle_container::{ContainerId, ContainerRecord};
+use std::collections::BTreeSet;
+
+use coracle_container::ContainerRecord;
+use coracle_snapshot::{SnapshotError, SnapshotId};
 
 use super::blobs::cause;
 use super::{Ailment, Doctor, Remedy, ailment};
@@ -11,10 +14,11 @@ impl Doctor<'_> {
     pub(super) fn containers(&self, found: &mut Vec<Ailment>) -> Result<()> {
         let containers = self.engine.containers();
         let layout = &self.engine.layout;
+        let lost = self.lost()?;
         for id in containers.ids()? {
             let path = layout.container_record(id.as_str());
             match stored::read::<ContainerRecord>(&path) {
-                Ok(Some(_)) => self.snapshot_of(&id, found)?,
+                Ok(Some(record)) => self.files_of(&record, &lost, found)?,
                 // Somebody who lives is making or removing it.
                 Ok(None) if containers.is_owned(&id) => {}
                 Ok(None) => {
@@ -53,22 +57,26 @@ impl Doctor<'_> {
     }
 
     /// Looks whether a container's files are there.
-    fn snapshot_of(&self, id: &ContainerId, found: &mut Vec<Ailment>) -> Result<()> {
-        let Some(record) = self.engine.containers().record(id)? else { return Ok(()) };
-        let held = match record.snapshot.parse() {
-            Ok(snapshot) => self.engine.snapshots.held(&snapshot),
-            Err(error) => return Err(error).during("reading a container's record"),
+    fn files_of(
+        &self,
+        record: &ContainerRecord,
+        lost: &BTreeSet<SnapshotId>,
+        found: &mut Vec<Ailment>,
+    ) -> Result<()> {
+        let snapshot: SnapshotId = record.snapshot.parse().during("reading a container's record")?;
+        let name = &record.spec.name;
+        let why = match self.engine.snapshots.get(&snapshot) {
+            // Its record alone can be written again.
+            Err(SnapshotError::Record { .. }) => return Ok(()),
+            Err(error) => error.to_string(),
+            Ok(_) if lost.contains(&snapshot) => "a layer of its image is lost".to_owned(),
+            Ok(_) => return Ok(()),
         };
-        if let Err(error) = held
-            && !matches!(error, coracle_snapshot::SnapshotError::Record { .. })
-        {
-            let name = &record.spec.name;
-            let message = format!("container {name} cannot start: its files are not whole: {error}");
-            found.push(
-                ailment("broken-container", message, Remedy::QuarantineContainer(id.clone()))
-                    .hinting(&format!("make it again from its image, {}", record.spec.image)),
-            );
-        }
+        let message = format!("container {name} cannot start, for its files are not whole: {why}");
+        found.push(
+            ailment("broken-container", message, Remedy::QuarantineContainer(record.id.clone()))
+                .hinting(&format!("make it again from its image, {}", record.spec.image)),
+        );
         Ok(())
     }
 }

@@ -1,6 +1,6 @@
 //! Records of snapshots, build steps, volumes and networks that cannot be read.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use coracle_network::NetworkRecord;
 use coracle_oci::Digest;
@@ -45,24 +45,48 @@ impl Doctor<'_> {
                 Err(error) => return Err(error).during("reading a snapshot's record"),
             }
         }
-        self.bases(found)
+        self.layers(found)
     }
 
-    /// Looks for snapshots whose base is gone.
-    fn bases(&self, found: &mut Vec<Ailment>) -> Result<()> {
+    /// Looks for snapshots that others are based on and that lost their files, or their base.
+    fn layers(&self, found: &mut Vec<Ailment>) -> Result<()> {
         let snapshots = &self.engine.snapshots;
-        for snapshot in snapshots.list().during("listing snapshots")? {
+        let lost = self.lost()?;
+        let all = snapshots.list().during("listing snapshots")?;
+        for snapshot in all.iter().filter(|snapshot| snapshot.is_committed() && lost.contains(&snapshot.id)) {
             let layer = snapshots.layer_path(&snapshot.id);
-            if !layer.is_dir() {
-                let message = format!("snapshot {} has lost its files, {}", snapshot.id, layer.display());
-                let remedy = Remedy::Quarantine(snapshots.root().join(snapshot.id.as_str()));
-                found.push(
-                    ailment("broken-snapshot", message, remedy)
-                        .hinting("images that need it are pulled or built again on their next use"),
-                );
-            }
+            let message = if layer.is_dir() {
+                format!("snapshot {} has lost what it is based on", snapshot.id)
+            } else {
+                format!("snapshot {} has lost its files, {}", snapshot.id, layer.display())
+            };
+            let remedy = Remedy::Quarantine(snapshots.root().join(snapshot.id.as_str()));
+            found.push(
+                ailment("broken-snapshot", message, remedy)
+                    .hinting("images that need it are pulled or built again on their next use"),
+            );
         }
         Ok(())
+    }
+
+    /// Returns the snapshots that cannot be mounted: without files, without a readable record, or based on such a one.
+    pub(super) fn lost(&self) -> Result<BTreeSet<SnapshotId>> {
+        let snapshots = &self.engine.snapshots;
+        let mut lost = BTreeSet::new();
+        for id in snapshots.ids().during("listing snapshots")? {
+            if matches!(snapshots.get(&id), Err(SnapshotError::Record { .. })) {
+                lost.insert(id);
+            }
+        }
+        // Bases are older than what is based on them.
+        for snapshot in snapshots.list().during("listing snapshots")? {
+            let mut needs = snapshot.parent.iter().chain(&snapshot.layer_of);
+            let baseless = needs.any(|id| lost.contains(id) || !snapshots.layer_path(id).is_dir());
+            if baseless || !snapshots.layer_path(&snapshot.id).is_dir() {
+                lost.insert(snapshot.id);
+            }
+        }
+        Ok(lost)
     }
 
     /// Reads the record of every build step.
@@ -71,6 +95,7 @@ impl Doctor<'_> {
         struct Step {
             snapshot: Option<String>,
         }
+        let lost = self.lost()?;
         for path in records::list(&self.engine.layout.cache()).during("listing the build cache")? {
             let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
             let Ok(key) = format!("sha256:{name}").parse::<Digest>() else { continue };
@@ -78,7 +103,7 @@ impl Doctor<'_> {
                 Ok(step) => {
                     let id = step.and_then(|step| step.snapshot).and_then(|id| id.parse::<SnapshotId>().ok());
                     match id {
-                        Some(id) if self.engine.snapshots.get(&id).is_err() => {
+                        Some(id) if lost.contains(&id) || self.engine.snapshots.get(&id).is_err() => {
                             format!("snapshot {id} is not there")
                         }
                         _ => continue,

@@ -104,10 +104,16 @@ impl Volumes<'_> {
         }
         let record =
             VolumeRecord { name, anonymous, labels, created: Timestamp::now(), filled: false, options };
-        std::fs::create_dir_all(self.data(&record.name))
-            .during(format_args!("making volume {}", record.name))?;
-        pass(Point::VolumeMade)?;
-        self.write(&record)?;
+        let directory = self.engine.layout.volume(&record.name);
+        let is_new = !directory.exists();
+        let made = std::fs::create_dir_all(self.data(&record.name))
+            .during(format_args!("making volume {}", record.name))
+            .and_then(|()| pass(Point::VolumeMade))
+            .and_then(|()| self.write(&record));
+        if made.is_err() && is_new {
+            let _ = std::fs::remove_dir_all(&directory);
+        }
+        made?;
         self.engine.events().named("volume", "create", &record.name, &[]);
         Ok(record)
     }
