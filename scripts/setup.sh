@@ -7,7 +7,11 @@ packages=(build-essential pkg-config libseccomp-dev mmdebstrap ca-certificates c
 for part in "$@"; do
   case $part in
     build) ;;
-    test) packages+=(nftables iproute2 procps python3 python3-venv chromium busybox-static git docker-registry openssl systemd passt uidmap) ;;
+    test)
+      packages+=(nftables iproute2 procps python3 python3-venv chromium busybox-static git docker-registry openssl systemd passt uidmap)
+      # Machines of other kernels, see tests/vm.
+      packages+=(qemu-system-x86 e2fsprogs kmod cpio xz-utils zstd)
+      ;;
     *) echo "usage: scripts/setup.sh build [test]" >&2; exit 1 ;;
   esac
 done

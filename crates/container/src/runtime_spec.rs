@@ -83,6 +83,9 @@ pub enum RuntimeSpecError {
     /// A device outside of `/dev`.
     #[error("a device can only be given below /dev, not as `{0}`")]
     DevicePath(String),
+    /// An AppArmor profile that the kernel does not have.
+    #[error("the AppArmor profile `{0}` is not loaded; `apparmor_parser -r FILE` loads it from a file")]
+    AppArmorProfile(String),
     /// A system call profile that cannot be read.
     #[error("the seccomp profile cannot be used: {0}")]
     Profile(#[from] ProfileError),

@@ -7,7 +7,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use coracle_container::runtime_spec::{
-    Controls, DeviceNode, EtcFiles, Facts, NetworkNamespace, OomScore, ResolvedMount, cgroup_path,
+    Controls, DeviceNode, EtcFiles, Facts, NetworkNamespace, OomScore, ResolvedMount, RuntimeSpecError,
     oci_runtime_spec, secret_place,
 };
 use coracle_container::{ContainerId, ContainerSpec, Healthcheck, PidMode, RestartPolicy};
@@ -18,6 +18,7 @@ use coracle_shim::config::{
     Secret, SecretVariable, Shared, ShimConfig, Source, Stdin, VERSION, WorkingDirectory,
 };
 use coracle_shim::journal::Journal;
+use coracle_shim::scope;
 
 use oci_spec::runtime::Spec;
 
@@ -92,6 +93,13 @@ pub(crate) fn write(
     if let Some(directory) = state.parent() {
         make_directory(directory)?;
     }
+    if let Some(profile) = container.security.apparmor.as_deref()
+        && profile != "unconfined"
+        && facts::apparmor_enabled()
+        && facts::apparmor_has(profile) == Some(false)
+    {
+        return Err(RuntimeSpecError::AppArmorProfile(profile.to_owned()).into());
+    }
     let available = facts::available_capabilities();
     let devices = devices(container)?;
     let abilities = cgroup::abilities();
@@ -136,6 +144,10 @@ pub(crate) fn write(
         oom_score: OomScore { current: facts::oom_score(), may_lower: facts::may_raise_limits(available) },
     };
     let mut written = oci_runtime_spec(container, &known)?;
+    let place = cgroups::place(container, id, scope::is_managed());
+    if let Some(linux) = written.spec.linux_mut() {
+        linux.set_cgroups_path(Some(PathBuf::from(&place.path)));
+    }
     let filtered = filters::take(paths, &mut written.spec, &bundle)?;
     let capabilities = take_capabilities(&mut written.spec);
     let spec = serde_json::to_vec(&written.spec)
@@ -146,7 +158,8 @@ pub(crate) fn write(
         version: VERSION,
         program: installed(&paths.program),
         id: id.as_str().to_owned(),
-        cgroup: cgroup_path(container, id),
+        cgroup: place.path,
+        scope: place.scope,
         overlay: prepared.overlay.clone(),
         views: prepared.views.clone(),
         sources: prepared.sources.clone(),
@@ -194,7 +207,10 @@ pub(crate) fn write(
         bound_to_client: prepared.bound_to_client,
         remove_mount_points: prepared.remove_mount_points,
     };
-    cgroups::note_parent(paths, &config.cgroup)?;
+    // systemd's own groups are its to remove.
+    if config.scope.is_none() {
+        cgroups::note_parent(paths, &config.cgroup)?;
+    }
     let text = serde_json::to_vec(&config)
         .map_err(|source| RuntimeError::Record { path: bundle.join(CONFIG_FILE), source })?;
     write_file(&bundle.join(CONFIG_FILE), &text)?;

@@ -10,9 +10,10 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use coracle_container::ContainerId;
+use coracle_container::runtime_spec::cgroup_path;
+use coracle_container::{ContainerId, ContainerSpec};
 use coracle_shim::cgroup::{self, Cgroup, Usage, Version};
-use coracle_shim::config::{CONFIG_FILE, ShimConfig};
+use coracle_shim::config::{CONFIG_FILE, Scope, ShimConfig};
 use coracle_shim::limits::Limits;
 use coracle_shim::state::ShimState;
 
@@ -31,6 +32,38 @@ fn records(paths: &Paths) -> PathBuf {
 
 fn record(directory: &Path, group: &str) -> PathBuf {
     directory.join(group.trim_start_matches('/').replace('%', "%25").replace('/', "%2F"))
+}
+
+/// Where a container's control group is to be.
+pub(crate) struct Place {
+    /// Below each hierarchy's root.
+    pub path: String,
+    /// The unit of systemd around it, where there is one.
+    pub scope: Option<Scope>,
+}
+
+/// Decides where a container's control group is to be: where `managed` says that systemd manages them, in a unit of its own.
+///
+/// A parent that is a slice's name is one then; any other parent is a group by its path, which the user answers for.
+pub(crate) fn place(container: &ContainerSpec, id: &ContainerId, managed: bool) -> Place {
+    let slice = match container.cgroup_parent.as_deref().map(|parent| parent.trim_matches('/')) {
+        None | Some("") => Some("coracle.slice"),
+        Some(parent) => Some(parent).filter(|name| {
+            let stem = name.strip_suffix(".slice").unwrap_or_default();
+            !stem.is_empty() && !stem.contains('/') && stem.split('-').all(|part| !part.is_empty())
+        }),
+    };
+    match slice.filter(|_| managed) {
+        Some(slice) => {
+            let scope = Scope {
+                unit: format!("{}.scope", id.cgroup_path().trim_start_matches('/')),
+                slice: slice.to_owned(),
+                description: format!("Coracle container {}", container.name),
+            };
+            Place { path: scope.cgroup(), scope: Some(scope) }
+        }
+        None => Place { path: cgroup_path(container, id), scope: None },
+    }
 }
 
 /// Remembers which of the groups above `path` are not there yet.
@@ -184,5 +217,25 @@ mod tests {
         assert_eq!(ancestors("/shop/web/coracle-1").collect::<Vec<_>>(), ["/shop/web", "/shop"]);
         assert_eq!(ancestors("/coracle-1").count(), 0);
         assert_eq!(record(Path::new("/run"), "/shop/web"), Path::new("/run/shop%2Fweb"));
+    }
+
+    #[test]
+    fn a_scope_where_systemd_manages_the_groups() {
+        let id = ContainerId::from_random([0xab; 32]);
+        let mut container: ContainerSpec = serde_json::from_value(serde_json::json!({
+            "name": "web", "image": "busybox", "image_id": format!("sha256:{}", "a".repeat(64)),
+            "entrypoint": [], "command": [], "environment": {}, "working_directory": "",
+            "network_mode": "bridge", "stop_signal": "SIGTERM", "stop_grace_seconds": 10, "scope": "_standalone",
+        }))
+        .unwrap();
+        assert_eq!(place(&container, &id, false).path, "/coracle-abababababab");
+        let managed = place(&container, &id, true);
+        assert_eq!(managed.path, "/coracle.slice/coracle-abababababab.scope/container");
+        assert_eq!(managed.scope.unwrap().unit, "coracle-abababababab.scope");
+        container.cgroup_parent = Some("shop.slice".to_owned());
+        assert_eq!(place(&container, &id, true).path, "/shop.slice/coracle-abababababab.scope/container");
+        container.cgroup_parent = Some("/shop/web".to_owned());
+        let own = place(&container, &id, true);
+        assert_eq!((own.path.as_str(), own.scope), ("/shop/web/coracle-abababababab", None));
     }
 }

@@ -177,18 +177,32 @@ pub(crate) fn apparmor_enabled() -> bool {
     fs::read_to_string("/sys/module/apparmor/parameters/enabled").is_ok_and(|text| text.starts_with('Y'))
 }
 
+/// Returns whether AppArmor has the profile named loaded; `None` where that cannot be found out.
+pub(crate) fn apparmor_has(name: &str) -> Option<bool> {
+    let profiles = fs::read_to_string("/sys/kernel/security/apparmor/profiles").ok()?;
+    Some(lists_profile(&profiles, name))
+}
+
+/// Returns whether the kernel's list, `NAME (MODE)` a line, has a profile.
+fn lists_profile(profiles: &str, name: &str) -> bool {
+    profiles.lines().any(|line| line.rsplit_once(" (").is_some_and(|(known, _)| known == name))
+}
+
 /// Returns whether AppArmor enforces profiles on this host and has the one named.
 pub(crate) fn apparmor_profile(name: &str) -> Option<String> {
-    let loaded = || {
-        fs::read_to_string("/sys/kernel/security/apparmor/profiles")
-            .is_ok_and(|text| text.lines().any(|line| line.split(' ').next() == Some(name)))
-    };
-    (apparmor_enabled() && loaded()).then(|| name.to_owned())
+    (apparmor_enabled() && apparmor_has(name) == Some(true)).then(|| name.to_owned())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_profile_is_in_the_list_by_its_whole_name() {
+        let list = "docker-default (enforce)\n/usr/bin/man (enforce)\na name (complain)\n";
+        assert!(lists_profile(list, "docker-default") && lists_profile(list, "a name"));
+        assert!(!lists_profile(list, "docker") && !lists_profile("", ""));
+    }
 
     #[test]
     fn kernels_and_processors() {

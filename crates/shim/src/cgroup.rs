@@ -138,6 +138,11 @@ impl Cgroup {
         }
     }
 
+    /// Returns the group's directory where version 2 holds the controllers.
+    pub(crate) fn unified_directory(&self) -> Option<PathBuf> {
+        (self.version == Version::V2).then(|| self.controller(""))
+    }
+
     /// Returns whether the group exists in any hierarchy.
     pub fn exists(&self) -> bool {
         self.directories.iter().any(|directory| directory.exists())

@@ -41,6 +41,9 @@ pub struct ShimConfig {
     pub id: String,
     /// Path of its control group below each hierarchy's root.
     pub cgroup: String,
+    /// The unit of systemd that the group lies in, where systemd manages them.
+    #[serde(default)]
+    pub scope: Option<Scope>,
     /// The root file system to mount.
     pub overlay: Overlay,
     /// Further overlays to mount at [`ShimConfig::view`], for mounts of the specification to bind from.
@@ -149,6 +152,17 @@ impl ShimConfig {
     pub fn secrets(bundle: &Path) -> PathBuf {
         bundle.join("secrets")
     }
+}
+
+/// A scope that systemd makes around a shim, see [`crate::scope`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Scope {
+    /// Its name, with `.scope`.
+    pub unit: String,
+    /// The slice that it lies in, with `.slice`.
+    pub slice: String,
+    /// What `systemctl status` calls it.
+    pub description: String,
 }
 
 /// An overlay file system.

@@ -29,10 +29,14 @@ pub mod limits;
 pub mod log;
 pub mod program;
 pub mod protocol;
+pub mod scope;
 pub mod state;
 
+mod bpf;
+mod bus;
 mod clients;
 mod confinement;
+mod devices;
 mod enter;
 mod executor;
 mod health;

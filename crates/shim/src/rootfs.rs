@@ -36,12 +36,24 @@ pub(crate) fn mount(overlay: &Overlay, target: &Path) -> io::Result<()> {
         overlay.options.push("userxattr".to_owned());
     }
     let overlay = &overlay;
+    if !takes_layers_one_by_one() {
+        return mount_by_string(overlay, target);
+    }
     match mount_by_descriptor(overlay, target) {
-        // Kernels before 6.5 take no layers one by one, before 5.2 no descriptors at all.
+        // A kernel that calls itself new and is not.
         Err(Errno::INVAL | Errno::NOSYS) => mount_by_string(overlay, target),
         Err(error) => Err(error.into()),
         Ok(()) => Ok(()),
     }
+}
+
+/// Returns whether the kernel knows the options of overlay one by one: from 6.5 on. Older ones would find out, too, but write
+/// each attempt into their log.
+fn takes_layers_one_by_one() -> bool {
+    let name = rustix::system::uname();
+    let release = name.release().to_string_lossy();
+    let mut numbers = release.split(['.', '-', '+']).map(|number| number.parse::<u32>().unwrap_or(0));
+    (numbers.next(), numbers.next()) >= (Some(6), Some(5))
 }
 
 fn mount_by_descriptor(overlay: &Overlay, target: &Path) -> Result<(), Errno> {

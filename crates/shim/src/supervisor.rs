@@ -147,6 +147,9 @@ impl Supervisor {
         coracle_fault::hit(Point::ShimLocked)?;
         let identity = ProcessIdentity::of(rustix::process::getpid().as_raw_nonzero().get())
             .ok_or_else(|| io::Error::other("/proc is not readable"))?;
+        if let Some(scope) = &config.scope {
+            scope.enter()?;
+        }
         let host = setup::enter_own_world(&config, bundle)?;
         coracle_fault::hit(Point::ShimEntered)?;
         let signals = syscall::signal_descriptor(&[

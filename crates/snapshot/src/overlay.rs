@@ -103,7 +103,13 @@ fn set_read_only(tree: impl AsFd) -> std::result::Result<(), Errno> {
     Err(Errno::from_io_error(&io::Error::last_os_error()).unwrap_or(Errno::IO))
 }
 
+/// What fails when the kernel does not take the layers as they are.
+const STEP: &str = "put the layers together";
+
 fn mount_layers(lower: &[PathBuf], writable: Option<&OverlaySpec>, read_only: bool) -> Result<OwnedFd> {
+    if !takes_layers_one_by_one() {
+        return mount_by_options(lower, writable, read_only);
+    }
     let context =
         fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).map_err(fail("open the overlay file system"))?;
     let context = context.as_fd();
@@ -133,9 +139,25 @@ fn mount_layers(lower: &[PathBuf], writable: Option<&OverlaySpec>, read_only: bo
         fsconfig_set_flag(context, "userxattr")
             .map_err(|error| fail(explain(context, "keep marks where a user may write"))(error))?;
     }
-    fsconfig_create(context).map_err(|error| fail(explain(context, "put the layers together"))(error))?;
+    if let Err(error) = fsconfig_create(context) {
+        let text = explain(context, STEP);
+        // Before 6.5 the file system has no parameters of its own: every key is taken, and refused only now without a word.
+        if error == Errno::INVAL && text == STEP {
+            return mount_by_options(lower, writable, read_only);
+        }
+        return Err(fail(text)(error));
+    }
     let attributes = if read_only { MountAttrFlags::MOUNT_ATTR_RDONLY } else { MountAttrFlags::empty() };
     fsmount(context, FsMountFlags::FSMOUNT_CLOEXEC, attributes).map_err(fail("mount"))
+}
+
+/// Returns whether the kernel knows the options of overlay one by one: from 6.5 on. Older ones would find out, too, but write
+/// each attempt into their log.
+fn takes_layers_one_by_one() -> bool {
+    let name = rustix::system::uname();
+    let release = name.release().to_string_lossy();
+    let mut numbers = release.split(['.', '-', '+']).map(|number| number.parse::<u32>().unwrap_or(0));
+    (numbers.next(), numbers.next()) >= (Some(6), Some(5))
 }
 
 /// A layer must hold its files whole, at their own paths, or it could not become an archive or another's base.
@@ -201,7 +223,7 @@ fn mount_by_options(lower: &[PathBuf], writable: Option<&OverlaySpec>, read_only
         });
         thread.join().unwrap_or(Err(Errno::IO))
     });
-    let tree = mounted.map_err(fail("put the layers together"))?;
+    let tree = mounted.map_err(fail(STEP))?;
     if read_only {
         set_read_only(&tree).map_err(fail("make the mount read only"))?;
     }

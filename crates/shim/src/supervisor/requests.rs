@@ -16,7 +16,7 @@ use crate::health::HealthMachine;
 use crate::identity::ProcessIdentity;
 use crate::protocol::{Reply, Request};
 use crate::streams::Streams;
-use crate::{launch, partners, rootfs, setup, sources, syscall};
+use crate::{devices, enter, launch, partners, rootfs, setup, sources, syscall};
 
 impl Supervisor {
     pub(super) fn serve(&mut self, index: usize) {
@@ -100,7 +100,8 @@ impl Supervisor {
         if !matches!(self.phase, Phase::Idle | Phase::Waiting { .. }) {
             return Err(ours("the container is made already".to_owned()));
         }
-        match self.place().and_then(|()| self.make()) {
+        let made = self.place().and_then(|()| self.make()).and_then(|pid| self.confine_devices(pid));
+        match made {
             Ok(pid) => {
                 if self.config.oom_kill_disable {
                     // Where the kernel has no such control, the user was told.
@@ -139,6 +140,18 @@ impl Supervisor {
 
     fn make(&mut self) -> Result<i32, CannotRun> {
         if self.config.terminal { self.create_with_terminal() } else { self.create_with_pipes() }
+    }
+
+    /// Bounds the devices of the group before the first program starts.
+    fn confine_devices(&self, pid: i32) -> Result<i32, CannotRun> {
+        let cgroup = Cgroup::new(&self.config.cgroup);
+        let confined = enter::load_spec(&self.bundle).and_then(|spec| {
+            devices::confine(&spec, &cgroup)
+                .map_err(|error| ours(format!("cannot bound the container's devices: {error}")))
+        });
+        confined.map(|()| pid).inspect_err(|_| {
+            let _ = syscall::kill(pid, libc::SIGKILL);
+        })
     }
 
     pub(super) fn create_with_pipes(&mut self) -> Result<i32, CannotRun> {
