@@ -40,7 +40,7 @@ run() { $coracle run --rm "$@"; }
 limit() { [ "$v2" ] && echo "/sys/fs/cgroup/$2" || echo "/sys/fs/cgroup/$1"; }
 
 state() { # Everything that a container may leave behind.
-  awk '{ print "mount", $5 }' /proc/self/mountinfo | grep -v /sys/fs/cgroup
+  awk '{ print "mount", $5 }' /proc/self/mountinfo | grep -vE '/sys/fs/cgroup|binfmt_misc'
   find /sys/fs/cgroup -type d -name '*coracle*'
   ls /sys/class/net | sed 's/^/link /'
   cat /proc/[0-9]*/comm 2>/dev/null | sed -n 's/^coracle/process &/p'
@@ -242,6 +242,8 @@ echo "VM-HOST $(uname -r) cgroups=$cgroups v2=${v2:-no} pid1=$(cat /proc/1/comm)
 $coracle --version
 check build build
 check run plain
+# What systemd collects is gone by then.
+sleep 2
 # From the first container on the default network there is its bridge, as after Docker's installation.
 state >$work/before
 check terminal terminal

@@ -29,7 +29,20 @@ struct Machine {
 /// The machines of `docs/kernels.md`.
 const MACHINES: &[Machine] = &[
     Machine { name: "bookworm-v2", kernel: "bookworm", first: "init", cgroups: "v2", words: &["apparmor=0"] },
-    Machine { name: "trixie-v2", kernel: "trixie", first: "init", cgroups: "v2", words: &[] },
+    Machine {
+        name: "trixie-systemd",
+        kernel: "trixie",
+        first: "systemd",
+        cgroups: "v2",
+        words: &["vm.only=build,run,memory,devices,life,restarts,project,leftovers"],
+    },
+    Machine {
+        name: "bookworm-v1",
+        kernel: "bookworm",
+        first: "init",
+        cgroups: "v1",
+        words: &["ipv6.disable=1", "vm.only=build,run,memory,pids,processor,devices,life,network,leftovers"],
+    },
 ];
 
 /// How many machines run at once: each keeps little more than one processor busy.

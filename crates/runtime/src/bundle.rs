@@ -144,7 +144,7 @@ pub(crate) fn write(
         oom_score: OomScore { current: facts::oom_score(), may_lower: facts::may_raise_limits(available) },
     };
     let mut written = oci_runtime_spec(container, &known)?;
-    let place = cgroups::place(container, id, scope::is_managed());
+    let place = cgroups::place(container, id, scope::is_managed(), cgroups::run_number());
     if let Some(linux) = written.spec.linux_mut() {
         linux.set_cgroups_path(Some(PathBuf::from(&place.path)));
     }

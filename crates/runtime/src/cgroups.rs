@@ -42,10 +42,17 @@ pub(crate) struct Place {
     pub scope: Option<Scope>,
 }
 
+/// Returns a number that no recent run of the same container has: the clock's, of which 32 bits repeat after days.
+pub(crate) fn run_number() -> u32 {
+    let since = std::time::UNIX_EPOCH.elapsed().unwrap_or_default();
+    u32::try_from(since.as_micros() / 100 % (1 << 32)).expect("it is below 2^32")
+}
+
 /// Decides where a container's control group is to be: where `managed` says that systemd manages them, in a unit of its own.
 ///
-/// A parent that is a slice's name is one then; any other parent is a group by its path, which the user answers for.
-pub(crate) fn place(container: &ContainerSpec, id: &ContainerId, managed: bool) -> Place {
+/// A parent that is a slice's name is one then; any other parent is a group by its path, which the user answers for. `run`
+/// tells the runs of a container apart: the unit of the last one goes only when its clean-up has ended, which may wait for us.
+pub(crate) fn place(container: &ContainerSpec, id: &ContainerId, managed: bool, run: u32) -> Place {
     let slice = match container.cgroup_parent.as_deref().map(|parent| parent.trim_matches('/')) {
         None | Some("") => Some("coracle.slice"),
         Some(parent) => Some(parent).filter(|name| {
@@ -56,7 +63,7 @@ pub(crate) fn place(container: &ContainerSpec, id: &ContainerId, managed: bool) 
     match slice.filter(|_| managed) {
         Some(slice) => {
             let scope = Scope {
-                unit: format!("{}.scope", id.cgroup_path().trim_start_matches('/')),
+                unit: format!("{}-{run:08x}.scope", id.cgroup_path().trim_start_matches('/')),
                 slice: slice.to_owned(),
                 description: format!("Coracle container {}", container.name),
             };
@@ -228,14 +235,17 @@ mod tests {
             "network_mode": "bridge", "stop_signal": "SIGTERM", "stop_grace_seconds": 10, "scope": "_standalone",
         }))
         .unwrap();
-        assert_eq!(place(&container, &id, false).path, "/coracle-abababababab");
-        let managed = place(&container, &id, true);
-        assert_eq!(managed.path, "/coracle.slice/coracle-abababababab.scope/container");
-        assert_eq!(managed.scope.unwrap().unit, "coracle-abababababab.scope");
+        assert_eq!(place(&container, &id, false, 7).path, "/coracle-abababababab");
+        let managed = place(&container, &id, true, 7);
+        assert_eq!(managed.path, "/coracle.slice/coracle-abababababab-00000007.scope/container");
+        assert_eq!(managed.scope.unwrap().unit, "coracle-abababababab-00000007.scope");
         container.cgroup_parent = Some("shop.slice".to_owned());
-        assert_eq!(place(&container, &id, true).path, "/shop.slice/coracle-abababababab.scope/container");
+        assert_eq!(
+            place(&container, &id, true, 7).path,
+            "/shop.slice/coracle-abababababab-00000007.scope/container"
+        );
         container.cgroup_parent = Some("/shop/web".to_owned());
-        let own = place(&container, &id, true);
+        let own = place(&container, &id, true, 7);
         assert_eq!((own.path.as_str(), own.scope), ("/shop/web/coracle-abababababab", None));
     }
 }
