@@ -97,12 +97,10 @@ fn cve_2025_9566_configurations_are_written_through_no_link() {
     let canary = world.text("canary");
     let project = unique("escape");
     let file = world.path("compose.yaml");
-    let text = format!(
-        "services:\n  a:\n    image: plain\n    command: [sleep, \"100\"]\n    network_mode: none\n    stop_grace_period: 0s\n    \
-         volumes: [data:/data]\n    configs: [{{source: c, target: /data/conf}}, {{source: c, target: /data/dir/conf}}]\n    \
-         secrets: [{{source: s, target: /data/secret}}]\nconfigs:\n  c: {{content: written}}\nsecrets:\n  s: {{environment: SECRET}}\n\
-         volumes:\n  data: {{name: data}}\n"
-    );
+    let text = "services:\n  a:\n    image: plain\n    command: [sleep, \"100\"]\n    network_mode: none\n    stop_grace_period: 0s\n    \
+         volumes: [data:/data]\n    configs: [{source: c, target: /data/conf}, {source: c, target: /data/dir/conf}]\n    \
+         secrets: [{source: s, target: /data/secret}]\nconfigs:\n  c: {content: written}\nsecrets:\n  s: {environment: SECRET}\n\
+         volumes:\n  data: {name: data}\n";
     fs::write(&file, text).unwrap();
     let lay = format!("ln -s {canary}/song /v/conf; ln -s {canary} /v/dir; ln -s {canary}/song /v/secret");
     world.run(&["-v", "data:/v"], "plain", &lay).ok();

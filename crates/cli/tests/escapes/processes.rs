@@ -130,8 +130,9 @@ fn cve_2019_14271_cp_opens_nothing_but_what_it_copies() {
     entries.push(Entry::File("data", b"data", 0o644));
     world.image("traps", &entries, "");
     // Who writes to a named pipe waits until somebody reads it.
-    let script: String =
+    let writers: Vec<String> =
         traps.iter().map(|trap| format!("(echo x > /{trap}; echo {trap} >> /sprung) & ")).collect();
+    let script = writers.concat();
     world.start("traps", &["-u", "0"], "traps", &format!("{script} wait; sleep 100"));
     fs::write(world.path("sent"), "sent").unwrap();
     world.call(&["cp", "traps:/data", "copied"]).run().ok();
@@ -191,7 +192,7 @@ fn cve_2020_15257_nothing_of_ours_listens_where_containers_reach() {
     // Whoever connects to a socket must be able to write to it: of those that there are, only their owner is.
     let (mut open, mut sockets) = (vec![(world.path("run"), false)], 0);
     while let Some((directory, within)) = open.pop() {
-        let private = within || fs::metadata(&directory).unwrap().permissions().mode() & 0o077 == 0;
+        let private = within || fs::metadata(&directory).unwrap().permissions().mode().trailing_zeros() >= 6;
         for entry in fs::read_dir(&directory).unwrap().flatten() {
             let kind = entry.file_type().unwrap();
             if kind.is_socket() {
