@@ -72,8 +72,14 @@ pub(crate) fn confine(spec: &Spec, cgroup: &Cgroup) -> io::Result<()> {
         bpf::attach_to_group(bpf::load_device_filter(&program(&allowed))?.as_fd(), group.as_fd())
     });
     match attached {
-        // Who is root only in a user namespace may load no such program, and can open no device that he could not before.
-        Err(error) if error.raw_os_error() == Some(libc::EPERM) && identity::in_user_namespace() => Ok(()),
+        // Who is root only in a user namespace may load no such program, or has no group of his own, and can open no device that
+        // he could not before.
+        Err(error)
+            if matches!(error.raw_os_error(), Some(libc::EPERM | libc::EACCES | libc::ENOENT))
+                && identity::in_user_namespace() =>
+        {
+            Ok(())
+        }
         result => result,
     }
 }
