@@ -250,7 +250,7 @@ mod tests {
             body.numbers_property("PIDs", &[7]);
         });
         let expected: &[u8] =
-            b"\x01\0\0\0a\0\0\0\x2c\0\0\0\0\0\0\0\x08\0\0\0Delegate\0\x01b\0\x01\0\0\0\0\0\0\0\
+            b"\x01\0\0\0a\0\0\0\x30\0\0\0\0\0\0\0\x08\0\0\0Delegate\0\x01b\0\x01\0\0\0\0\0\0\0\
             \x04\0\0\0PIDs\0\x02au\0\0\0\0\x04\0\0\0\x07\0\0\0";
         assert_eq!(body.0, expected);
     }
